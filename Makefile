@@ -1,0 +1,52 @@
+# Every target sets up what it needs: a virtual environment from requirements.lock, and the control plane's binaries in a cache.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?=
+
+.PHONY: setup controlplane lint fmt test demo up down generate lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+controlplane: $(READY)
+	$(BIN)/python -m controlplane.build
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+fmt: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint controlplane
+	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+demo: controlplane
+	$(BIN)/python -m demo $(if $(KEEP),--keep,)
+
+up: controlplane
+	$(BIN)/python -m controlplane up
+
+down: $(READY)
+	$(BIN)/python -m controlplane down
+
+generate: $(READY)
+	$(BIN)/python -m laycan.resources.crd crds
+
+lock: $(READY)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --group dev --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .run dist

@@ -1,0 +1,1 @@
+"""Plans GPU forwards onto nodes. Pure: no Kubernetes, no I/O, no clock, no environment."""
