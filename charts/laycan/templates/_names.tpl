@@ -1,0 +1,35 @@
+{{/* Names that Laycan's code, policies and documents share. The chart is a singleton: its cluster-scoped objects carry fixed names. */}}
+{{- define "laycan.managedLabel" -}}laycan.dev/managed{{- end }}
+{{- define "laycan.holderLabel" -}}laycan.node-restriction.kubernetes.io/holder{{- end }}
+{{/* JSON list: what keeps cluster-autoscaler and Karpenter from removing a held node. */}}
+{{- define "laycan.autoscalerAnnotations" -}}["cluster-autoscaler.kubernetes.io/scale-down-disabled","karpenter.sh/do-not-disrupt"]{{- end }}
+{{- define "laycan.probeNamespace" -}}laycan-probe{{- end }}
+{{- define "laycan.operatorUser" -}}system:serviceaccount:{{ .Release.Namespace }}:laycan-operator{{- end }}
+
+{{- define "laycan.labels" -}}
+app.kubernetes.io/name: laycan
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "laycan.selector" -}}
+app.kubernetes.io/name: laycan
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "laycan.image" -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end }}
+
+{{/* JSON list. kube-system and the release's own namespace cannot be left out: a policy that reaches them can stop the cluster or its own repair. */}}
+{{- define "laycan.exempt" -}}
+{{- concat .Values.exemptNamespaces (list "kube-system" .Release.Namespace) | uniq | toJson -}}
+{{- end }}
+
+{{/* JSON list. An agent namespace that is exempt too is simply exempt. */}}
+{{- define "laycan.agents" -}}{{ .Values.agentNamespaces | toJson }}{{- end }}
+
+{{/* What a refusal does: nothing but a warning and an audit note until the cluster's owner chose Enforce. */}}
+{{- define "laycan.actions" -}}
+{{- if eq .Values.mode "Enforce" }}[Deny]{{ else }}[Warn, Audit]{{ end -}}
+{{- end }}

@@ -1,0 +1,46 @@
+{{/* What the operator's pod and the Job of the uninstall have in common. */}}
+{{- define "laycan.pod" -}}
+serviceAccountName: laycan-operator
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+- {name: {{ . }}}
+{{- end }}
+{{- end }}
+priorityClassName: {{ .Values.operator.priorityClassName | default "laycan-operator" }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+affinity:
+  nodeAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      nodeSelectorTerms:
+      # never on a node that Laycan itself may drain
+      - matchExpressions:
+        - {key: {{ include "laycan.managedLabel" . }}, operator: NotIn, values: ["true"]}
+volumes:
+- name: settings
+  configMap: {name: laycan-settings}
+- name: tmp
+  emptyDir: {sizeLimit: 256Mi}
+{{- end }}
+
+{{- define "laycan.container" -}}
+image: {{ include "laycan.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+volumeMounts:
+- {name: settings, mountPath: /etc/laycan, readOnly: true}
+- {name: tmp, mountPath: /tmp}
+{{- end }}
