@@ -12,6 +12,8 @@ from typing import Any
 
 from laycan.kube.views import ContractView, FenceView, NamespaceView, NodeView, PodView
 
+ONLY = "cluster"  # the key of kinds of which there is one object: `fence` and `epoch`
+
 Listener = Callable[[str, str], None]  # (kind, key of the object that changed)
 
 
@@ -31,23 +33,43 @@ class World:
     listeners: list[Listener] = field(default_factory=list)
 
     def put(self, kind: str, key: str, view: Any) -> None:
-        """Stores a view unless a newer one is already there; `kind` is the name of the table."""
-        table: dict[str, Any] = getattr(self, kind)
-        old = table.get(key)
-        if old is not None and getattr(old, "resource_version", 0) > getattr(view, "resource_version", 0):
-            return
-        table[key] = view
+        """Stores a view unless a newer one is already there; `kind` is the name of the attribute."""
+        old = self._get(kind, key)
+        if old is not None and (_version(old) > _version(view) or old == view):
+            return  # older, or the echo of an answer that was taken already
+        self._set(kind, key, view)
         if kind == "pods":
             self._index_pod(key, old, view)
         self.changed(kind, key)
 
     def drop(self, kind: str, key: str) -> None:
-        table: dict[str, Any] = getattr(self, kind)
-        old = table.pop(key, None)
-        if old is not None:
-            if kind == "pods":
-                self._index_pod(key, old, None)
-            self.changed(kind, key)
+        """Forgets an object that the API server no longer has (or that is of no interest any more)."""
+        old = self._get(kind, key)
+        if old is None:
+            return
+        self._set(kind, key, None)
+        if kind == "pods":
+            self._index_pod(key, old, None)
+        self.changed(kind, key)
+
+    def keys(self, kind: str) -> set[str]:
+        value = getattr(self, kind)
+        if isinstance(value, dict):
+            return set(value)
+        return {ONLY} if value else set()
+
+    def _get(self, kind: str, key: str) -> Any:
+        value = getattr(self, kind)
+        return value.get(key) if isinstance(value, dict) else value
+
+    def _set(self, kind: str, key: str, view: Any) -> None:
+        table = getattr(self, kind)
+        if not isinstance(table, dict):
+            setattr(self, kind, 0 if kind == "epoch" and view is None else view)
+        elif view is None:
+            del table[key]
+        else:
+            table[key] = view
 
     def changed(self, kind: str, key: str) -> None:
         for listener in self.listeners:
@@ -58,3 +80,9 @@ class World:
             self.pods_on.get(old.node, set()).discard(key)
         if new is not None:
             self.pods_on.setdefault(new.node, set()).add(key)
+
+
+def _version(view: Any) -> int:
+    if isinstance(view, Mapping):  # the small kinds are kept raw
+        return int(view["metadata"].get("resourceVersion") or 0)
+    return getattr(view, "resource_version", 0)
