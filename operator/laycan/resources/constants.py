@@ -1,0 +1,45 @@
+"""Names of the API group, and every label, annotation and topology key that Laycan reads or writes."""
+
+from __future__ import annotations
+
+GROUP = "laycan.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+# kind -> plural, as in the API's paths
+PLURALS = {
+    "ComputeContract": "computecontracts",
+    "ComputeProduct": "computeproducts",
+    "ExchangeEndpoint": "exchangeendpoints",
+    "Outage": "outages",
+    "NodeFence": "nodefences",
+    "LeaderEpoch": "leaderepochs",
+}
+SINGLETON = "cluster"  # name of the one NodeFence and the one LeaderEpoch
+
+FINALIZER = f"{GROUP}/delivery"  # an accepted contract is wound up before it vanishes
+
+# labels
+MANAGED_LABEL = f"{GROUP}/managed"  # on a node: "true" makes it part of the fleet
+DESK_LABEL = f"{GROUP}/desk"  # on a handover namespace: the namespace whose contracts may be delivered there
+HOLDER_LABEL = "laycan.node-restriction.kubernetes.io/holder"  # on a node: its owner; kubelets cannot write it
+
+# annotations
+PLACEMENT_ANNOTATION = f"{GROUP}/placement"  # on a pod: "held" steers it to its namespace's nodes although it asks for no GPU
+CONFIRM_DELETE_ANNOTATION = f"{GROUP}/confirm-delete"  # on a contract: its contractId lets it be deleted while commitments run
+PAUSE_ANNOTATION = f"{GROUP}/paused"  # on a contract, a node or NodeFence/cluster: "true" stops Laycan's writes about it
+
+GPU_RESOURCE = "nvidia.com/gpu"
+GRADE_LABEL = "nvidia.com/gpu.product"
+SHARING_LABEL = "nvidia.com/gpu.sharing-strategy"
+REPLICAS_LABEL = "nvidia.com/gpu.replicas"
+MIG_RESOURCE_PREFIX = "nvidia.com/mig-"
+GPU_DRIVER = "gpu.nvidia.com"  # of the ResourceSlices that list a node's GPUs
+
+# Levels of topology from outside in -> label keys, of which the first present counts.
+TOPOLOGY_LABELS: dict[str, tuple[str, ...]] = {
+    "Zone": ("topology.kubernetes.io/zone",),
+    "Fabric": ("network.topology.nvidia.com/spine", "fabric.topograph.run/tier-1"),
+    "Rack": ("network.topology.nvidia.com/leaf", "fabric.topograph.run/tier-0"),
+    "NVLinkDomain": ("nvidia.com/gpu.clique", "network.topology.nvidia.com/accelerator", "accelerator.topograph.run/domain"),
+}

@@ -1,0 +1,216 @@
+"""ComputeContract: one forward, from the terms that were signed to the state of its delivery.
+
+`spec.terms` is the agreement, all else of the spec is how it reaches us. `status` is the operator's durable commitment: the
+bindings there are the warm start of every plan.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from laycan.resources.base import (
+    Conditions,
+    Digest,
+    GpuSeconds,
+    Metadata,
+    Model,
+    Name,
+    NameRef,
+    NodeGpus,
+    Ppm,
+    Time,
+    rules,
+    set_once,
+    unchanged,
+)
+from laycan.resources.terms import Terms
+
+Phase = Literal["Received", "Rejected", "Quoted", "Expired", "Accepted", "Delivering", "Delivered", "Settled", "Cancelled", "Terminated"]
+
+
+class AdoptedBinding(Model):
+    """Whole lots that are already being served by one node."""
+
+    node: Name = Field(description="Name of the node.")
+    gpus: NodeGpus = Field(description="GPUs in use there; a multiple of lotGpus.")
+
+
+class Adopt(Model):
+    """What already runs and is taken over without a drain."""
+
+    bindings: list[AdoptedBinding] = Field(description="The nodes that serve the contract today.", max_length=1024)
+
+
+class Confirmation(Model):
+    """The exchange's signed confirmation of the trade."""
+
+    envelope: str = Field(
+        description="DSSE envelope over the RFC 8785 bytes of terms, base64.",
+        min_length=4,
+        max_length=16_384,
+        pattern=r"^[A-Za-z0-9+/]+={0,2}$",
+    )
+
+
+class ContractSpec(Model):
+    """The agreement and how it reaches us."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.intent == oldSelf.intent || (oldSelf.intent == 'Quote' && self.intent == 'Firm')",
+                "intent may change from Quote to Firm only",
+            ),
+            (unchanged("exchangeRef"), "exchangeRef is immutable"),
+            (set_once("adopt"), "adopt may be set once and never changed"),
+            (set_once("quoteRef"), "quoteRef may be set once and never changed"),
+            (set_once("confirmation"), "confirmation may be set once and never changed"),
+        )
+    )
+
+    intent: Literal["Firm", "Quote"] = Field(description="Firm: a promise is asked for. Quote: what could be promised; may be made Firm.")
+    exchange_ref: NameRef | None = Field(
+        None, description="ExchangeEndpoint of this namespace that is told of every change. Absent: nobody is."
+    )
+    quote_ref: NameRef | None = Field(None, description="A quote of this namespace whose hold this contract takes up.")
+    adopt: Adopt | None = Field(None, description="What already runs and is taken over without a drain.")
+    confirmation: Confirmation | None = Field(None, description="The exchange's signed confirmation; outside terms, because it signs them.")
+    terms: Terms = Field(description="What was agreed; immutable as a whole.")
+
+
+class BindingStatus(Model):
+    """Whole lots of the contract on one node."""
+
+    node: Name = Field(description="Name of the node.")
+    product: Name = Field(description="The ComputeProduct that the node is; differs from productRef when an equivalent is delivered.")
+    gpus: NodeGpus = Field(description="GPUs bound; a multiple of lotGpus.")
+    level: Literal["Node", "Device"] = Field(description="How exactly it is enforced: the whole node, or exact GPUs.")
+    devices: list[Annotated[str, Field(max_length=64)]] | None = Field(None, description="GPU UUIDs, at level Device.", max_length=128)
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+    lots: list[Annotated[int, Field(ge=0, le=65_535)]] | None = Field(
+        None, description="Numbers of the lots served, from 0 (ordinals, no unit).", max_length=128
+    )
+    bound_at: Time | None = Field(None, description="When this binding was decided, RFC 3339 UTC.")
+    handed_over_at: Time | None = Field(None, description="When the buyer got access, RFC 3339 UTC.")
+
+
+class Quantities(Model):
+    """contracted = delivered + curtailed + buyerCaused + excused + shortfall, for the part of the window that is measured."""
+
+    contracted_gpu_seconds: GpuSeconds = Field(description="Due so far, GPU-seconds.")
+    delivered_gpu_seconds: GpuSeconds = Field(description="Delivered, GPU-seconds.")
+    curtailed_gpu_seconds: GpuSeconds = Field(description="Curtailed by right, GPU-seconds.")
+    buyer_caused_gpu_seconds: GpuSeconds = Field(description="Not delivered for a cause that is the buyer's, GPU-seconds.")
+    excused_gpu_seconds: GpuSeconds = Field(description="Excused: grace, allowed outages, upheld force majeure; GPU-seconds.")
+    shortfall_gpu_seconds: GpuSeconds = Field(description="Due, not delivered and not excused, GPU-seconds.")
+
+
+class Window(Model):
+    """A stretch of time."""
+
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+
+
+class ReasonStatus(Model):
+    """Why a contract is refused or short."""
+
+    code: str = Field(description="Reason code, one word in CamelCase.", min_length=1, max_length=64)
+    message: str = Field(description="The field, pool or window that is wrong or short, and what to do.", max_length=4096)
+    pool: str | None = Field(None, description="The pool (product) that is short.", max_length=253)
+    window: Window | None = Field(None, description="When it is short.")
+
+
+class Alternative(Model):
+    """A counter-offer."""
+
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+    gpus: int = Field(description="Capacity, GPUs.", ge=1, le=65_536)
+    product: Name = Field(description="Grade.")
+    class_: Literal["Firm", "Interruptible"] = Field(alias="class", description="How binding it would be.")
+    reason: str = Field(description="What differs from what was asked.", max_length=1024)
+
+
+class Offer(Model):
+    """What could be promised."""
+
+    promise: Literal["Full", "Partial", "None"] = Field(description="How much of what was asked.")
+    valid_until: Time = Field(description="The offer is held until then, RFC 3339 UTC.")
+    shortfall_probability_ppm: Ppm | None = Field(None, description="Chance of a shortfall in 30 days, millionths.")
+    alternatives: list[Alternative] | None = Field(None, description="Counter-offers, best first.", max_length=16)
+
+
+class Ledger(Model):
+    """Where the contract's history stands."""
+
+    sequence: int = Field(description="Number of the last event of this contract, from 1 (a count).", ge=0)
+    head_digest: Digest | None = Field(None, description="Digest of the last event's bytes.")
+
+
+class OpenOutage(Model):
+    """A lot that is not served just now."""
+
+    lot: int = Field(description="Number of the lot, from 0 (an ordinal).", ge=0, le=65_535)
+    since: Time = Field(description="Onset: last good second before the fault, RFC 3339 UTC.")
+
+
+class Meter(Model):
+    """How far delivery is measured."""
+
+    until: Time = Field(description="quantities cover the window up to here, RFC 3339 UTC.")
+    outages: list[OpenOutage] | None = Field(None, description="Outages of lots that are open at `until`.", max_length=8192)
+
+
+class OutboxEntry(Model):
+    """An event that is decided and not yet acknowledged by the log."""
+
+    id: str = Field(description="<contract uid>/<sequence>.", min_length=1, max_length=128)
+    sequence: int = Field(description="The contract's event number, from 1 (a count).", ge=1)
+    type: str = Field(description="Type of the event, dev.laycan.<x>.v1.", min_length=1, max_length=128)
+    body: str = Field(description="The event's canonical bytes (RFC 8785 JSON).", max_length=65_536)
+
+
+class ContractStatus(Model):
+    """The operator's durable commitment, and where its delivery stands."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(oldSelf.epoch) || (has(self.epoch) && self.epoch >= oldSelf.epoch)",
+                "epoch never falls: a newer operator has taken over",
+            ),
+        )
+    )
+
+    phase: Phase | None = Field(None, description="Where the contract is in its life.")
+    observed_generation: int | None = Field(None, description="metadata.generation that this status answers.", ge=0)
+    epoch: int | None = Field(None, description="Epoch of the operator that wrote this (a count); never falls.", ge=0)
+    conditions: Conditions | None = Field(
+        None, description="Ready, Reconciling, Stalled, HandedOver, AtRisk, Shortfall, Curtailed, Degraded, Suspended."
+    )
+    terms_digest: Digest | None = Field(None, description="Digest of terms at acceptance.")
+    product_digest: Digest | None = Field(None, description="Digest of the product's promise at acceptance.")
+    health_policy_digest: Digest | None = Field(None, description="Digest of the product's health policy at acceptance.")
+    bindings: list[BindingStatus] | None = Field(
+        None, description="What stands behind the contract: lots on nodes over time.", max_length=8192
+    )
+    quantities: Quantities | None = Field(None, description="What was due, delivered and not, GPU-seconds.")
+    reason: ReasonStatus | None = Field(None, description="Why it is refused or short.")
+    offer: Offer | None = Field(None, description="Answer to a quote.")
+    ledger: Ledger | None = Field(None, description="Where the contract's history stands.")
+    meter: Meter | None = Field(None, description="How far delivery is measured.")
+    outbox: list[OutboxEntry] | None = Field(None, description="Events decided and not yet taken by the log, oldest first.", max_length=8)
+
+
+class ComputeContract(Model):
+    """One forward: so many GPUs of a grade from one second to another, and what stands behind it."""
+
+    api_version: Literal["laycan.dev/v1alpha1"] = Field(description="laycan.dev/v1alpha1")
+    kind: Literal["ComputeContract"] = Field(description="ComputeContract")
+    metadata: Metadata = Field(description="Standard metadata.")
+    spec: ContractSpec = Field(description="The agreement and how it reaches us.")
+    status: ContractStatus | None = Field(None, description="The operator's commitment, and where delivery stands.")

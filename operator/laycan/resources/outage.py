@@ -1,0 +1,54 @@
+"""Outage: a window in which nodes cannot serve: maintenance, a known fault, or retirement for good."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from laycan.resources.base import Conditions, Metadata, Model, Name, Time, rules
+
+LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class OutageSpec(Model):
+    """Which nodes are out, and when."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.nodes) != has(self.nodeSelector)", "give either nodes or nodeSelector"),
+            ("self.type != 'Planned' || has(self.end)", "a Planned outage needs an end"),
+            ("self.type != 'Retirement' || !has(self.end)", "a Retirement has no end"),
+            ("!has(self.end) || self.start < self.end", "start must be earlier than end"),
+        )
+    )
+
+    type: Literal["Planned", "Forced", "Retirement"] = Field(description="Planned: maintenance. Forced: a fault. Retirement: for good.")
+    nodes: list[Name] | None = Field(
+        None, description="Names of the nodes.", min_length=1, max_length=4096, json_schema_extra={"x-kubernetes-list-type": "set"}
+    )
+    node_selector: dict[LabelKey, LabelValue] | None = Field(
+        None, description="Labels that the nodes carry, all of them.", min_length=1, max_length=16
+    )
+    start: Time = Field(description="First second of the outage, RFC 3339 UTC.")
+    end: Time | None = Field(None, description="First second after it, RFC 3339 UTC. Absent: it does not end.")
+    reason: str | None = Field(None, description="What is done, for a person.", max_length=1024)
+
+
+class OutageStatus(Model):
+    """What the outage hits."""
+
+    observed_generation: int | None = Field(None, description="metadata.generation that this status answers.", ge=0)
+    conditions: Conditions | None = Field(None, description="Ready: the outage is planned for.")
+    affected_contracts: int | None = Field(None, description="Contracts that are short because of it (a count).", ge=0)
+
+
+class Outage(Model):
+    """A window in which nodes cannot serve."""
+
+    api_version: Literal["laycan.dev/v1alpha1"] = Field(description="laycan.dev/v1alpha1")
+    kind: Literal["Outage"] = Field(description="Outage")
+    metadata: Metadata = Field(description="Standard metadata.")
+    spec: OutageSpec = Field(description="Which nodes are out, and when.")
+    status: OutageStatus | None = Field(None, description="What the outage hits.")

@@ -1,0 +1,147 @@
+"""ComputeProduct: a grade as it is sold.
+
+The promise (hardware, GPUs per node, lot size, tolerance, detection, interruption) is immutable: a better grade is a new product.
+Equivalents, turnaround, health policy, target and planning are the operator's to change; the health policy is versioned and its
+digest pinned in each contract at acceptance.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from laycan.resources.base import Conditions, Metadata, Model, Name, NodeGpus, Ppm, Seconds, rules, unchanged
+from laycan.resources.terms import Decimal, Interruption, Tolerance
+
+GradeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
+Xid = Annotated[int, Field(ge=1, le=1023)]
+
+
+class Detection(Model):
+    """When a node counts as failed."""
+
+    seconds: Seconds = Field(description="A node that is NotReady for longer has failed, seconds.")
+
+
+class Equivalent(Model):
+    """A grade that may be delivered instead."""
+
+    product: Name = Field(description="Name of the ComputeProduct that is delivered.")
+    cost_per_gpu_hour: Decimal = Field(
+        description="What delivering it instead costs the operator per GPU-hour, in the plan's currency, as a decimal."
+    )
+
+
+class Health(Model):
+    """The health policy: which signals make a GPU undeliverable."""
+
+    version: str = Field(description="Version of this policy; changes with every change of it.", min_length=1, max_length=64)
+    fatal_xids: list[Xid] | None = Field(
+        None, description="XID codes after which a GPU is Unhealthy (NVIDIA's numbers). Absent: the default list.", max_length=256
+    )
+    accept_degraded: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
+        None, description="Reasons of Degraded with which a GPU still counts as delivered. Absent: none.", max_length=32
+    )
+    clean_seconds: Seconds | None = Field(
+        None, description="Fault-free time after a reset before a GPU is Healthy again, seconds. Absent: 900."
+    )
+    degraded_share_ppm: Ppm | None = Field(
+        None, description="Share of an interval under hardware slowdown that makes a GPU Degraded, millionths. Absent: 50000."
+    )
+
+
+class Target(Model):
+    """How sure the operator wants to be."""
+
+    shortfall_ppm: int = Field(description="Chance that a lot is out beyond cure in 30 days, millionths.", ge=1, le=1_000_000)
+
+
+class MovePlanning(Model):
+    """What moving lots weighs, and when it is allowed."""
+
+    seconds: Seconds | None = Field(None, description="Weight of one interruption, seconds of the contract's whole capacity. Absent: 900.")
+    policy: Literal["Forced", "Rescue", "Any"] | None = Field(
+        None,
+        description="Planned moves of running lots: Forced none, Rescue those that lower what accepted contracts are owed, Any all. Absent: Rescue.",
+    )
+    per_month: int | None = Field(
+        None, description="Most planned interruptions of a contract in 30 days (a count). Absent: 4.", ge=0, le=1000
+    )
+
+
+class Planning(Model):
+    """The operator's own knobs."""
+
+    move: MovePlanning | None = Field(None, description="What moving lots weighs, and when it is allowed.")
+
+
+_PROMISE_KEPT = " && ".join(
+    ["self.gpuProducts == oldSelf.gpuProducts", "self.nodeGpus == oldSelf.nodeGpus"]
+    + [unchanged(field) for field in ("lotGpus", "tolerance", "detection", "interruption")]
+)
+
+
+class ProductSpec(Model):
+    """The promise, and how the operator keeps it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                _PROMISE_KEPT,
+                "the promise (gpuProducts, nodeGpus, lotGpus, tolerance, detection, interruption) is immutable; sell a new grade as a new product",
+            ),
+            ("!has(self.lotGpus) || self.lotGpus <= self.nodeGpus", "lotGpus must not be more than nodeGpus: a lot is always on one node"),
+            (
+                "!has(oldSelf.health) || !has(self.health) || self.health == oldSelf.health || self.health.version != oldSelf.health.version",
+                "a changed health policy needs a new health.version",
+            ),
+        )
+    )
+
+    gpu_products: list[GradeName] = Field(
+        description="Hardware that is this grade: values of the node label nvidia.com/gpu.product.",
+        min_length=1,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    node_gpus: NodeGpus = Field(description="GPUs of one intact node.")
+    lot_gpus: NodeGpus | None = Field(None, description="Contracts' lotGpus must be multiples of it, GPUs. Absent: 1.")
+    tolerance: Tolerance | None = Field(None, description="Grace and cure of contracts that name none, seconds. Absent: 300 and 14400.")
+    detection: Detection | None = Field(None, description="When a node counts as failed, seconds. Absent: 40.")
+    interruption: Interruption | None = Field(
+        None, description="Interruption terms of Interruptible contracts that name none. Absent: no right of curtailment."
+    )
+    turnaround_seconds: Seconds | None = Field(None, description="Time a node stays empty between different holders, seconds. Absent: 0.")
+    equivalents: list[Equivalent] | None = Field(
+        None, description="Grades that may be delivered instead where a contract allows it.", max_length=32
+    )
+    health: Health | None = Field(None, description="Versioned health policy. Absent: the default policy.")
+    target: Target | None = Field(None, description="How sure the operator wants to be. Absent: admission by count, without reserve.")
+    planning: Planning | None = Field(None, description="The operator's own knobs; no part of the promise.")
+
+
+class ProductStatus(Model):
+    """What the operator found about the product."""
+
+    observed_generation: int | None = Field(None, description="metadata.generation that this status answers.", ge=0)
+    conditions: Conditions | None = Field(None, description="Ready: the product can be planned.")
+
+
+class ComputeProduct(Model):
+    """A grade of GPUs as it is sold."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.spec.equivalents) || self.spec.equivalents.all(e, e.product != self.metadata.name)",
+                "a product is no equivalent of itself",
+            ),
+        )
+    )
+
+    api_version: Literal["laycan.dev/v1alpha1"] = Field(description="laycan.dev/v1alpha1")
+    kind: Literal["ComputeProduct"] = Field(description="ComputeProduct")
+    metadata: Metadata = Field(description="Standard metadata.")
+    spec: ProductSpec = Field(description="The promise, and how the operator keeps it.")
+    status: ProductStatus | None = Field(None, description="What the operator found about the product.")
