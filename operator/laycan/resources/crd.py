@@ -73,9 +73,10 @@ KINDS: dict[str, tuple[type[BaseModel], Literal["Namespaced", "Cluster"], list[s
 }
 
 _KEPT = (
-    "type format description enum pattern minLength maxLength minimum maximum minItems maxItems minProperties maxProperties required"
-    " x-kubernetes-validations x-kubernetes-list-type x-kubernetes-list-map-keys x-kubernetes-map-type"
-).split()
+    *("type", "format", "description", "enum", "pattern", "required"),
+    *("minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "minProperties", "maxProperties"),
+    *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"),
+)
 
 
 def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Json:

@@ -63,7 +63,7 @@ class MovePlanning(Model):
     seconds: Seconds | None = Field(None, description="Weight of one interruption, seconds of the contract's whole capacity. Absent: 900.")
     policy: Literal["Forced", "Rescue", "Any"] | None = Field(
         None,
-        description="Planned moves of running lots: Forced none, Rescue those that lower what accepted contracts are owed, Any all. Absent: Rescue.",
+        description="Planned moves of running lots: Forced none, Rescue those that lower what is owed, Any all. Absent: Rescue.",
     )
     per_month: int | None = Field(
         None, description="Most planned interruptions of a contract in 30 days (a count). Absent: 4.", ge=0, le=1000
@@ -89,11 +89,12 @@ class ProductSpec(Model):
         json_schema_extra=rules(
             (
                 _PROMISE_KEPT,
-                "the promise (gpuProducts, nodeGpus, lotGpus, tolerance, detection, interruption) is immutable; sell a new grade as a new product",
+                "gpuProducts, nodeGpus, lotGpus, tolerance, detection and interruption are the promise and immutable; make a new product",
             ),
             ("!has(self.lotGpus) || self.lotGpus <= self.nodeGpus", "lotGpus must not be more than nodeGpus: a lot is always on one node"),
             (
-                "!has(oldSelf.health) || !has(self.health) || self.health == oldSelf.health || self.health.version != oldSelf.health.version",
+                "!has(self.health) || !has(oldSelf.health) || self.health == oldSelf.health"
+                " || self.health.version != oldSelf.health.version",
                 "a changed health policy needs a new health.version",
             ),
         )

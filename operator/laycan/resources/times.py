@@ -17,7 +17,10 @@ def parse_time(text: str) -> int:
     """Unix seconds of `2027-01-04T00:00:00Z`; raises ValueError for every other form and for dates that do not exist."""
     if not _SHAPE.fullmatch(text):
         raise ValueError(f"{text!r} is not a time of the form 2027-01-04T00:00:00Z (UTC, whole seconds, Z)")
-    return int(datetime.fromisoformat(text).timestamp())
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no time that exists: {error}") from None
 
 
 def format_time(seconds: int) -> str:
