@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
+from laycan_solver.check_certificate import proven_bounds
 from laycan_solver.check_contract import Account, Facts, Fault, contract_faults, cut_faults, displaced, half_up, settle, steps
 from laycan_solver.model import Binding, Contract, Level, Plan, Problem, Reason, Totals, Undelivered
 
@@ -86,11 +87,15 @@ def _history(facts: Facts, bindings: Iterable[Binding]) -> Iterator[Fault]:
     for (key, node, start), gpus in began.items():
         if gpus > announced[key, node, start]:
             yield "History", f"{key} on {node} since {start}, before now: {gpus} GPUs, {announced[key, node, start]} were announced"
+    cordoned: dict[tuple[str, str], list[Binding]] = defaultdict(list)
     for b in bindings:
         if facts.nodes[b.node].cordoned:
-            kept = [p for p in facts.previous.get(b.contract, ()) if p.node == b.node and p.start < facts.now < p.end]
-            if b.start > facts.now or b.end > max((p.end for p in kept), default=0):
-                yield "Cordoned", f"{b.contract} on {b.node} in [{b.start}, {b.end}): the node is cordoned and takes nothing new"
+            cordoned[b.contract, b.node].append(b)
+    for (key, node), rows in cordoned.items():
+        kept = [p for p in facts.staying.get(node, ()) if p.contract == key]
+        for b in rows:
+            if b.start > facts.now or sum(r.gpus for r in rows if r.end >= b.end) > sum(p.gpus for p in kept if p.end >= b.end):
+                yield "Cordoned", f"{key} on {node} in [{b.start}, {b.end}): the node is cordoned, and only what runs there may stay"
 
 
 def _capacity(facts: Facts, name: str, bindings: Iterable[Binding]) -> Iterator[Fault]:
@@ -114,8 +119,9 @@ def _holders(facts: Facts, name: str, bindings: Iterable[Binding]) -> Iterator[F
     if facts.nodes[name].level is not Level.NODE:
         return
     longest = max(p.turnaround_seconds for p in facts.products.values())
+    history = [replace(b, end=min(b.end, facts.now)) for b in facts.history.get(name, ())]
     open_until: list[tuple[int, Contract]] = []
-    for b in sorted(bindings, key=lambda b: (b.start, b.end)):
+    for b in sorted((*history, *bindings), key=lambda b: (b.start, b.end)):
         c = facts.contracts[b.contract]
         open_until = [(end, other) for end, other in open_until if end + longest > b.start]
         for end, other in open_until if c.holder else ():
@@ -123,7 +129,7 @@ def _holders(facts: Facts, name: str, bindings: Iterable[Binding]) -> Iterator[F
             if other.holder not in ("", c.holder) and b.start < end + turnaround:
                 yield (
                     "Holder",
-                    f"{name}: {b.contract} ({c.holder}) from {b.start}, {other.key} ({other.holder}) to {end}, turnaround {turnaround} s",
+                    f"{name}: {b.contract} of {c.holder} from {b.start}, {other.key} of {other.holder} to {end} + {turnaround} s",
                 )
         open_until.append((b.end, c))
 
@@ -202,6 +208,9 @@ def _totals(facts: Facts, plan: Plan, accounts: Mapping[str, Account]) -> Iterat
     for name, value in asdict(true).items():
         if (claimed := getattr(plan.totals, name)) != value:
             yield "Totals", f"{name} is {claimed}, recomputed {value}"
+    proven, wrong = proven_bounds(facts, plan.certificate, [c for c, _ in rows])
+    if wrong:
+        yield "Certificate", wrong
     own = {"firm": true.firm_owed_micros, "total": true.owed_micros + true.interruption_micros + true.substitution_micros}
     for name, bound, value, gap in (
         ("firm", plan.bound.firm_micros, sum(a.value for a in firm), plan.firm_gap_ppm),
@@ -209,6 +218,8 @@ def _totals(facts: Facts, plan: Plan, accounts: Mapping[str, Account]) -> Iterat
     ):
         if not 0 <= bound <= own[name]:
             yield "Bound", f"{name}: bound {bound} is not between 0 and the plan's own {own[name]}"
+        if bound > proven[name]:
+            yield "Certificate", f"{name}: bound {bound}, its prices prove {proven[name]}"
         if gap != (expected := gap_ppm(own[name], bound, value)):
             yield "Gap", f"{name}: {gap} ppm, recomputed {expected}"
 

@@ -36,18 +36,25 @@ class Facts:
                 self.dark[name].append((outage.start, outage.end))
         self.previous: dict[str, list[Binding]] = defaultdict(list)  # contract -> announced bindings
         self.ran: dict[str, Counter[str]] = defaultdict(Counter)  # contract -> node -> lots that run at now
-        load: Counter[str] = Counter()
+        self.history: dict[str, list[Binding]] = defaultdict(list)  # node -> bindings that began before now
+        self.staying: dict[str, list[Binding]] = defaultdict(list)  # node -> bindings that run at now
         for b in problem.previous:
             if b.contract in self.contracts:
                 self.previous[b.contract].append(b)
+                if b.start < problem.now:
+                    self.history[b.node].append(b)
                 if b.start < problem.now < b.end:
                     self.ran[b.contract][b.node] += b.gpus // self.contracts[b.contract].lot_gpus
-                    load[b.node] += b.gpus
-        self.overfull = {name for name, gpus in load.items() if gpus > self.gpus_at(name, problem.now)}
+                    self.staying[b.node].append(b)
+        self.overfull = {name for name, bs in self.staying.items() if sum(b.gpus for b in bs) > self.gpus_at(name, problem.now)}
 
     def begin(self, c: Contract) -> int:
         """First second that is due."""
         return max(c.start, c.due_from, self.now)
+
+    def whole(self, c: Contract) -> bool:
+        """All lots or none, as nothing of it has been delivered yet."""
+        return c.all_or_nothing and not c.delivering and all(b.start >= self.now for b in self.previous.get(c.key, ()))
 
     def gpus_at(self, name: str, t: int) -> int:
         node = self.nodes.get(name)
@@ -62,13 +69,18 @@ class Facts:
         names = [n for n in own.equivalents if c.substitution and n in self.products and grade in self.products[n].grades]
         return min(names, key=lambda n: (own.equivalents[n], n), default=None)
 
+    def cost(self, c: Contract, grade: str) -> int | None:
+        """Micros per GPU-hour on top, when this grade delivers it; None: it cannot."""
+        name = self.delivered_as(c, grade)
+        return None if name is None else 0 if name == c.product else self.products[c.product].equivalents[name]
+
     def serves_on(self, c: Contract, name: str, t: int) -> bool:
         """Could lots of the contract that were on the node just before t have stayed there?"""
         if self.gpus_at(name, t) < c.lot_gpus or self.delivered_as(c, self.nodes[name].grade) is None:
             return False
         if t == self.now:
             return name not in self.overfull
-        return not self.nodes[name].cordoned or any(b.node == name and b.start < self.now < t < b.end for b in self.previous[c.key])
+        return not self.nodes[name].cordoned or any(b.contract == c.key and b.end > t for b in self.staying[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +174,7 @@ def interruptions(facts: Facts, c: Contract, path: Sequence[Step]) -> tuple[tupl
 
 def contract_faults(facts: Facts, c: Contract, path: Sequence[Step]) -> Iterator[Fault]:
     """Quantity, all-or-nothing, scope and spread at every instant of the due window."""
-    whole = c.all_or_nothing and not c.delivering and all(b.start >= facts.now for b in facts.previous.get(c.key, ()))
+    whole = facts.whole(c)
     for s in path:
         where = f"{c.key} in [{s.start}, {s.end}): {s.bound * c.lot_gpus} GPUs bound"
         if s.bound > c.lots:
