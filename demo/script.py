@@ -46,7 +46,7 @@ def namespace(name: str, *, desk: str = "") -> Object:
 def workload(namespace: str, name: str, replicas: int, gpus: int, **pod: Any) -> Object:
     """A Deployment whose pods ask for `gpus` GPUs each."""
     labels = {"app": name}
-    container = {"name": "main", "image": "registry.example/train:1", "resources": {"limits": {"nvidia.com/gpu": gpus} if gpus else {}}}
+    container = {"name": "main", "image": "example.invalid/train:1", "resources": {"limits": {"nvidia.com/gpu": gpus} if gpus else {}}}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container], **pod}}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
@@ -69,7 +69,12 @@ TOLERATES_ALL = [{"operator": "Exists"}]
 
 def intruders() -> list[Object]:
     """Somebody else's pods: they want GPUs anywhere, tolerate everything, and outrank the holders."""
-    urgent: Object = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "very-important"}, "value": 1_000_000}
+    urgent: Object = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": "very-important"},
+        "value": 1_000_000,
+    }
     return [
         urgent,
         workload(INTRUDER, "flood", 60, 8, tolerations=TOLERATES_ALL, priorityClassName="very-important"),
@@ -79,9 +84,14 @@ def intruders() -> list[Object]:
 
 def pod_on(node: str, name: str) -> Object:
     """A pod that skips the scheduler and names a node itself."""
-    container = {"name": "main", "image": "registry.example/miner:1", "resources": {"limits": {"nvidia.com/gpu": 8}}}
+    container = {"name": "main", "image": "example.invalid/miner:1", "resources": {"limits": {"nvidia.com/gpu": 8}}}
     meta = {"name": name, "namespace": INTRUDER}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"nodeName": node, "tolerations": TOLERATES_ALL, "containers": [container]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": meta,
+        "spec": {"nodeName": node, "tolerations": TOLERATES_ALL, "containers": [container]},
+    }
 
 
 @dataclass(frozen=True)

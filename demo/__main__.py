@@ -1,0 +1,200 @@
+"""`make demo`: the product's main job on a real API server, shown live, ended by a summary. `--keep` leaves everything running."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from controlplane.api import ApiError
+from controlplane.fleet import kill_node, revive_node
+from demo.observer import Observer, seconds
+from demo.script import CUES, Cue, Object, holders_workloads, intruders, is_short, load, pod_on, shifted
+from demo.show import Show
+from demo.stage import ROOT, Stage, fleet_of, set_up
+from demo.summary import OVER, Summary, summarise
+
+EXAMPLES = ROOT / "examples"
+CONTRACTS = "/apis/laycan.dev/v1alpha1/computecontracts"
+LIMIT_SECONDS = 165  # from the first contract; the whole ends within three minutes
+
+
+class Play:
+    """One performance: applies the script to the stage and keeps what the observer saw."""
+
+    def __init__(self, stage: Stage, show: Show, contracts: list[Object]) -> None:
+        self.stage, self.show, self.contracts = stage, show, contracts
+        self.observer = Observer()
+        self.refusals: dict[str, str] = {}  # malformed example -> the API server's message
+        self.dead: list[str] = []
+        self._shown: dict[str, str] = {}  # contract -> phase that the log has told
+        self._rebinds_told = 0
+        self._cues = list(CUES)
+
+    def open(self) -> None:
+        api, now = self.stage.api, datetime.now(UTC)
+        for node in api.items("/api/v1/nodes"):
+            self.observer.gpus_of[node["metadata"]["name"]] = int(node["status"]["capacity"].get("nvidia.com/gpu", 0))
+        for obj in self.contracts:
+            api.create(shifted(obj, now), fieldValidation="Strict")
+        self.show.say(f"{len(self.contracts)} contracts applied")
+        for path in sorted((EXAMPLES / "bad").glob("*.yaml"))[:1]:
+            self._apply_malformed(path)
+        for obj in (*holders_workloads(self.contracts), *intruders()):
+            api.apply(obj)
+        self.show.say("holders' Deployments and 66 strangers' pods that tolerate everything and outrank them are waiting for GPUs")
+
+    def _apply_malformed(self, path: Path) -> None:
+        for obj in load(path):
+            try:
+                self.stage.api.create(obj, fieldValidation="Strict")
+                self.refusals[path.name] = ""
+            except ApiError as error:
+                self.refusals[path.name] = error.message
+                self.show.say(f"malformed {path.name} refused: {error.message[:220]}", "red")
+
+    def run(self) -> None:
+        began = time.monotonic()
+        while time.monotonic() - began < LIMIT_SECONDS:
+            contracts = self.round()
+            while self._cues and time.monotonic() - began >= self._cues[0].at:
+                self.act(self._cues.pop(0), contracts)
+            if not self._cues and self.is_over(contracts):
+                return
+            self.check_processes()
+            time.sleep(0.5)
+
+    def round(self) -> list[Object]:
+        """One look at the cluster: the observer judges it, the log tells what is new, the table is redrawn."""
+        api, now = self.stage.api, int(time.time())
+        contracts = api.items(CONTRACTS)
+        pods = api.items("/api/v1/pods", fieldSelector="spec.nodeName!=")
+        self.observer.round(contracts, self.fence(), pods, now)
+        for obj in sorted(contracts, key=lambda o: str(o["metadata"]["name"])):
+            self._tell(obj)
+        for key, took in self.observer.rebound[self._rebinds_told :]:
+            self.show.say(f"{key} has all its GPUs again, {took} s after its node died", "green")
+        self.show.draw(
+            contracts, now, f"{len(self.fence())} nodes held of {len(self.observer.gpus_of)}, dead: {', '.join(self.dead) or 'none'}"
+        )
+        return contracts
+
+    def fence(self) -> dict[str, str]:
+        found = self.stage.api.find("/apis/laycan.dev/v1alpha1/nodefences/cluster") or {}
+        return dict((found.get("spec") or {}).get("nodes") or {})
+
+    def _tell(self, obj: Object) -> None:
+        name, status = obj["metadata"]["name"], obj.get("status") or {}
+        phase = status.get("phase", "")
+        if phase and phase != self._shown.get(name):
+            self._shown[name] = phase
+            reason = status.get("reason") or {}
+            why = f": {reason['code']}, {reason['message']}" if phase == "Rejected" and reason else ""
+            self.show.say(f"{name} {phase}{why}", "red" if phase == "Rejected" else "")
+
+    def act(self, cue: Cue, contracts: list[Object]) -> None:
+        serving = self._serving(contracts)
+        if cue.what == "kill" and serving:
+            self.dead.append(serving[0])
+            self.observer.kill(serving[0], contracts, int(time.time()))
+            kill_node(self.stage.api, serving[0])
+            self.show.say(f"node {serving[0]} dies while a contract is being served on it", "bold red")
+        elif cue.what == "revive" and self.dead:
+            revive_node(self.stage.api, self.dead[0])
+            self.show.say(f"node {self.dead[0]} is back; it stays in quarantine until it was healthy for a while")
+        elif cue.what == "sneak" and serving:
+            try:
+                self.stage.api.create(pod_on(serving[0], "sneak"))
+                self.observer.wrong.add(f"a pod that names {serving[0]} itself was let in")
+            except ApiError as error:
+                self.show.say(f"a stranger's pod that names {serving[0]} itself is refused: {error.message[:160]}", "red")
+
+    def _serving(self, contracts: list[Object]) -> list[str]:
+        """Nodes that serve a short contract for another 25 seconds at least, alive ones only."""
+        now = int(time.time())
+        return sorted(
+            binding["node"]
+            for obj in filter(is_short, contracts)
+            for binding in (obj.get("status") or {}).get("bindings") or ()
+            if binding.get("handedOverAt") and now + 25 < seconds(binding["end"]) and binding["node"] not in self.dead
+        )
+
+    def is_over(self, contracts: list[Object]) -> bool:
+        """Every short contract has ended, and every event of it was acknowledged."""
+        short = list(filter(is_short, contracts))
+        return all(o.get("status", {}).get("phase") in OVER and not o["status"].get("outbox") for o in short)
+
+    def check_processes(self) -> None:
+        for process in self.stage.processes:
+            if not process.running():
+                raise RuntimeError(f"the {process.name} has ended; its log ends with:\n{process.log_tail()}")
+
+
+def report(show: Show, summary: Summary) -> int:
+    width = max(len(what) for what, _ in summary.lines)
+    show.console.print("\n[bold]Summary[/bold]")
+    for what, value in summary.lines:
+        show.console.print(f"  {what:<{width}}  {value}", soft_wrap=True)
+    for line in summary.wrong:
+        show.console.print(f"  WRONG: {line}", style="bold red", soft_wrap=True, markup=False)
+    show.console.print(
+        "[bold red]The demo failed.[/bold red]" if summary.wrong else "[bold green]All of it is as it should be.[/bold green]"
+    )
+    return 1 if summary.wrong else 0
+
+
+def perform(folder: Path, keep: bool) -> int:
+    fleet, products, contracts = fleet_of(EXAMPLES), load(EXAMPLES / "products.yaml"), load(EXAMPLES / "contracts.yaml")
+    holders = sorted({c["spec"]["terms"]["delivery"].get("handover", {}).get("namespace", "") for c in contracts} - {""})
+    with ExitStack() as stack:
+        show = Show()
+        stage = set_up(folder, fleet, products, holders, stack, show.say)
+        with show:
+            play = Play(stage, show, contracts)
+            play.open()
+            play.run()
+            final = play.round()
+        status = report(show, summarise(final, play.observer, folder / "ledger.jsonl", play.refusals))
+        if keep:
+            show.console.print(
+                f"\nStill running. In another terminal: [bold]export KUBECONFIG={stage.plane.admin_kubeconfig}[/bold]\nCtrl-C ends it.",
+                soft_wrap=True,
+            )
+            threading.Event().wait()
+        return status
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave everything running after the summary")
+    keep: bool = parser.parse_args().keep
+    signal.signal(signal.SIGTERM, _interrupt)
+    folder = Path(tempfile.mkdtemp(prefix="laycan-demo-"))
+    try:
+        status = perform(folder, keep)
+    except KeyboardInterrupt:
+        status = 130
+    except RuntimeError as error:
+        print(f"The demo failed: {error}\nIts logs are in {folder / 'logs'}", file=sys.stderr)
+        return 1
+    if status == 0 or keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"Logs are in {folder / 'logs'}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
