@@ -54,9 +54,9 @@ class Api:
         self._headers = urllib3.HTTPHeaderDict({"Accept": "application/json"})
         if "token" in user:
             self._headers["Authorization"] = f"Bearer {user['token']}"
-        if as_user:
+        if as_user := as_user or user.get("as", ""):
             self._headers["Impersonate-User"] = as_user
-        for group in as_groups:
+        for group in as_groups or user.get("as-groups", ()):
             self._headers.add("Impersonate-Group", group)
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}  # (apiVersion, kind) -> plural name, namespaced
 

@@ -55,7 +55,7 @@ def node(
 
 
 def nodes(count: int, *, prefix: str = "n", product: str = H100, rack_size: int = 4, racks_per_zone: int = 4, **more: Any) -> list[Object]:
-    """So many equal nodes `<prefix>000`, `<prefix>001`, …, in racks `<prefix>-r0`, … and those in zones `z1`, …; see node() for the rest."""
+    """So many equal nodes `<prefix>000`, `<prefix>001`, …, in racks `<prefix>-r0`, … and those in zones `z1`, …; see node() for more."""
     racks = [number // rack_size for number in range(count)]
     return [
         node(f"{prefix}{i:03}", product=product, rack=f"{prefix}-r{rack}", zone=f"z{rack // racks_per_zone + 1}", **more)

@@ -25,7 +25,7 @@ import yaml
 from controlplane.api import Api, ApiError
 from controlplane.build import binaries
 from controlplane.components import ARGUMENTS, HERE, Settings
-from controlplane.process import Process, free_ports, stop_stranger
+from controlplane.process import Process, free_ports, is_ours, stop_stranger
 from controlplane.users import TENANTS, draw_tokens, service_account_token, tokens, write_kubeconfig
 
 READY_SECONDS = 90.0  # an idle machine needs three
@@ -101,20 +101,14 @@ class ControlPlane:
             self._launch(component)
             self._await_ready(component)
             return
-        try:
-            self._prepare()
-            for name in ARGUMENTS:
-                self._launch(name)
-                if name in {"etcd", "kube-apiserver"}:
-                    self._await_ready(name)
-                if name == "kube-apiserver":
-                    self._set_up()
-            for name in ARGUMENTS:
-                self._await_ready(name)
-            self._await("the first ServiceAccount", "kube-controller-manager", self._default_service_account)
-        except BaseException:  # a Ctrl-C too: nothing is left behind
-            self.stop()
-            raise
+        for attempts_left in (2, 1, 0):
+            try:
+                self._start_all()
+            except StartError as error:
+                if not attempts_left or "address already in use" not in str(error):
+                    raise  # else somebody took a port between our choice and its use
+            else:
+                return
 
     def stop(self) -> None:
         """Ends all processes, the last one started first, and returns when they are gone."""
@@ -151,7 +145,23 @@ class ControlPlane:
     def service_account_kubeconfig(self, namespace: str, name: str, *, seconds: int = 86_400) -> Path:
         """A kubeconfig for a ServiceAccount, with a token that is valid for so long."""
         token = service_account_token(self.admin, namespace, name, seconds)
-        return write_kubeconfig(self.folder / f"{namespace}.{name}.kubeconfig", self.url, self.certificate, token, namespace)
+        return write_kubeconfig(self.folder / f"{namespace}.{name}.kubeconfig", self.url, self.certificate, {"token": token}, namespace)
+
+    def _start_all(self) -> None:
+        try:
+            self._prepare()
+            for name in ARGUMENTS:
+                self._launch(name)
+                if name in {"etcd", "kube-apiserver"}:  # the others need them
+                    self._await_ready(name)
+                if name == "kube-apiserver":
+                    self._set_up()
+            for name in ARGUMENTS:
+                self._await_ready(name)
+            self._await("done with the first ServiceAccount", "kube-controller-manager", self._default_service_account)
+        except BaseException:  # a Ctrl-C too: nothing is left behind
+            self.stop()
+            raise
 
     def _prepare(self) -> None:
         """A folder with ports, tokens and kubeconfigs."""
@@ -161,7 +171,7 @@ class ControlPlane:
         self._settings = replace(self._settings, ports=dict(zip(names, free_ports(len(names)), strict=True)))
         draw_tokens(self._settings.tokens, self._tenants)
         for user, token in tokens(self._settings.tokens).items():
-            write_kubeconfig(self._settings.kubeconfig(user), self.url, self.certificate, token)
+            write_kubeconfig(self._settings.kubeconfig(user), self.url, self.certificate, {"token": token})
 
     def _set_up(self) -> None:
         """The administrator's only part: what KWOK may do. The stock roles of the other components are the API server's own."""
@@ -208,16 +218,25 @@ class ControlPlane:
         return self.admin.find("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
 
+def left_running(folder: Path) -> bool:
+    """Whether a control plane that `outlives_us` started in this folder runs, with all its parts."""
+    pids = _left_behind(folder)
+    return len(pids) == len(ARGUMENTS) and all(is_ours(pid, str(folder.resolve())) for pid in pids.values())
+
+
 def stop_left_running(folder: Path) -> list[str]:
-    """Stops a control plane that `outlives_us` left running; returns the names of its components, none when it was not running."""
+    """Stops what is left running in this folder and returns when it has exited; the names of the components that ran."""
+    ours = str(folder.resolve())
+    running = {name: pid for name, pid in _left_behind(folder).items() if is_ours(pid, ours)}
+    for pid in reversed(running.values()):
+        stop_stranger(pid, ours, PATIENCE_SECONDS)
+    return list(running)
+
+
+def _left_behind(folder: Path) -> dict[str, int]:
+    """The process ids that the last start in this folder wrote down: component -> process id."""
     file = folder / "processes.json"
-    if not file.exists():
-        return []
-    pids: dict[str, int] = json.loads(file.read_text())
-    for pid in reversed(pids.values()):
-        stop_stranger(pid, str(folder.resolve()), PATIENCE_SECONDS)
-    file.unlink()
-    return list(pids)
+    return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
 _ANY_CERTIFICATE = ssl.create_default_context()

@@ -6,6 +6,7 @@ to the *thread* that forked; all children are therefore forked by one thread tha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -81,19 +82,24 @@ def tail(log: Path, lines: int = 20) -> str:
         return "".join(deque(file, lines))
 
 
-def stop_stranger(pid: int, belongs_to: str, patience_seconds: float) -> None:
-    """Ends a process that an earlier run of ours left running, and waits for its exit.
+def is_ours(pid: int, mark: str) -> bool:
+    """Whether a process runs that has `mark` in its command line: a process id alone may have been given to somebody else since."""
+    try:
+        return mark.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for a zombie
+    except OSError:
+        return False
 
-    `belongs_to` must occur in its command line: a process id may have been given to somebody else since.
-    """
-    if belongs_to not in _command_line(pid):
-        return
-    os.kill(pid, signal.SIGTERM)
+
+def stop_stranger(pid: int, mark: str, patience_seconds: float) -> None:
+    """Ends a process that is not our child (an earlier run of ours left it running), and waits for its exit."""
     deadline = time.monotonic() + patience_seconds
-    while belongs_to in _command_line(pid):
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+    number = signal.SIGTERM
+    while is_ours(pid, mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        while is_ours(pid, mark) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        number = signal.SIGKILL
 
 
 def free_ports(count: int) -> list[int]:
@@ -117,11 +123,3 @@ def _die_with(parent: int) -> None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent died before the wish was made
             os._exit(1)
-
-
-def _command_line(pid: int) -> str:
-    """The command line of a live process, empty when there is none (a zombie has none either)."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import Any
 
 import yaml
 
@@ -40,13 +41,13 @@ def tokens(file: Path) -> dict[str, str]:
         return {row[2]: row[0] for row in csv.reader(rows)}
 
 
-def write_kubeconfig(file: Path, server: str, certificate: Path, token: str, namespace: str = "default") -> Path:
-    """Writes a kubeconfig with one cluster, one user and one context, readable by its owner only."""
+def write_kubeconfig(file: Path, server: str, certificate: Path, user: Mapping[str, Any], namespace: str = "default") -> Path:
+    """Writes a kubeconfig with one cluster, one user (say `{"token": ...}`) and one context, readable by its owner only."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "local", "cluster": {"server": server, "certificate-authority": str(certificate)}}],
-        "users": [{"name": "user", "user": {"token": token}}],
+        "users": [{"name": "user", "user": dict(user)}],
         "contexts": [{"name": "local", "context": {"cluster": "local", "user": "user", "namespace": namespace}}],
         "current-context": "local",
     }

@@ -6,6 +6,7 @@ installs what is cluster-wide, takes `fresh_control_plane`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import Api, Object
 from controlplane.build import BuildError, binaries
+from controlplane.kind import CONFIG, KindCluster
 from controlplane.local import ControlPlane
 from controlplane.users import bind_tenant
 from controlplane.waiting import until
@@ -24,11 +26,21 @@ HERE = Path(__file__).parent
 _numbers = count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest tests/cluster --kind` runs the same tests on a kind cluster."""
+    parser.addoption("--kind", action="store_true", help="run the tests of tests/cluster on a kind cluster (needs Docker and pytest-kind)")
+
+
+def on_kind(config: pytest.Config) -> bool:
+    """Whether `--kind` was given; the option exists when this folder was named on the command line."""
+    return bool(config.getoption("--kind", default=False))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder runs on the control plane."""
+    """Everything in this folder runs on the control plane, or on kind."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.e2e if on_kind(item.config) else pytest.mark.cluster)
 
 
 @pytest.fixture(scope="session")
@@ -41,15 +53,37 @@ def tools() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def control_plane(tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def control_plane(
+    tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[ControlPlane | KindCluster]:
     """The shared control plane of this test process."""
-    with ControlPlane(tmp_path_factory.mktemp("control-plane"), tools=tools, fsync=False) as running:
+    folder = tmp_path_factory.mktemp("control-plane")
+    if on_kind(pytestconfig):
+        yield from kind_cluster(folder, tools)
+        return
+    with ControlPlane(folder, tools=tools, fsync=False) as running:
         yield running
 
 
+def kind_cluster(folder: Path, tools: dict[str, Path]) -> Iterator[KindCluster]:
+    """A kind cluster of this test process, deleted at its end."""
+    pytest_kind = pytest.importorskip("pytest_kind", reason="--kind needs the dependency group e2e and Docker")
+    cluster = pytest_kind.KindCluster(f"laycan-{os.getpid()}", kubeconfig=folder / "kind.kubeconfig")
+    cluster.create(CONFIG)
+    plane = KindCluster(folder, Path(cluster.kubeconfig_path), tools=tools)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+        cluster.delete()
+
+
 @pytest.fixture
-def new_control_plane(tools: dict[str, Path], tmp_path: Path) -> Iterator[Callable[..., ControlPlane]]:
+def new_control_plane(tools: dict[str, Path], tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Callable[..., ControlPlane]]:
     """Starts control planes of the test's own, with the options of ControlPlane; they end with the test."""
+    if on_kind(pytestconfig):
+        pytest.skip("kills or fills a control plane of its own: not on kind")
     started: list[ControlPlane] = []
 
     def start(**options: Any) -> ControlPlane:

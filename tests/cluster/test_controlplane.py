@@ -1,4 +1,4 @@
-"""The local control plane is a real one: it stops without a trace, survives crashes of its parts, and lets nobody do what a cluster forbids."""
+"""The local control plane is a real one: it stops without a trace, survives crashes of its parts, and enforces what a cluster does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from controlplane import fleet
 from controlplane.api import Api, ApiError
 from controlplane.local import ControlPlane, StartError
 from controlplane.waiting import until
+
+ROOT = Path(__file__).parents[2]
 
 
 def exists(pid: int) -> bool:
@@ -49,7 +52,7 @@ class TestStop:
         assert not [name for name, port in ports.items() if listening(port)]
 
     @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
-    def test_dies_with_its_parent(self, tools: dict[str, Path], tmp_path: Path, death: signal.Signals) -> None:
+    def test_dies_with_its_parent(self, tmp_path: Path, death: signal.Signals) -> None:
         """A program that started a control plane and is killed, or interrupted, leaves no process behind."""
         program = (
             "import sys, time; from pathlib import Path; from controlplane.local import ControlPlane\n"
@@ -57,12 +60,9 @@ class TestStop:
             "    print(*plane.running().values(), flush=True)\n"
             "    time.sleep(600)\n"
         )
-        assets = {tool: path for tool, path in tools.items()}
-        root = Path(__file__).parents[2]
         parent = subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root
+            [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
         )
-        assert assets
         with parent:
             assert parent.stdout is not None
             pids = [int(pid) for pid in parent.stdout.readline().split()]
@@ -92,6 +92,37 @@ class TestStart:
         fresh_control_plane.start()
         assert fresh_control_plane.admin.find("/api/v1/namespaces/kept")
         assert fresh_control_plane.tenant_kubeconfig("alice").read_text().split("token:")[1] == token
+
+    def test_many_at_once_from_threads_that_end(self, new_control_plane: Callable[..., ControlPlane]) -> None:
+        """Control planes run side by side and apart, and outlive the threads that started them."""
+        with ThreadPoolExecutor(2) as starters:
+            one, two = starters.map(lambda _: new_control_plane(), range(2))
+        one.admin.create(fleet.namespace("only-here"))
+        assert two.admin.find("/api/v1/namespaces/only-here") is None
+        assert len(one.running()) == len(two.running()) == 5
+
+
+class TestCommand:
+    def test_up_outlives_the_command_and_down_ends_it(self, tools: dict[str, Path], tmp_path: Path) -> None:
+        """`up` prints the line that a shell evaluates and leaves a working control plane; `down` leaves no process; twice is no error."""
+
+        def run(*arguments: str) -> str:
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "KUBEBUILDER_ASSETS": ""}
+            argv = [sys.executable, "-m", "controlplane", *arguments]
+            return subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+        try:
+            line = run("up", "--nodes", "2")
+            assert run("up") == line
+            kubeconfig = Path(line.strip().removeprefix("export KUBECONFIG="))
+            admin = Api(kubeconfig)
+            until("two nodes Ready", lambda: [fleet.ready(node) for node in admin.items("/api/v1/nodes")] == ["True", "True"])
+            pids = json.loads((kubeconfig.parent / "processes.json").read_text()).values()
+            assert len([pid for pid in pids if exists(pid)]) == 5
+        finally:
+            run("down")
+        assert not [pid for pid in pids if exists(pid)]
+        assert run("down") == ""
 
 
 class TestCrash:
@@ -172,7 +203,7 @@ class TestFleet:
         until("the third to take its place", lambda: phase(admin, namespace, "p3") == "Running")
 
     def test_killed_node_becomes_unknown_and_returns(self, admin: Api, namespace: str, new_nodes: Callable[..., list[str]]) -> None:
-        """A silent node becomes Unknown by the node-lifecycle controller, its pods freeze, the others stay Ready; revived, it finishes its work."""
+        """The real node-lifecycle controller finds a silent node; its pods freeze, others stay Ready; revived, it finishes its work."""
         dead, alive = new_nodes(2)
         admin.create(fleet.pod(namespace, "p", nodeSelector={"kubernetes.io/hostname": dead}))
         until("the pod to run", lambda: phase(admin, namespace, "p") == "Running")
