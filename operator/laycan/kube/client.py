@@ -70,8 +70,9 @@ class Client:
     async def get(self, path: str, params: Params | None = None) -> Json:
         return await self._call("GET", path, params)
 
-    async def create(self, path: str, body: Mapping[str, Any], params: Params | None = None) -> Json:
-        return await self._call("POST", path, {**_FIELD_MANAGER, **(params or {})}, body)
+    async def create(self, path: str, body: Mapping[str, Any], params: Params | None = None, attempts: int = _ATTEMPTS) -> Json:
+        """`attempts` 1 for an eviction: there 429 is the answer of a PodDisruptionBudget, not of a busy server."""
+        return await self._call("POST", path, {**_FIELD_MANAGER, **(params or {})}, body, attempts=attempts)
 
     async def patch_merge(self, path: str, body: Mapping[str, Any], params: Params | None = None) -> Json:
         return await self._call("PATCH", path, {**_FIELD_MANAGER, **(params or {})}, body, MERGE_PATCH)
@@ -109,12 +110,14 @@ class Client:
             verb, self._credentials.server + path, params=params, data=data, headers=headers, timeout=timeout, allow_redirects=False
         )
 
-    async def _call(self, verb: str, path: str, params: Params | None, body: Any = None, content: str = "application/json") -> Json:
-        for attempt in range(_ATTEMPTS):
+    async def _call(
+        self, verb: str, path: str, params: Params | None, body: Any = None, content: str = "application/json", attempts: int = _ATTEMPTS
+    ) -> Json:
+        for attempt in range(attempts):
             try:
                 return await self._once(verb, path, params, body, content)
             except ApiError as error:
-                if attempt == _ATTEMPTS - 1 or not _may_repeat(verb, error):
+                if attempt == attempts - 1 or not _may_repeat(verb, error):
                     raise
                 await asyncio.sleep(pause_before(attempt, error.retry_after))
         raise AssertionError("the last attempt returns or raises")
