@@ -87,7 +87,7 @@ def new_control_plane(tools: dict[str, Path], tmp_path: Path, pytestconfig: pyte
     started: list[ControlPlane] = []
 
     def start(**options: Any) -> ControlPlane:
-        plane = ControlPlane(tmp_path / f"control-plane-{len(started)}", tools=tools, **{"fsync": False, **options})
+        plane = ControlPlane(tmp_path / f"control-plane-{next(_numbers)}", tools=tools, **{"fsync": False, **options})
         started.append(plane)
         plane.start()
         return plane
