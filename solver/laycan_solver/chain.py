@@ -1,0 +1,239 @@
+"""Serving a short lot by a chain of bindings: which nodes, from when to when, with which cuts and gaps.
+
+One dynamic program over the slices finds the cheapest way of one lot through the free nodes: stay, change node at the price of an
+interruption of the whole contract, or wait in a gap. Its prices see what the other lots of the contract do: an instant at which the
+contract is interrupted anyway is free, and leaving at an instant at which another lot arrives is an interruption, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .book import Book
+from .eligible import Demand
+from .objective import NetChanges, Segment, flows_at_now, missing_profile
+from .place import allowed_columns, serving_columns
+from .timegrid import Flags, Ints
+
+NEVER = 1 << 60
+SECOND = 1 << 24  # weight of one lot-second without a node; a second in a substitute weighs its rank, so it decides ties only
+MOST_LAYERS = 4096
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Per slice, what happens at its start: weights of arriving from a gap, of leaving into one and of changing node."""
+
+    arrive: Ints
+    leave: Ints
+    change: Ints
+
+
+def fill(book: Book, index: int) -> None:
+    """Serves what the contract still misses, lot by lot, by chains through what is free; never makes it cost more."""
+    demand = book.demands[index]
+    for _ in range(min(demand.lots, MOST_LAYERS)):
+        if not (
+            _layer(book, demand, sharing=True, cuts=True)
+            or _layer(book, demand, sharing=False, cuts=True)
+            or _layer(book, demand, sharing=False, cuts=False)
+        ):
+            return
+
+
+def _layer(book: Book, demand: Demand, *, sharing: bool, cuts: bool) -> bool:
+    """One more lot (or several on the same way), if that costs less; `sharing`: hope that others share its cuts."""
+    grid, before = book.ledger.grid, book.verdict(demand.index)
+    gaps = missing_profile(demand, book.segments[demand.index])
+    if not gaps or (sharing and max(n for _, _, n in gaps) == 1):
+        return False
+    first, last = grid.index(gaps[0][0]), grid.index(gaps[-1][1])
+    missing = np.zeros(last - first, dtype=np.int64)
+    for start, end, lots in gaps:
+        missing[grid.index(start) - first : grid.index(end) - first] = lots
+    columns, units = _room(book, demand, first, last)
+    if not len(columns):
+        return False
+    share = int(missing.max()) if sharing else 1
+    path = _way(book, demand, first, missing, columns, units, share, cuts)
+    if not path:
+        return False
+    lots = min(min(int(units[a:b, j].min()), int(missing[a:b].min())) for j, a, b in path)
+    if demand.spread:
+        lots = 1
+    mark = book.mark()
+    for j, a, b in path:
+        book.put(demand.index, Segment(int(columns[j]), grid.times[first + a], grid.times[first + b], lots))
+    after = book.verdict(demand.index)
+    if after.legal and after.tiers < before.tiers:
+        return True
+    book.roll_back(mark)
+    return False
+
+
+def _room(book: Book, demand: Demand, first: int, last: int) -> tuple[Ints, Ints]:
+    """Columns with any room, and [slice, column] how many more lots topology and the ledger allow."""
+    grid, fleet = book.ledger.grid, book.fleet
+    columns = demand.columns
+    if not len(columns):
+        return columns, np.zeros((last - first, 0), dtype=np.int64)
+    if demand.scoped:
+        columns = _scope_columns(book, demand, first, last)
+    units = book.ledger.units(demand, first, last, columns)
+    if demand.spread:
+        domain = fleet.domains[demand.contract.spread_level]
+        for segment in book.segments[demand.index]:
+            a, b = (min(max(grid.index(t) - first, 0), last - first) for t in (segment.start, segment.end))
+            inside = domain[columns] == domain[segment.column]
+            full = _serving(book, demand, first, last, int(domain[segment.column])) >= demand.per_domain
+            units[a:b][:, inside] = np.where(full[a:b, None], 0, units[a:b][:, inside])
+    some = (units > 0).any(axis=0)
+    return columns[some], units[:, some]
+
+
+def _serving(book: Book, demand: Demand, first: int, last: int, within: int) -> Ints:
+    """Per slice: lots of the contract in one spread domain."""
+    grid, domain = book.ledger.grid, book.fleet.domains[demand.contract.spread_level]
+    lots = np.zeros(last - first, dtype=np.int64)
+    for s in book.segments[demand.index]:
+        if domain[s.column] == within:
+            a, b = (min(max(grid.index(t) - first, 0), last - first) for t in (s.start, s.end))
+            lots[a:b] += s.lots
+    return lots
+
+
+def _scope_columns(book: Book, demand: Demand, first: int, last: int) -> Ints:
+    """The nodes of the domain that serves the contract; when nothing does, of the one with the most room over the window."""
+    times = book.ledger.grid.times
+    if serving_columns(book, demand, demand.start, demand.end):
+        return allowed_columns(book, demand, demand.start, demand.end)
+    domain: Ints = book.fleet.domains[demand.contract.scope][demand.columns]
+    units = book.ledger.units(demand, first, last, demand.columns)
+    seconds = np.diff(np.array(times[first : last + 1], dtype=np.int64))
+    best, most = -1, 0
+    for d in np.unique(domain).tolist():
+        lots = np.minimum(units[:, domain == d].sum(axis=1), demand.lots)
+        if (weight := int((lots * seconds).sum())) > most:
+            best, most = d, weight
+    inside: Ints = demand.columns[domain == best]
+    return inside
+
+
+def _cut_weight(demand: Demand, share: int) -> int:
+    """Weight of an interruption of the whole contract, of which a lot bears the part that `share` lots leave it."""
+    return min(demand.move_seconds * demand.lots * SECOND // share, NEVER)
+
+
+def _prices(book: Book, demand: Demand, first: int, slices: int, share: int, cuts: bool) -> Prices:
+    grid, fleet = book.ledger.grid, book.fleet
+    verdict = book.verdict(demand.index)
+    cut = _cut_weight(demand, share)
+    planned = cut if cuts and demand.moves_per_month else NEVER
+    arrive, leave, change = (np.zeros(slices + 1, dtype=np.int64) for _ in range(3))
+    change[:] = planned
+    net = NetChanges(book.segments[demand.index])
+    for time in net.at:
+        if not (demand.start < time < demand.end) or not 0 <= (i := grid.index(time) - first) <= slices:
+            continue
+        left, arrived = net.flows(time)
+        if left:
+            serves = any(d < 0 and fleet.serves_on(demand, c, time) for c, d in net.at[time].items())
+            arrive[i] = planned if serves else cut
+        if arrived:
+            leave[i] = planned
+    for time in verdict.instants:
+        if 0 <= (i := grid.index(time) - first) <= slices:
+            free = cuts or time in verdict.planned
+            arrive[i] = leave[i] = 0
+            change[i] = 0 if free else NEVER
+    if demand.running and grid.times[first] == demand.start and demand.start not in verdict.instants:
+        left, arrived, forced = flows_at_now(demand, fleet, net.at.get(demand.start, {}))
+        if min(left, arrived + 1) > min(forced, arrived + 1):
+            arrive[0] = planned
+    return Prices(arrive, leave, change)
+
+
+def _way(
+    book: Book, demand: Demand, first: int, missing: Ints, columns: Ints, units: Ints, share: int, cuts: bool
+) -> list[tuple[int, int, int]]:
+    """Segments (position in `columns`, first slice, last slice) of the cheapest way of one lot, slices counted from `first`."""
+    prices = _prices(book, demand, first, len(missing), share, cuts)
+    rows = _telling_rows(units, missing > 0, prices)
+    seconds = np.add.reduceat(book.ledger.grid.seconds(first, first + len(missing)), rows)
+    outage = book.ledger.capacity[first : first + len(missing)][:, columns] < demand.contract.lot_gpus
+    walk = Walk(len(rows), len(columns))
+    ranks = demand.costs[np.searchsorted(demand.columns, columns)]
+    preference = np.minimum(units[rows].sum(axis=0), 255)  # the fullest nodes first
+    for t, row in enumerate(rows.tolist()):
+        walk.step(
+            t, int(seconds[t]), bool(missing[row]), units[row] > 0, outage[row],
+            (int(prices.arrive[row]), int(prices.leave[row]), int(prices.change[row]), _cut_weight(demand, share)), ranks, preference,
+        )  # fmt: skip
+    ends = [*rows.tolist(), len(missing)]
+    return [(j, ends[a], ends[b]) for j, a, b in walk.segments(int(prices.leave[len(missing)]))]
+
+
+def _telling_rows(units: Ints, wanted: Flags, prices: Prices) -> Ints:
+    """First slices of runs in which nothing changes; one slice before and behind a change stands alone, as the shortest gap."""
+    state = np.column_stack((units > 0, wanted))
+    changed = np.flatnonzero((state[1:] != state[:-1]).any(axis=1)) + 1
+    special = np.flatnonzero((prices.arrive[:-1] != 0) | (prices.leave[:-1] != 0) | (prices.change[:-1] != np.median(prices.change)))
+    near = np.concatenate((changed - 1, changed, changed + 1, special, special + 1, [0]))
+    return np.unique(near[(near >= 0) & (near < len(wanted))]).astype(np.int64)
+
+
+class Walk:
+    """The dynamic program: cheapest weight of being on each node, and of being on none, through each row."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.on = np.full(columns, NEVER, dtype=np.int64)
+        self.off = 0
+        self.stayed = np.zeros((rows, columns), dtype=bool)
+        self.source = [-1] * rows  # whence one arrives in the row: a node, -1 = a gap
+        self.left = [-1] * rows  # the node that is left for the gap of the row, -1 = there was a gap already
+
+    def step(
+        self,
+        t: int,
+        seconds: int,
+        wanted: bool,
+        free: Flags,
+        outage: Flags,
+        prices: tuple[int, int, int, int],
+        ranks: Ints,
+        preference: Ints,
+    ) -> None:
+        arrive, leave, change, forced = prices
+        best = int(self.on.argmin())
+        base, source = self.off + arrive, -1
+        if wanted and self.on[best] < NEVER:
+            if self.on[best] + change < base:
+                base, source = int(self.on[best]) + change, best
+            leaving = np.where(outage, self.on, NEVER)
+            cut = int(leaving.argmin())
+            if leaving[cut] + min(change, forced) < base and leaving[cut] < NEVER:
+                base, source = int(leaving[cut]) + min(change, forced), cut
+        if self.on[best] + leave < self.off:
+            self.off, self.left[t] = int(self.on[best]) + leave, best
+        self.off += seconds * SECOND if wanted else 0
+        self.source[t] = source
+        fresh = base + preference
+        self.stayed[t] = self.on <= fresh
+        self.on = np.where(free & wanted, np.where(self.stayed[t], self.on, fresh) + ranks * seconds, NEVER)
+
+    def segments(self, leave: int) -> list[tuple[int, int, int]]:
+        """(column, first row, last row) of the cheapest way, where leaving at the end weighs `leave`; [] = no node at all."""
+        out: list[tuple[int, int, int]] = []
+        best = int(self.on.argmin())
+        node = best if self.on[best] + leave < self.off else -1
+        end = len(self.source)
+        for t in range(end - 1, -1, -1):
+            if node < 0:
+                node, end = self.left[t], t
+            elif not self.stayed[t, node]:
+                out.append((node, t, end))
+                node, end = self.source[t], t
+        assert node < 0, "a way begins in a gap"
+        return out[::-1]

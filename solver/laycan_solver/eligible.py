@@ -1,0 +1,208 @@
+"""Which nodes may serve which contract, and what it is to be served: the fleet and the demands as arrays over nodes.
+
+Nodes are ordered by grade and topology, so that the nodes of a rack, a zone and a grade are neighbours; a *column* is a node's
+index in that order. Eligibility by time (outages, what is free) is the ledger's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .model import Binding, Contract, Level, MovePolicy, Outage, Problem, Product, Scope
+from .timegrid import Flags, Ints, due
+
+MOST_GPUS = 1 << 30  # of one node; keeps the ledger in 32 bits whatever a node claims
+
+
+@dataclass(frozen=True)
+class Option:
+    """A hardware grade in which a contract may be delivered: as which product, and what that costs (micros per GPU-hour)."""
+
+    product: str
+    cost: int
+
+
+class Fleet:
+    """The nodes as a struct of arrays; `domains[level]` gives each node's domain at that level as a small integer."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.now = problem.now
+        self.nodes = sorted(problem.nodes, key=lambda n: (n.grade, n.domains, n.name))
+        self.column = {n.name: i for i, n in enumerate(self.nodes)}
+        self.grades = sorted({n.grade for n in self.nodes})
+        grade = {g: i for i, g in enumerate(self.grades)}
+        self.grade: Ints = np.array([grade[n.grade] for n in self.nodes], dtype=np.int64)
+        self.gpus: Ints = np.array([min(n.gpus, MOST_GPUS) if n.usable else 0 for n in self.nodes], dtype=np.int64)
+        self.open: Flags = np.array([n.usable and not n.cordoned for n in self.nodes], dtype=bool)
+        self.whole: Flags = np.array([n.level is Level.NODE for n in self.nodes], dtype=bool)
+        self.domains = [np.zeros(len(self.nodes), dtype=np.int64)] + [self._domains(level) for level in range(4)]
+        self.outages = self._outages(problem.outages)
+        self.staying = self._staying(problem)
+        self.overfull = {c for c, own in self.staying.items() if sum(b.gpus for b in own) > self.gpus[c]}
+
+    def _domains(self, level: int) -> Ints:
+        names = sorted({n.domains[level] for n in self.nodes})
+        number = {name: i for i, name in enumerate(names)}
+        return np.array([number[n.domains[level]] for n in self.nodes], dtype=np.int64)
+
+    def _outages(self, outages: Sequence[Outage]) -> list[list[tuple[int, int]]]:
+        """column -> sorted outages (start, end), merged where they touch."""
+        spans: list[list[tuple[int, int]]] = [[] for _ in self.nodes]
+        for outage in sorted(outages, key=lambda o: (o.start, o.end)):
+            for name in outage.nodes:
+                if name in self.column and outage.start < outage.end:
+                    own = spans[self.column[name]]
+                    if own and own[-1][1] >= outage.start:
+                        own[-1] = (own[-1][0], max(own[-1][1], outage.end))
+                    else:
+                        own.append((outage.start, outage.end))
+        return spans
+
+    def _staying(self, problem: Problem) -> dict[int, list[Binding]]:
+        """column -> announced bindings that run on the node at now."""
+        known = {c.key for c in problem.contracts}
+        staying: dict[int, list[Binding]] = {}
+        for binding in running_at(problem.previous, problem.now):
+            if binding.node in self.column and binding.contract in known:
+                staying.setdefault(self.column[binding.node], []).append(binding)
+        return staying
+
+    def out_at(self, column: int, time: int) -> bool:
+        """The node cannot serve at `time`."""
+        return bool(self.gpus[column] == 0) or any(a <= time < b for a, b in self.outages[column])
+
+    def serves_on(self, demand: Demand, column: int, time: int) -> bool:
+        """Could lots of the contract that are on the node until `time` have stayed?"""
+        if column < 0 or self.gpus[column] < demand.contract.lot_gpus or self.out_at(column, time):
+            return False
+        if int(self.grade[column]) not in demand.options:
+            return False
+        if time == self.now:
+            return column not in self.overfull
+        mine = (b for b in self.staying.get(column, ()) if b.contract == demand.contract.key)
+        return not self.nodes[column].cordoned or any(b.end > time for b in mine)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One contract as the planner sees it. `columns` are the nodes that may take its lots anew; seconds and lots are integers."""
+
+    index: int
+    contract: Contract
+    start: int
+    end: int
+    lots: int
+    columns: Ints
+    costs: Ints  # per column: rank of the option's cost, 0 = own product
+    options: dict[int, Option]  # grade -> how it is delivered there
+    holder: int  # 0 = shares every node by GPU
+    turnaround: int
+    together: bool  # all lots or none at every instant
+    per_domain: int  # most lots in one domain of the spread level
+    move_seconds: int
+    moves_per_month: int  # 0 = planned cuts are not allowed
+    running: dict[int, int] = field(default_factory=dict)  # column -> lots that run there at now (also where they cannot stay)
+    before: tuple[Binding, ...] = ()  # bindings of the previous plan, clipped to the due window
+    announced: tuple[Binding, ...] = ()  # those of them on nodes that still exist
+    rights: dict[int, int] = field(default_factory=dict)  # cordoned column -> lots that may stay
+
+    @property
+    def scoped(self) -> bool:
+        return self.contract.scope is not Scope.ANY
+
+    @property
+    def spread(self) -> bool:
+        return self.contract.spread_level is not Scope.ANY
+
+    @property
+    def lot_rate(self) -> int:
+        """Owed per undelivered lot-second, in micros / 3.6e9."""
+        return self.contract.rate * self.contract.lot_gpus
+
+
+def options_of(contract: Contract, products: dict[str, Product], fleet: Fleet) -> dict[int, Option]:
+    """Grades in which the contract may be delivered: its own, else by one hop of the published table, the cheapest first."""
+    own = products[contract.product]
+    found: dict[int, Option] = {}
+    equivalents = sorted((cost, name) for name, cost in own.equivalents.items() if name in products) if contract.substitution else []
+    for i, grade in enumerate(fleet.grades):
+        if grade in own.grades:
+            found[i] = Option(own.name, 0)
+            continue
+        for cost, name in equivalents:
+            if grade in products[name].grades:
+                found[i] = Option(name, cost)
+                break
+    return found
+
+
+def running_at(bindings: Sequence[Binding], now: int) -> list[Binding]:
+    return [b for b in bindings if b.start < now < b.end]
+
+
+class Demands:
+    """All contracts with something due, by index of the problem's contracts."""
+
+    def __init__(self, problem: Problem, fleet: Fleet) -> None:
+        self.problem, self.fleet = problem, fleet
+        self.products = {p.name: p for p in problem.products}
+        holders = sorted({c.holder for c in problem.contracts} - {""})
+        self.holder = {name: i + 1 for i, name in enumerate(holders)}
+        self.previous: dict[str, list[Binding]] = {}
+        for binding in sorted(problem.previous):
+            self.previous.setdefault(binding.contract, []).append(binding)
+
+    def demand(self, index: int) -> Demand | None:
+        """The contract's demand; None when nothing is due any more."""
+        contract, now = self.problem.contracts[index], self.problem.now
+        start, end = due(contract, now)
+        if start >= end:
+            return None
+        product = self.products[contract.product]
+        options = options_of(contract, self.products, self.fleet)
+        previous = self.previous.get(contract.key, [])
+        mine = running_at(previous, now)
+        delivering = contract.delivering or any(b.start < now for b in previous)
+        forced = contract.forced_moves_only or product.move_policy is MovePolicy.FORCED
+        columns = self._columns(contract, options)
+        before = tuple(self._clipped(contract, previous, start, end))
+        ranks = {cost: i for i, cost in enumerate(sorted({0} | {o.cost for o in options.values()}))}
+        return Demand(
+            index, contract, start, end, contract.lots, columns,
+            np.array([ranks[options[g].cost] for g in self.fleet.grade[columns].tolist()], dtype=np.int64), options,
+            self.holder.get(contract.holder, 0), product.turnaround_seconds, contract.all_or_nothing and not delivering,
+            -(-contract.lots // max(1, contract.spread_domains)) if contract.spread_level is not Scope.ANY else contract.lots,
+            product.move_seconds, 0 if forced else product.moves_per_month,
+            self._running(contract, mine), before, tuple(b for b in before if b.node in self.fleet.column), self._rights(contract, mine),
+        )  # fmt: skip
+
+    def _columns(self, contract: Contract, options: dict[int, Option]) -> Ints:
+        fleet = self.fleet
+        grade_ok = np.isin(fleet.grade, np.array(sorted(options), dtype=np.int64))
+        return np.flatnonzero(grade_ok & fleet.open & (fleet.gpus >= contract.lot_gpus)).astype(np.int64)
+
+    def _running(self, contract: Contract, mine: Sequence[Binding]) -> dict[int, int]:
+        """Lots at now; those on nodes that are gone count under columns of their own, -1, -2, …"""
+        lots: dict[int, int] = {}
+        for binding in mine:
+            column = self.fleet.column.get(binding.node, -1)
+            lots[column] = lots.get(column, 0) + binding.gpus // contract.lot_gpus
+        return lots
+
+    def _clipped(self, contract: Contract, previous: Sequence[Binding], start: int, end: int) -> list[Binding]:
+        return [
+            Binding(b.contract, b.node, b.product, b.gpus, max(b.start, start), min(b.end, end))
+            for b in previous
+            if max(b.start, start) < min(b.end, end) and b.gpus >= contract.lot_gpus
+        ]
+
+    def _rights(self, contract: Contract, mine: Sequence[Binding]) -> dict[int, int]:
+        rights: dict[int, int] = {}
+        for b in mine:
+            column = self.fleet.column.get(b.node)
+            if column is not None and self.fleet.nodes[column].cordoned:
+                rights[column] = rights.get(column, 0) + b.gpus // contract.lot_gpus
+        return rights

@@ -1,0 +1,193 @@
+"""The two verbs: `plan` a problem from its announced bindings, and keep a plan up to date with `Planner.update`.
+
+Both are the same: what is announced stays where it fits, the rest is constructed, repaired and covered by chains, candidates are
+admitted beside it, and a bound says how far from the best the result can be. Same problem and effort, same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from .admit import Admission
+from .book import Book
+from .bound import prove
+from .construct import construction_order, settle
+from .eligible import Demand, Demands, Fleet
+from .keep import keep_announced
+from .ledger import Ledger
+from .model import (
+    Bound,
+    Contract,
+    ContractChanged,
+    ContractGone,
+    Difference,
+    Event,
+    Level,
+    Node,
+    NodeChanged,
+    NodeGone,
+    Outage,
+    OutageChanged,
+    OutageGone,
+    Plan,
+    Problem,
+    Stopped,
+    TimePassed,
+    Undelivered,
+)
+from .objective import micros
+from .repair import repair
+from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
+from .timegrid import time_grid, turnarounds
+
+EFFORT = 400  # trials of repair
+
+
+def never() -> bool:
+    return False
+
+
+def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool] | None = None) -> Plan:
+    """The plan that owes the least that was found with `effort` trials; `deadline` is asked now and then and ends the search when True."""
+    late = Late(deadline or never)
+    fleet = Fleet(problem)
+    demands = Demands(problem, fleet)
+    accepted = [d for i, c in enumerate(problem.contracts) if c.accepted and (d := demands.demand(i))]
+    candidates = [i for i, c in enumerate(problem.contracts) if not c.accepted]
+    book = _book(problem, fleet, demands, accepted)
+    keep_announced(book)
+    for index in construction_order(accepted):
+        settle(book, index, cuts=False)
+    for index in construction_order(accepted):
+        settle(book, index, cuts=True)
+    repair(book, effort, late)
+    refused = _admit(problem, book, demands, candidates, effort, late)
+    return _report(problem, book, refused, late.came)
+
+
+class Late:
+    """Asks the deadline, and remembers that it has come."""
+
+    def __init__(self, deadline: Callable[[], bool]) -> None:
+        self._deadline = deadline
+        self.came = False
+
+    def __call__(self) -> bool:
+        self.came = self.came or self._deadline()
+        return self.came
+
+
+def _book(problem: Problem, fleet: Fleet, demands: Demands, accepted: Sequence[Demand]) -> Book:
+    grid = time_grid(problem, [d.contract for d in accepted], max((c.end for c in problem.contracts), default=0))
+    ledger = Ledger(fleet, grid, turnarounds(problem))
+    contracts = {c.key: c for c in problem.contracts}
+    for b in problem.previous if ledger.held else ():
+        column = fleet.column.get(b.node)
+        if column is None or fleet.nodes[column].level is Level.DEVICE or b.start >= problem.now or b.contract not in contracts:
+            continue
+        holder = demands.holder.get(contracts[b.contract].holder, 0)
+        turnaround = demands.products[contracts[b.contract].product].turnaround_seconds
+        if holder and min(b.end, problem.now) > grid.times[0]:
+            ledger.hold(column, b.start, min(b.end, problem.now), holder, turnaround)
+    book = Book(problem.now, fleet, ledger)
+    for demand in accepted:
+        book.open(demand)
+    return book
+
+
+def _admit(problem: Problem, book: Book, demands: Demands, candidates: Sequence[int], effort: int, late: Late) -> list[Undelivered]:
+    admission = Admission(book, turnarounds(problem), effort, late)
+    refused = []
+    for index in sorted(candidates, key=lambda i: (problem.contracts[i].admission_order, problem.contracts[i].key)):
+        demand = demands.demand(index)
+        refusal = admission.decide(demand) if demand else None
+        if refusal:
+            refused.append(refusal)
+    return refused
+
+
+def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: bool) -> Plan:
+    accepted = [book.demands[i] for i in sorted(book.demands)]
+    moves = tuple(sorted(m for d in accepted for m in moves_of(book, d)))
+    totals = totals_of(book, moves)
+    shortfalls = Shortfalls(book)
+    proof = prove(book)
+    own = totals.owed_micros + totals.interruption_micros + totals.substitution_micros
+    bound = Bound(min(proof.firm_micros, totals.firm_owed_micros), min(proof.total_micros, own))
+    rounding = 2 * len(accepted)  # micros that exact optima may differ from their bound
+    optimal = totals.firm_owed_micros - bound.firm_micros <= rounding and own - bound.total_micros <= rounding
+    return Plan(
+        now=problem.now,
+        bindings=tuple(sorted(b for d in accepted for b in bindings_of(book, d))),
+        undelivered=tuple(sorted([*refused, *(u for d in accepted for u in shortfalls.of(d))])),
+        moves=moves,
+        totals=totals,
+        bound=bound,
+        firm_gap_ppm=gap_ppm(totals.firm_owed_micros, bound.firm_micros, sum(micros(value_of(d)) for d in accepted if d.contract.firm)),
+        total_gap_ppm=gap_ppm(own, bound.total_micros, totals.value_micros),
+        stopped=Stopped.TIME_LIMIT if late else Stopped.OPTIMAL if optimal else Stopped.EFFORT,
+        certificate=proof.certificate,
+    )
+
+
+class Planner:
+    """A problem with its plan, changed by events: what a failure, a what-if and a new contract have in common."""
+
+    def __init__(self, problem: Problem, plan: Plan | None = None, effort: int = EFFORT) -> None:
+        self.problem, self.effort = problem, effort
+        self.plan = plan if plan is not None else _plan(problem, effort)
+
+    def copy(self) -> Planner:
+        """An independent planner, for what-ifs."""
+        return Planner(self.problem, self.plan, self.effort)
+
+    def update(self, events: Sequence[Event]) -> Difference:
+        """Applies the events, plans again from the current bindings, and says what that changed.
+
+        A candidate that the current plan accepts has been accepted: it is not decided again.
+        """
+        before = set(self.plan.bindings)
+        refused = {u.contract for u in self.plan.undelivered if u.refused}
+        decided = tuple(replace(c, accepted=True) if c.key not in refused else c for c in self.problem.contracts)
+        problem = replace(self.problem, contracts=decided, previous=self.plan.bindings)
+        for event in events:
+            problem = apply(problem, event)
+        self.problem, self.plan = problem, _plan(problem, self.effort)
+        after = set(self.plan.bindings)
+        return Difference(tuple(sorted(before - after)), tuple(sorted(after - before)), self.plan.undelivered, self.plan.moves)
+
+
+_plan = plan
+
+
+def apply(problem: Problem, event: Event) -> Problem:
+    """The problem after one event; raises ValueError for contradictions, as `Problem` does."""
+    match event:
+        case NodeChanged(node):
+            return replace(problem, nodes=_with_node(problem.nodes, node.name, (node,)))
+        case NodeGone(name):
+            return replace(problem, nodes=_with_node(problem.nodes, name, ()))
+        case ContractChanged(contract):
+            return replace(problem, contracts=_with_contract(problem.contracts, contract.key, (contract,)))
+        case ContractGone(key):
+            kept = tuple(b for b in problem.previous if b.contract != key)
+            return replace(problem, contracts=_with_contract(problem.contracts, key, ()), previous=kept)
+        case OutageChanged(outage):
+            return replace(problem, outages=_with_outage(problem.outages, outage.name, (outage,)))
+        case OutageGone(name):
+            return replace(problem, outages=_with_outage(problem.outages, name, ()))
+        case TimePassed(now):
+            return replace(problem, now=now)
+
+
+def _with_node(nodes: tuple[Node, ...], name: str, new: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple(n for n in nodes if n.name != name) + new
+
+
+def _with_contract(contracts: tuple[Contract, ...], key: str, new: tuple[Contract, ...]) -> tuple[Contract, ...]:
+    return tuple(c for c in contracts if c.key != key) + new
+
+
+def _with_outage(outages: tuple[Outage, ...], name: str, new: tuple[Outage, ...]) -> tuple[Outage, ...]:
+    return tuple(o for o in outages if o.name != name) + new
