@@ -1,0 +1,1 @@
+"""From resources to the planner's problem, and from its plan to text."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from laycan.resources import crossfield
+from laycan.resources.base import Metadata
 from laycan.resources.constants import DESK_LABEL
 from laycan.resources.contract import ContractSpec
 from laycan.resources.exchange import EndpointSpec
@@ -80,6 +81,11 @@ def endpoint_spec(spec: Any) -> EndpointSpec | list[Fault]:
     return _read(EndpointSpec, spec)
 
 
+def metadata(raw: Any) -> Metadata | list[Fault]:
+    """The metadata of any object, or all that is wrong with it."""
+    return _read(Metadata, raw, "metadata")
+
+
 def malformed(faults: Collection[Fault]) -> Refusal:
     """The refusal of a contract with these faults; the message names the first few."""
     shown = [str(fault) for fault in list(faults)[:4]] + ([f"and {len(faults) - 4} more"] if len(faults) > 4 else [])
@@ -124,13 +130,13 @@ def handover_refusal(terms: Terms, desk: str, exempt: Collection[str], namespace
     return None
 
 
-def _read(model: type[SpecModel], spec: Any) -> SpecModel | list[Fault]:
+def _read(model: type[SpecModel], value: Any, root: str = "spec") -> SpecModel | list[Fault]:
     try:
-        return model.model_validate(spec)
+        return model.model_validate(value)
     except ValidationError as error:
-        return [_fault(model, details) for details in error.errors(include_url=False, include_context=True)]
+        return [_fault(model, root, details) for details in error.errors(include_url=False, include_context=True)]
     except RecursionError:
-        return [Fault("spec", "is nested too deeply")]
+        return [Fault(root, "is nested too deeply")]
 
 
 # pydantic's kinds of error in the words of this API; what is not listed keeps its own words
@@ -153,18 +159,18 @@ _WORDS = {
 }
 
 
-def _fault(model: type[BaseModel], error: Any) -> Fault:
+def _fault(model: type[BaseModel], root: str, error: Any) -> Fault:
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
-        return Fault(_path(error["loc"]), f"is no field here{_meant(model, error['loc'])}")
+        return Fault(_path(root, error["loc"]), f"is no field here{_meant(model, error['loc'])}")
     facts = {**error.get("ctx", {}), "shown": _shown(value), "length": len(value) if isinstance(value, str | list | dict) else 0}
     text = _WORDS[kind].format(**facts) if kind in _WORDS else f"{error['msg'][:200]}, not {facts['shown']}"
-    return Fault(_path(error["loc"]), text)
+    return Fault(_path(root, error["loc"]), text)
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
+def _path(root: str, loc: tuple[int | str, ...]) -> str:
     """Path of a field as JSONPath writes it, cut where a hostile key would make it long."""
-    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:SHOWN]}" for part in loc if part != "[key]")
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:SHOWN]}" for part in loc if part != "[key]")
 
 
 def _shown(value: Any) -> str:

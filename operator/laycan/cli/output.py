@@ -1,0 +1,40 @@
+"""What commands share: results go to stdout, everything said to a person to stderr, bad input ends with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+from laycan.planning.manifests import BadInputError
+
+EXIT_VIOLATION = 1
+EXIT_BAD_INPUT = 2
+
+
+def say(kind: str, lines: Iterable[str]) -> None:
+    """Messages to stderr, one per line."""
+    for line in lines:
+        typer.echo(f"{kind}: {line}", err=True)
+
+
+@contextmanager
+def bad_input_exits() -> Iterator[None]:
+    """Turns BadInputError into its lines on stderr and exit code 2."""
+    try:
+        yield
+    except BadInputError as error:
+        say("error", error.lines)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def write(document: bytes) -> None:
+    """One document on stdout; a reader that stops early is no error."""
+    try:
+        sys.stdout.buffer.write(document)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise typer.Exit(0) from None

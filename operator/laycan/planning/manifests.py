@@ -1,0 +1,165 @@
+"""Manifests without a cluster: what `laycan plan PATH` plans from.
+
+Every object is judged before anything is planned, and everything that is wrong is reported at once, each line with file, object,
+field and fix. Kinds that do not matter to a plan are passed over with a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from laycan.planning.documents import documents
+from laycan.planning.problem import gpu_count, unplannable
+from laycan.resources import validate
+from laycan.resources.constants import API_VERSION, GPU_DRIVER, GPU_RESOURCE, GRADE_LABEL, GROUP, PLURALS
+from laycan.resources.contract import ContractSpec
+from laycan.resources.outage import OutageSpec
+from laycan.resources.product import ProductSpec
+from laycan.resources.times import parse_time
+from laycan.resources.validate import Fault
+
+Raw = Mapping[str, Any]
+
+
+class BadInputError(Exception):
+    """Nothing was planned; `lines` say all that is wrong."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = list(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContract:
+    """A contract as it was read; `created` in Unix seconds, 0 without a creationTimestamp."""
+
+    key: str
+    where: str  # file and object, for messages
+    spec: ContractSpec
+    status: Raw
+    created: int
+
+
+@dataclass(slots=True)
+class Manifests:
+    """What was read, by name (contracts by namespace/name)."""
+
+    nodes: dict[str, Raw] = field(default_factory=dict)
+    products: dict[str, ProductSpec] = field(default_factory=dict)
+    contracts: dict[str, ReadContract] = field(default_factory=dict)
+    outages: dict[str, OutageSpec] = field(default_factory=dict)
+    sliced: set[str] = field(default_factory=set)  # nodes with a ResourceSlice of GPUs
+    notes: list[str] = field(default_factory=list)  # what was passed over
+
+
+def load(paths: Iterable[str]) -> Manifests:
+    """All that the paths hold; raises BadInputError with every fault."""
+    reading = _Reading()
+    for file, document in documents(paths, reading.lines):
+        reading.take(file, document)
+    if reading.lines:
+        raise BadInputError(reading.lines)
+    return reading.found
+
+
+class _Reading:
+    """Objects judged one by one into `found`, faults into `lines`."""
+
+    def __init__(self) -> None:
+        self.found = Manifests()
+        self.lines: list[str] = []
+        self.places: dict[tuple[str, str], str] = {}  # (kind, key) -> where it was given first
+        self.contract_ids: dict[tuple[str, str], str] = {}  # (exchange or namespace, contractId) -> contract
+
+    def take(self, file: str, document: Any) -> None:
+        """Any document: an object, or a list of objects."""
+        if not isinstance(document, dict) or not isinstance(document.get("kind"), str) or not isinstance(document.get("apiVersion"), str):
+            self.lines.append(f"{file}: an object without apiVersion and kind; add them")
+            return
+        kind, version = document["kind"], document["apiVersion"]
+        if kind.endswith("List") and isinstance(document.get("items"), list):
+            typed = {"apiVersion": version, "kind": kind.removesuffix("List")} if kind != "List" else {}
+            for item in document["items"]:
+                self.take(file, {**typed, **item} if isinstance(item, dict) else item)
+        elif version == API_VERSION and kind in PLURALS:
+            self._ours(file, kind, document)
+        elif version.partition("/")[0] == GROUP and kind in PLURALS:
+            self.lines.append(f"{file}: {kind}: apiVersion: must be {API_VERSION}, not {version[:80]}")
+        elif (version, kind) == ("v1", "Node"):
+            self._node(file, document)
+        elif kind == "ResourceSlice" and version.startswith("resource.k8s.io/"):
+            self._slice(document)
+        else:
+            self.found.notes.append(f"{file}: {kind[:80]} passed over; a plan does not depend on it")
+
+    def _ours(self, file: str, kind: str, raw: dict[str, Any]) -> None:
+        if not (named := self._named(file, kind, raw, namespaced=kind in ("ComputeContract", "ExchangeEndpoint"))):
+            return
+        key, where, created = named
+        faults = [
+            Fault(str(extra)[:80], "is no field here; remove it")
+            for extra in raw.keys() - {"apiVersion", "kind", "metadata", "spec", "status"}
+        ]
+        spec: object = None
+        if kind == "ComputeContract":
+            spec = validate.contract_spec(raw.get("spec"))
+        elif kind == "ComputeProduct":
+            spec = validate.product_spec(key, raw.get("spec"))
+        elif kind == "Outage":
+            spec = validate.outage_spec(raw.get("spec"))
+        elif kind == "ExchangeEndpoint":
+            spec = validate.endpoint_spec(raw.get("spec"))
+        self.lines += [f"{where}: {fault}" for fault in (*faults, *(spec if isinstance(spec, list) else ()))]
+        if isinstance(spec, ContractSpec):
+            status = raw.get("status")
+            self._contract(ReadContract(key, where, spec, status if isinstance(status, dict) else {}, created))
+        elif isinstance(spec, ProductSpec):
+            self.found.products[key] = spec
+        elif isinstance(spec, OutageSpec):
+            self.found.outages[key] = spec
+
+    def _contract(self, contract: ReadContract) -> None:
+        book = contract.spec.exchange_ref.name if contract.spec.exchange_ref else ""
+        identity = (f"{contract.key.split('/')[0]}/{book}", contract.spec.terms.contract_id)
+        other = self.contract_ids.setdefault(identity, contract.key)
+        if other != contract.key:
+            self.lines.append(f"{contract.where}: spec.terms.contractId: {other} already has it (TermsConflict); remove one of the two")
+        self.found.contracts[contract.key] = contract
+
+    def _node(self, file: str, raw: dict[str, Any]) -> None:
+        if not (named := self._named(file, "Node", raw, namespaced=False)):
+            return
+        name, where, _ = named
+        given = raw.get("status")
+        status = given if isinstance(given, dict) else {}
+        for part in ("capacity", "allocatable"):
+            quantities = status.get(part) or {}
+            count = quantities.get(GPU_RESOURCE, 0) if isinstance(quantities, dict) else None
+            if gpu_count(count) is None:
+                self.lines.append(f"{where}: status.{part}[{GPU_RESOURCE}]: must be a count of GPUs such as '8', not {str(count)[:60]!r}")
+        if reason := unplannable(raw):
+            self.found.notes.append(f"{where}: left out of the fleet: {reason}")
+        elif (raw["metadata"].get("labels") or {}).get(GRADE_LABEL):
+            self.found.nodes[name] = raw
+
+    def _slice(self, raw: dict[str, Any]) -> None:
+        spec = raw.get("spec")
+        if isinstance(spec, dict) and spec.get("driver") == GPU_DRIVER and isinstance(spec.get("nodeName"), str):
+            self.found.sliced.add(spec["nodeName"])
+
+    def _named(self, file: str, kind: str, raw: dict[str, Any], *, namespaced: bool) -> tuple[str, str, int] | None:
+        """(key, where, created) of an object, None if it has no good name or the name is taken."""
+        meta = validate.metadata(raw.get("metadata"))
+        if isinstance(meta, list):
+            given = raw.get("metadata")
+            called = f" {given['name']}"[:80] if isinstance(given, dict) and isinstance(given.get("name"), str) else ""
+            self.lines += [f"{file}: {kind}{called}: {fault}" for fault in meta]
+            return None
+        key = f"{meta.namespace or 'default'}/{meta.name}" if namespaced else meta.name
+        where = f"{file}: {kind} {key}"
+        if (first := self.places.setdefault((kind, key), where)) is not where:
+            self.lines.append(f"{where}: is already given in {first.partition(': ')[0]}; remove one of the two")
+            return None
+        return key, where, parse_time(meta.creation_timestamp) if meta.creation_timestamp else 0
