@@ -41,7 +41,10 @@ def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: s
     found = [g for g in reading.gaps if g.end is not None]
     still_open = [g for g in reading.gaps if g.end is None]
     for bound in bounds:
-        if bound.handed_over_at is None or not bound.running(now):
+        if bound.handed_over_at is None or now < bound.start:
+            continue
+        if bound.end <= now:
+            found += _late_news(world, bound, found, reading.until)
             continue
         mine = [g for g in still_open if g.node == bound.node and set(g.lots) <= set(bound.lots)]
         still_open = [g for g in still_open if g not in mine]
@@ -50,6 +53,17 @@ def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: s
         found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus), floor, now)
     found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
     return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
+
+
+def _late_news(world: World, bound: Bound, found: Sequence[Gap], until: int) -> list[Gap]:
+    """A binding that is over, but not metered: its node turns out to have died before the end."""
+    node = world.nodes.get(bound.node)
+    known = [g for g in found if g.node == bound.node and g.end is not None and g.end >= bound.end]
+    floor = max(until, bound.start, bound.handed_over_at or 0)
+    seen = world.last_seen.get(bound.node, 0)
+    if known or (node is not None and node.ready) or not floor <= seen < bound.end:
+        return []
+    return [Gap(bound.node, seen, bound.end, bound.lots)]
 
 
 def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:

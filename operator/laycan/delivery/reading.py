@@ -55,14 +55,16 @@ def dump_meter(reading: Reading) -> dict[str, Any] | None:
         return None
     raw: dict[str, Any] = {"until": format_time(counters.until)}
     if counters.outages:
-        raw["outages"] = [
-            {"lot": o.lot, "since": format_time(o.since), "seconds": o.seconds, "class": o.cls.value} for o in counters.outages
-        ]
+        raw["outages"] = [_dump_outage(outage) for outage in counters.outages]
     if reading.gaps:
         raw["gaps"] = [_dump_gap(gap) for gap in reading.gaps]
     if counters.grace_used:
         raw["graceMonth"], raw["graceGpuSeconds"] = counters.month, counters.grace_used
     return raw
+
+
+def _dump_outage(outage: Outage) -> dict[str, Any]:
+    return {"lot": outage.lot, "since": format_time(outage.since), "seconds": outage.seconds, "class": outage.cls.value}
 
 
 def _dump_gap(gap: Gap) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""The next status of one contract while it is being made.
+
+A draft starts as what is written, takes steps and flips one by one, and is closed into a complete status or into nothing when
+there is nothing to write. A step or a flip that must be told takes its place in the outbox or does not happen; so whoever asks for
+one goes by the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from laycan.control.conditions import Conditions
+from laycan.control.curtailment import dump_notices, parse_notices
+from laycan.control.decision import Reason
+from laycan.control.lifecycle import Phase, Step, move
+from laycan.delivery.meter import Notice
+from laycan.delivery.reading import Reading, dump_meter, dump_quantities, parse_reading
+from laycan.delivery.served import Bound
+from laycan.events.outbox import Outbox
+from laycan.kube.views import ContractView
+from laycan.resources.digest import digest
+from laycan.resources.times import format_time, parse_time
+
+
+@dataclass(slots=True)
+class Draft:
+    contract: ContractView
+    now: int
+    phase: Phase
+    conditions: Conditions
+    outbox: Outbox
+    bounds: tuple[Bound, ...]
+    reading: Reading
+    notices: tuple[Notice, ...]
+    ended_at: int | None  # when it was cancelled or terminated
+    metered: bool = False  # the meter has reached the end: its reading does not wait for the next round
+    fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
+
+    @classmethod
+    def open(cls, contract: ContractView, source: str, acked: frozenset[str], now: int) -> Draft:
+        status, terms = contract.status, contract.spec.get("terms") or {}
+        outbox = Outbox.open(
+            status,
+            uid=contract.uid,
+            contract_id=str(terms.get("contractId", "")),
+            source=source,
+            acked=acked,
+            silent="exchangeRef" not in contract.spec,
+        )
+        return cls(
+            contract=contract,
+            now=now,
+            phase=Phase(contract.phase),
+            conditions=Conditions(status.get("conditions") or (), contract.generation, now),
+            outbox=outbox,
+            bounds=tuple(Bound.parse(b) for b in status.get("bindings") or ()),
+            reading=parse_reading(status),
+            notices=parse_notices(status),
+            ended_at=parse_time(status["endedAt"]) if status.get("endedAt") else None,
+            fields={k: status[k] for k in _COPIED if k in status},
+        )
+
+    def step(self, step: Step, change: Mapping[str, Any] | None = None) -> bool:
+        """Moves the phase and tells it; False: no room in the outbox, the phase stays."""
+        target = move(self.phase, step)
+        told = {"phase": target.value} | ({"from": self.phase.value} if self.phase.value else {}) | dict(change or {})
+        if not self.outbox.say(f"contract.{target.value.lower()}", told):
+            return False
+        self.phase = target
+        self.fields |= {"phase": target.value, "phaseSince": format_time(self.now)}
+        return True
+
+    def flip(self, name: str, holds: bool, reason: str, message: str, *, event: str, change: Mapping[str, Any] | None = None) -> bool:
+        """States a condition; a flip is told as `event` and waits, as it stands, while the outbox has no room."""
+        if holds != self.conditions.true(name):
+            told = {"condition": name, "status": "True" if holds else "False", "reason": reason, "message": message, **(change or {})}
+            if not self.outbox.say(event, told):
+                return False
+        self.conditions.put(name, holds, reason, message)
+        return True
+
+    def set_reason(self, reason: Reason | None) -> None:
+        """`status.reason`: why the contract is refused or short; None takes it away."""
+        self.fields.pop("reason", None)
+        if reason is not None:
+            self.fields["reason"] = reason_json(reason)
+
+    def close(self, epoch: int, meter_seconds: int) -> dict[str, Any] | None:
+        """The complete status, or None when only the meter moved and its next reading is not due yet."""
+        old, status = self.contract.status, self._render()
+        quiet = not self.outbox.news and _without_meter(old, self.reading.until) == _without_meter(status, self.reading.until)
+        if quiet and not self._reading_due(old, meter_seconds):
+            return None
+        self.outbox.seal(self._as_told(status), self.now)
+        if self.outbox.sequence:
+            status["ledger"] = {"sequence": self.outbox.sequence}
+            if self.outbox.head_digest:
+                status["ledger"]["headDigest"] = self.outbox.head_digest
+        status["outbox"] = self.outbox.entries
+        if not status["outbox"]:
+            del status["outbox"]
+        status["epoch"] = epoch
+        return status
+
+    def _reading_due(self, old: Mapping[str, Any], meter_seconds: int) -> bool:
+        if self.reading.counters is None:
+            return False
+        if not old.get("meter"):
+            return True
+        last = parse_time(old["meter"]["until"])
+        moved = self.reading.until - last
+        return moved >= meter_seconds or (moved > 0 and self.metered)
+
+    def _render(self) -> dict[str, Any]:
+        status = dict(self.fields)
+        status["observedGeneration"] = self.contract.generation
+        status["conditions"] = self.conditions.dump()
+        if self.ended_at is not None:
+            status["endedAt"] = format_time(self.ended_at)
+        if self.bounds:
+            status["bindings"] = [bound.dump() for bound in self.bounds]
+        if self.notices:
+            status["curtailments"] = dump_notices(self.notices)
+        if self.reading.counters is not None:
+            status["quantities"] = dump_quantities(self.reading.counters)
+        if (meter := dump_meter(self.reading)) is not None:
+            status["meter"] = meter
+        if self.outbox.entries:
+            status["outbox"] = self.outbox.entries
+        if "ledger" in self.contract.status:
+            status["ledger"] = self.contract.status["ledger"]
+        return status
+
+    def _as_told(self, status: Mapping[str, Any]) -> dict[str, Any]:
+        """The contract as it is now, for the events: everything that the exchange may know, and no node."""
+        schedule = [{"lots": list(b.lots), "product": b.product, "start": b.start, "end": b.end} for b in self.bounds if b.end > self.now]
+        told = {
+            "namespace": self.contract.namespace,
+            "name": self.contract.name,
+            "phase": self.phase.value,
+            "conditions": [c["type"] for c in status["conditions"] if c["status"] == "True"],
+            "quantities": status.get("quantities"),
+            "meter": {"kind": "node", "until": status["meter"]["until"]} if "meter" in status else None,
+            "reason": status.get("reason"),
+            "termsDigest": status.get("termsDigest"),
+            "productDigest": status.get("productDigest"),
+            "scheduleDigest": digest(schedule),
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+
+_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "reason", "offer")
+
+
+def reason_json(reason: Reason) -> dict[str, Any]:
+    raw: dict[str, Any] = {"code": reason.code, "message": reason.message}
+    if reason.pool:
+        raw["pool"] = reason.pool
+    if reason.window:
+        raw["window"] = {"start": format_time(reason.window[0]), "end": format_time(reason.window[1])}
+    return raw
+
+
+def _without_meter(status: Mapping[str, Any], until: int) -> dict[str, Any]:
+    """A status less what moves with the meter alone: its counters, and the history that it has passed."""
+    rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "epoch")}
+    rest["bindings"] = [b for b in status.get("bindings") or () if parse_time(b["end"]) > until]
+    gaps = (status.get("meter") or {}).get("gaps") or ()
+    rest["gaps"] = [g for g in gaps if not g.get("end") or parse_time(g["end"]) > until]
+    return rest

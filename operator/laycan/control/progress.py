@@ -1,0 +1,123 @@
+"""A committed contract on its way through its window: bound, handed over, metered.
+
+Two readings of the meter are made. The one that is written trails by the settings' lag; the other reaches up to now and is only the
+outlook from which Shortfall is told, so that nobody waits a minute for bad news that is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from laycan.control import conditions as c
+from laycan.control.curtailment import give_notice
+from laycan.control.decision import Decision, Reason
+from laycan.control.draft import Draft
+from laycan.control.lifecycle import Phase, Step
+from laycan.control.rebind import cut, rebind
+from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
+from laycan.control.tolerance import interruption, tolerance
+from laycan.delivery.classes import Terms
+from laycan.delivery.gaps import find_gaps, possessed, readable_until
+from laycan.delivery.meter import Account
+from laycan.delivery.served import Bound, Due, due
+from laycan.kube.world import World
+from laycan.settings import Settings
+
+
+def end_early(draft: Draft, world: World) -> None:
+    """Deletion: cancelled before the start, terminated after it. The bindings are cut at once, the meter is closed on what is known now."""
+    owed = due(draft.contract)
+    if draft.ended_at is None:
+        _find_gaps(draft, world, owed)
+        draft.ended_at = draft.now
+        draft.bounds = cut(draft.bounds, draft.now)
+    if draft.ended_at <= owed.start:
+        if draft.phase is Phase.ACCEPTED:
+            draft.step(Step.CANCEL)
+        return
+    account = _account(draft, world, owed)
+    draft.reading = replace(draft.reading, counters=account.read(draft.ended_at))
+    draft.metered = True
+    draft.step(Step.TERMINATE)
+
+
+def deliver(draft: Draft, world: World, decision: Decision | None, settings: Settings) -> None:
+    """Everything about a committed contract but its winding up."""
+    if draft.ended_at is not None:
+        return  # its end waits for room in the outbox
+    owed = due(draft.contract)
+    if decision is not None and draft.now < owed.end:
+        _bind(draft, world, decision, owed)
+    have = _take_over(draft, world, owed, settings)
+    started = draft.now >= owed.start
+    if started:
+        _find_gaps(draft, world, owed)
+    if draft.phase is Phase.ACCEPTED and started and (have or draft.now > owed.start):
+        draft.step(Step.START)
+    if not started:
+        draft.conditions.put(c.HANDED_OVER, False, "NotStarted", "")
+    account = _account(draft, world, owed)
+    if started and draft.now < owed.end:
+        tell_handover(draft, owed, have)
+        tell_shortfall(draft, account.read(draft.now), owed, have, tolerance(draft.contract, world).cure_seconds)
+    tell_outlook(draft, decision, owed)
+    if started:
+        _read_meter(draft, world, account, settings)
+    if draft.phase is Phase.DELIVERING and draft.reading.until >= owed.end:
+        draft.step(Step.END)
+
+
+def _bind(draft: Draft, world: World, decision: Decision, owed: Due) -> None:
+    draft.bounds = rebind(draft.bounds, decision.bindings, owed.lots, owed.lot_gpus, draft.now)
+    right = interruption(draft.contract, world)
+    short = [u for u in decision.undelivered if u.end > draft.now and not u.refused]
+    if right is not None:
+        draft.notices = give_notice(draft.notices, short, right[0], draft.now)
+    first = min(short, key=lambda u: (u.start, u.end, -u.gpus), default=None)
+    reason = decision.reason
+    if reason is None and first is not None:
+        reason = Reason(first.code.value, first.message, owed.product, (first.start, first.end))
+    draft.set_reason(reason)
+
+
+def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> frozenset[int]:
+    """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start."""
+    have: set[int] = set()
+    bounds: list[Bound] = []
+    for bound in draft.bounds:
+        near = bound.start - settings.lead_seconds <= draft.now < bound.end
+        lots = possessed(world, bound, owed.holder, owed.lot_gpus) if near else ()
+        if bound.handed_over_at is None and len(lots) == len(bound.lots) and near:
+            bound = replace(bound, handed_over_at=draft.now)
+        elif bound.handed_over_at is not None and draft.now < bound.start and not lots:
+            bound = replace(bound, handed_over_at=None)
+        bounds.append(bound)
+        if bound.running(draft.now) and bound.handed_over_at is not None:
+            have.update(lots)
+    draft.bounds = tuple(bounds)
+    return frozenset(have)
+
+
+def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
+    gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.now)
+    draft.reading = replace(draft.reading, gaps=gaps)
+
+
+def _account(draft: Draft, world: World, owed: Due) -> Account:
+    allowed = tolerance(draft.contract, world)
+    right = interruption(draft.contract, world)
+    end = owed.end if draft.ended_at is None else max(owed.start, min(owed.end, draft.ended_at))
+    terms = Terms(owed.start, end, owed.lots, owed.lot_gpus, allowed.grace_seconds, allowed.grace_cap_ppm)
+    return Account(terms, draft.bounds, draft.reading, draft.notices, right[1] * owed.lots if right else 0)
+
+
+def _read_meter(draft: Draft, world: World, account: Account, settings: Settings) -> None:
+    """Moves the written reading on and forgets the history that it has passed."""
+    until = readable_until(world, draft.reading.gaps, draft.now, settings.meter_lag_seconds)
+    counters = account.read(max(until, account.terms.start))
+    gaps = tuple(g for g in draft.reading.gaps if g.end is None or g.end > counters.until)
+    draft.reading = replace(draft.reading, counters=counters, gaps=gaps)
+    draft.bounds = tuple(b for b in draft.bounds if b.end > counters.until)
+    draft.notices = tuple(n for n in draft.notices if n.end > counters.until)
+    if counters.until == account.terms.end:
+        draft.metered = True

@@ -1,0 +1,80 @@
+"""From a plan's bindings to the contract's: history stays as it was, lots keep their numbers.
+
+A plan knows how many lots a node serves, not which; but outages, grace and cure are told per lot. So each planned binding is given
+lot numbers: a lot that stays on its node keeps its number, and a node that takes over for a lost one takes the lost lot's number.
+Bindings are numbered in the order of their starts, each from the numbers that are free then; at no instant are there more lots
+bound than the contract has, so a free number is always found (interval graphs are coloured greedily by start).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from laycan.control.decision import PlannedBinding
+from laycan.delivery.served import Bound
+
+
+def rebind(bounds: Sequence[Bound], planned: Sequence[PlannedBinding], lots: int, lot_gpus: int, now: int) -> tuple[Bound, ...]:
+    """The bindings from now on as planned, with lot numbers, and what lies before now as it was.
+
+    Raises ValueError when the plan binds more lots at once than the contract has: such a plan must never reach a status.
+    """
+    ahead = sorted(p._replace(start=max(p.start, now)) for p in planned if p.end > now)
+    numbers = _number(bounds, ahead, lots, lot_gpus, now)
+    made: list[Bound] = []
+    continued: set[Bound] = set()
+    for plan, mine in zip(ahead, numbers, strict=True):
+        before = _before(bounds, plan, mine, now)
+        new = Bound(plan.node, plan.product, plan.gpus, mine, plan.start, plan.end, bound_at=now)
+        if before is not None:
+            new = replace(new, bound_at=before.bound_at, handed_over_at=before.handed_over_at, level=before.level)
+            if before.running(now) and plan.start == now and before.lots == mine and before.product == plan.product:
+                new = replace(new, start=before.start)
+                continued.add(before)
+        made.append(new)
+    past = [replace(b, end=min(b.end, now)) for b in bounds if b.start < now and b not in continued]
+    return tuple(sorted((*past, *made), key=lambda b: (b.start, b.lots, b.node)))
+
+
+def cut(bounds: Sequence[Bound], now: int) -> tuple[Bound, ...]:
+    """What is left when a contract ends at `now`: its history."""
+    return tuple(replace(b, end=min(b.end, now)) for b in bounds if b.start < now)
+
+
+def _before(bounds: Sequence[Bound], plan: PlannedBinding, mine: tuple[int, ...], now: int) -> Bound | None:
+    """The binding on the same node that this one goes on from: it overlaps or touches it, best one that serves the same lots."""
+    near = [b for b in bounds if b.node == plan.node and b.end >= plan.start and b.start <= plan.end and b.end >= now]
+    return min(near, key=lambda b: (b.lots != mine or b.product != plan.product, b.start, b.lots), default=None)
+
+
+def _number(bounds: Sequence[Bound], ahead: Sequence[PlannedBinding], lots: int, lot_gpus: int, now: int) -> list[tuple[int, ...]]:
+    wanted = [_kept(bounds, plan) for plan in ahead]
+    running = {lot for b in bounds if b.running(now) for lot in b.lots}
+    busy_until = [0] * lots
+    numbers: list[tuple[int, ...]] = [()] * len(ahead)
+    order = sorted(range(len(ahead)), key=lambda i: (ahead[i].start, not wanted[i], i))
+    for i in order:
+        plan, count = ahead[i], ahead[i].gpus // lot_gpus
+        free = [lot for lot in range(lots) if busy_until[lot] <= plan.start]
+        mine = [lot for lot in wanted[i] if lot in free][:count]
+        if len(mine) < count:
+            others = {lot for j in order if j != i and _overlap(plan, ahead[j]) for lot in wanted[j]}
+            spare = sorted((lot for lot in free if lot not in mine), key=lambda lot: (lot in others, lot not in running, lot))
+            mine += spare[: count - len(mine)]
+        if len(mine) < count:
+            raise ValueError(f"the plan binds more than {lots} lots at {plan.start}")
+        for lot in mine:
+            busy_until[lot] = plan.end
+        numbers[i] = tuple(sorted(mine))
+    return numbers
+
+
+def _kept(bounds: Sequence[Bound], plan: PlannedBinding) -> list[int]:
+    """The numbers of lots that are on this node already, those nearest to the plan's start first."""
+    mine = sorted((b for b in bounds if b.node == plan.node and _overlap(plan, b)), key=lambda b: (abs(b.start - plan.start), b.lots))
+    return list(dict.fromkeys(lot for b in mine for lot in b.lots))
+
+
+def _overlap(a: PlannedBinding | Bound, b: PlannedBinding | Bound) -> bool:
+    return a.start < b.end and b.start < a.end

@@ -1,0 +1,109 @@
+"""What a contract's status should be now: a pure function of what is written, observed, decided and acknowledged.
+
+`next_status` is called for a contract whenever something about it may have changed, and after a restart for all; it gives the
+complete new status, or None when what is written is right. Called on its own result at the same instant it gives None. Where the
+outbox is full, phase moves and flips that must be told wait; bindings and quantities never wait.
+
+The order in it is the order of the life: received, wound up or decided, bound, handed over, metered, moved on, told.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from laycan.control import conditions as c
+from laycan.control.decision import Decision
+from laycan.control.draft import Draft, reason_json
+from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
+from laycan.control.progress import deliver, end_early
+from laycan.control.wakes import DISPUTE_SECONDS, next_wake
+from laycan.kube.views import ContractView
+from laycan.kube.world import World
+from laycan.resources.digest import health_policy_digest, product_digest, terms_digest
+from laycan.resources.times import parse_time
+from laycan.settings import Settings
+
+__all__ = ["next_status", "next_wake"]
+
+
+def next_status(
+    contract: ContractView,
+    world: World,
+    decision: Decision | None,
+    acked: frozenset[str],
+    settings: Settings,
+    source: str,
+    epoch: int,
+    now: int,
+) -> dict[str, Any] | None:
+    """The complete status to write, None when nothing is to be written.
+
+    `acked` holds ids of events that the exchange has, `source` is the CloudEvents source, `epoch` the leader's, `now` in Unix
+    seconds. Raises ValueError for a decision that cannot be written (more lots at once than the contract has).
+    """
+    draft = Draft.open(contract, source, acked, now)
+    if decision is not None and decision.uid not in ("", contract.uid):
+        decision = None
+    if draft.phase is Phase.NEW:
+        draft.step(Step.APPEAR)
+    if not contract.deleting and draft.phase in UNDECIDED:
+        _decide(draft, world, decision)
+    if contract.deleting and draft.phase in COMMITTED:
+        end_early(draft, world)
+    if draft.phase in COMMITTED:
+        deliver(draft, world, decision, settings)
+    if draft.phase is Phase.DELIVERED:
+        _settle(draft, world)
+    _summarise(draft, decision)
+    return draft.close(epoch, settings.meter_seconds)
+
+
+def _decide(draft: Draft, world: World, decision: Decision | None) -> None:
+    if decision is None or decision.accepted is None:
+        return
+    if not decision.accepted:
+        if decision.reason is None:
+            raise ValueError("a refusal needs a reason")
+        if draft.step(Step.REJECT, {"reason": reason_json(decision.reason)}):
+            draft.set_reason(decision.reason)
+        return
+    terms = draft.contract.spec["terms"]
+    name = terms["productRef"]["name"]
+    product = (world.products.get(name) or {}).get("spec") or {}
+    pins = {"termsDigest": terms_digest(terms), "productDigest": product_digest(name, product)}
+    if draft.step(Step.ACCEPT):
+        draft.fields |= {**pins, "healthPolicyDigest": health_policy_digest(product)}
+
+
+def _settle(draft: Draft, world: World) -> None:
+    """Without an objection, delivery is final when the endpoint's time for disputes has lapsed."""
+    reference = draft.contract.spec.get("exchangeRef")
+    since = parse_time(draft.fields["phaseSince"]) if "phaseSince" in draft.fields else draft.now
+    if not reference or draft.contract.deleting:
+        return
+    endpoint = world.endpoints.get(f"{draft.contract.namespace}/{reference['name']}")
+    if endpoint is None:
+        return
+    dispute = (endpoint.get("spec") or {}).get("disputeSeconds")
+    if draft.now >= since + (DISPUTE_SECONDS if dispute is None else dispute):
+        draft.step(Step.SETTLE)
+
+
+_DONE = {Phase.REJECTED: "Rejected", Phase.CANCELLED: "Cancelled", Phase.TERMINATED: "Terminated", Phase.EXPIRED: "Expired"}
+
+
+def _summarise(draft: Draft, decision: Decision | None) -> None:
+    """The conditions that tools wait for; they tell nobody anything new, so no event carries them."""
+    phase, put = draft.phase, draft.conditions.put
+    undecided = phase in UNDECIDED
+    wait = decision.reason if decision and undecided and decision.accepted is None else None
+    if undecided:
+        put(c.READY, False, "Undecided", "")
+    elif phase in _DONE:
+        reason = draft.fields.get("reason") or {}
+        put(c.READY, False, reason.get("code", _DONE[phase]), reason.get("message", ""))
+    else:
+        put(c.READY, True, phase.value, "")
+    put(c.RECONCILING, undecided, wait.code if wait else ("Deciding" if undecided else "Decided"), wait.message if wait else "")
+    rejected = phase is Phase.REJECTED
+    put(c.STALLED, rejected, "Rejected" if rejected else "NotStalled", "a person must change the contract or the fleet" if rejected else "")

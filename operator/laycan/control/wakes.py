@@ -1,0 +1,59 @@
+"""When a contract's status must be looked at again although nothing changes but the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from laycan.control.lifecycle import COMMITTED
+from laycan.control.tolerance import Tolerance, tolerance
+from laycan.delivery.reading import parse_reading
+from laycan.delivery.served import Bound, Due, due
+from laycan.kube.views import ContractView
+from laycan.kube.world import World
+from laycan.resources.times import parse_time
+from laycan.settings import Settings
+
+DISPUTE_SECONDS = 259_200  # of an endpoint that names none
+_DEFAULTS = Settings.model_validate({})
+
+
+def next_wake(contract: ContractView, now: int, world: World | None = None, settings: Settings = _DEFAULTS) -> int | None:
+    """The first instant after `now` (Unix seconds) that may change the status by itself; None: none is known.
+
+    Without `world` the default grace and cure are taken, and the default time for disputes; without `settings` their defaults.
+    """
+    if contract.phase == "Delivered":
+        return _after(_settling(contract, world), now)
+    if contract.phase not in COMMITTED:
+        return None
+    owed = due(contract)
+    bounds = [Bound.parse(b) for b in contract.status.get("bindings") or ()]
+    return _after(_instants(contract, owed, bounds, tolerance(contract, world), settings, now), now)
+
+
+def _after(instants: Iterator[int], now: int) -> int | None:
+    return min((at for at in instants if at > now), default=None)
+
+
+def _settling(contract: ContractView, world: World | None) -> Iterator[int]:
+    reference = contract.spec.get("exchangeRef")
+    if reference and contract.status.get("phaseSince"):
+        endpoint = world.endpoints.get(f"{contract.namespace}/{reference['name']}") if world else None
+        dispute = ((endpoint or {}).get("spec") or {}).get("disputeSeconds")
+        yield parse_time(contract.status["phaseSince"]) + (DISPUTE_SECONDS if dispute is None else dispute)
+
+
+def _instants(contract: ContractView, owed: Due, bounds: list[Bound], allowed: Tolerance, settings: Settings, now: int) -> Iterator[int]:
+    yield from (owed.start, owed.start + 1, owed.end, owed.end + settings.meter_lag_seconds)
+    for bound in bounds:
+        yield from (bound.start - settings.lead_seconds, bound.start, bound.end)
+    for notice in contract.status.get("curtailments") or ():
+        yield from (parse_time(notice["start"]), parse_time(notice["end"]))
+    if now < owed.start:
+        return
+    reading = parse_reading(contract.status)
+    yield max(reading.until, owed.start) + settings.meter_seconds + settings.meter_lag_seconds
+    onsets = [g.start for g in reading.gaps] + [b.start for b in bounds] + [b.end for b in bounds] + [owed.start]
+    onsets += [o.since for o in reading.counters.outages] if reading.counters else []
+    for onset in onsets:
+        yield from (onset + allowed.grace_seconds + 1, onset + allowed.cure_seconds)
