@@ -1,0 +1,219 @@
+"""What delivery owes each managed node at one instant: the pure half of the protocol.
+
+A `Claim` is a binding of a contract's observed status. From the claims on a node, its entry in the fence and the clock follows one
+`Target`: hand it to a holder, prepare it for one, keep it in quarantine, or open it. Nothing here remembers: the same world and
+instant give the same targets, so a restarted operator goes on where the last one stopped.
+
+Fence entries ("owners") are read as enforcement.md defines them: a namespace holds the node; a value with a dot is a state,
+`frozen.<uid>`, `quarantine.<uid>` or `end.<uid>`, which no namespace can be.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from laycan.kube.views import ContractView
+from laycan.kube.world import World
+from laycan.resources.constants import PAUSE_ANNOTATION
+from laycan.resources.times import parse_time
+from laycan.settings import Settings
+
+FROZEN, QUARANTINE, END = "frozen.", "quarantine.", "end."
+_LIVE_PHASES = frozenset({"Accepted", "Delivering"})
+
+
+class Want(Enum):
+    """What is to become of a node."""
+
+    HOLD = "hold"  # the holder has it now (or keeps it until its next window)
+    PREPARE = "prepare"  # closed and emptied, its window has not begun
+    QUARANTINE = "quarantine"  # given up; nobody gets it
+    OPEN = "open"  # nobody's any more: emptied of its last holder, then free
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One binding. Times are Unix seconds, the window is [start, end)."""
+
+    node: str
+    contract: str  # namespace/name
+    uid: str
+    holder: str
+    product: str
+    gpus: int
+    start: int
+    end: int
+    freeze_at: int  # start less the lead
+    deadline: int  # PodDisruptionBudgets are respected until then
+    live: bool  # of an accepted contract that is not being deleted; else it is history
+    paused: bool
+    adopted: bool  # what runs there already is the holder's own
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`deadline` 0: it counts from when the change is first seen."""
+
+    want: Want
+    uid: str  # of the contract on whose account it happens; "none" when it is not known
+    holder: str = ""
+    deadline: int = 0
+    keep: str = ""  # namespace whose pods stay while the node is emptied (adoption)
+
+
+@dataclass(slots=True)
+class Claims:
+    """All claims, by contract and by node, with the instants at which something falls due."""
+
+    by_contract: dict[str, tuple[Claim, ...]] = field(default_factory=dict)
+    by_node: dict[str, dict[str, tuple[Claim, ...]]] = field(default_factory=dict)  # node -> contract -> its claims there
+    _instants: list[int] = field(default_factory=list)  # a heap; those of claims that went make one idle look each
+
+    def put(self, key: str, claims: tuple[Claim, ...]) -> set[str]:
+        """Replaces a contract's claims; returns the nodes that this concerns."""
+        old = self.by_contract.get(key, ())
+        if old == claims:
+            return set()
+        nodes = {claim.node for claim in (*old, *claims)}
+        for node in nodes:
+            here = tuple(claim for claim in claims if claim.node == node)
+            contracts = self.by_node.setdefault(node, {})
+            contracts.pop(key, None)
+            if here:
+                contracts[key] = here
+            elif not contracts:
+                del self.by_node[node]
+        self.by_contract[key] = claims
+        if not claims:
+            del self.by_contract[key]
+        for claim in claims:
+            for instant in (claim.freeze_at, claim.start, claim.end):
+                heapq.heappush(self._instants, instant)
+        return nodes
+
+    def on(self, node: str) -> list[Claim]:
+        return [claim for claims in self.by_node.get(node, {}).values() for claim in claims]
+
+    def wake(self, now: int) -> int | None:
+        """The next instant after `now` at which a target may change by the clock alone."""
+        while self._instants and self._instants[0] <= now:
+            heapq.heappop(self._instants)
+        return self._instants[0] if self._instants else None
+
+
+def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Settings) -> tuple[Claim, ...]:
+    """The bindings of a contract's observed status, whatever its phase."""
+    terms = contract.spec.get("terms") or {}
+    holder = ((terms.get("delivery") or {}).get("handover") or {}).get("namespace", "")
+    adopted = {entry["node"] for entry in ((contract.spec.get("adopt") or {}).get("bindings") or ())}
+    live = contract.phase in _LIVE_PHASES and not contract.deleting and bool(holder)
+    claims = []
+    for binding in contract.status.get("bindings") or ():
+        start, end = parse_time(binding["start"]), parse_time(binding["end"])
+        bound_at = parse_time(binding["boundAt"]) if binding.get("boundAt") else None
+        claims.append(
+            Claim(
+                node=binding["node"],
+                contract=contract.key,
+                uid=contract.uid,
+                holder=holder,
+                product=binding["product"],
+                gpus=int(binding["gpus"]),
+                start=start,
+                end=end,
+                freeze_at=start - lead_seconds(binding["product"], products, settings),
+                deadline=start if bound_at is None else max(start, bound_at + settings.drain_seconds),  # a re-bind had no lead
+                live=live,
+                paused=contract.annotations.get(PAUSE_ANNOTATION) == "true",
+                adopted=binding["node"] in adopted,
+            )
+        )
+    return tuple(claims)
+
+
+def lead_seconds(product: str, products: Mapping[str, Any], settings: Settings) -> int:
+    """How long before a window its nodes are frozen: never less than what is kept free between two holders."""
+    spec = (products.get(product) or {}).get("spec") or {}
+    return max(settings.lead_seconds, int(spec.get("turnaroundSeconds") or 0))
+
+
+def claims_of_world(world: World, settings: Settings) -> Claims:
+    claims = Claims()
+    for key, contract in world.contracts.items():
+        claims.put(key, claims_of(contract, world.products, settings))
+    return claims
+
+
+def target_of(owner: str, claims: Iterable[Claim], failed: bool, recovered: bool, settings: Settings, now: int) -> Target | None:
+    """The target of one managed node; None: leave it as it is.
+
+    `owner` is its entry in the fence, "" without. `failed`: it is declared failed now. `recovered`: it is in quarantine and well
+    again for long enough.
+    """
+    claims = list(claims)
+    if owner.startswith(QUARANTINE):
+        return Target(Want.OPEN if recovered else Want.QUARANTINE, owner.removeprefix(QUARANTINE))
+    if failed:
+        return Target(Want.QUARANTINE, _account(owner, claims, now)) if owner else None
+    claim = _due(owner, claims, now)
+    if claim is None:
+        return Target(Want.OPEN, _account(owner, claims, now), deadline=_ended(owner, claims, settings, now)) if owner else None
+    if claim.paused and owner != claim.holder:
+        return None
+    want = Want.HOLD if claim.start <= now or owner == claim.holder else Want.PREPARE
+    return Target(want, claim.uid, claim.holder, claim.deadline, claim.holder if claim.adopted else "")
+
+
+def _due(owner: str, claims: list[Claim], now: int) -> Claim | None:
+    """Whose turn it is: a running window, of the node's holder first, else the next one whose lead has begun."""
+    near = [claim for claim in claims if claim.live and claim.freeze_at <= now < claim.end]
+    running = [claim for claim in near if claim.start <= now]
+    return min(running or near, key=lambda claim: (bool(running) and claim.holder != owner, claim.start, claim.uid), default=None)
+
+
+def _account(owner: str, claims: list[Claim], now: int) -> str:
+    """The contract on whose account a node is taken out or opened: the one in the fence, else its holder's latest."""
+    if "." in owner:
+        return owner.partition(".")[2]
+    begun = [claim for claim in claims if claim.holder == owner and claim.start <= now]
+    return max(begun, key=lambda claim: (claim.start, claim.uid)).uid if begun else "none"
+
+
+def _ended(owner: str, claims: list[Claim], settings: Settings, now: int) -> int:
+    ends = [claim.end for claim in claims if claim.end <= now and (claim.holder == owner or claim.uid == owner.removeprefix(END))]
+    return max(ends) + settings.drain_seconds if ends else 0
+
+
+def desired(
+    world: World, claims: Claims, failed: frozenset[str], recovered: frozenset[str], settings: Settings, now: int
+) -> tuple[dict[str, Target], int | None]:
+    """Targets of all managed nodes that are not to be left alone, and the next instant at which the clock may change one."""
+    owners = world.fence.nodes if world.fence else {}
+    due = {node for node, contracts in claims.by_node.items() if any(c.freeze_at <= now for here in contracts.values() for c in here)}
+    targets = {}
+    for name in due | owners.keys() | {name for name, node in world.nodes.items() if node.holder}:
+        target = node_target(world, claims, name, failed, recovered, settings, now)
+        if target is not None:
+            targets[name] = target
+    return targets, claims.wake(now)
+
+
+def node_target(
+    world: World, claims: Claims, name: str, failed: frozenset[str], recovered: frozenset[str], settings: Settings, now: int
+) -> Target | None:
+    """As `desired`, for one node; looked up again before every write."""
+    node = world.nodes.get(name)
+    owner = world.fence.nodes.get(name, "") if world.fence else ""
+    if node is not None and (node.annotations.get(PAUSE_ANNOTATION) == "true" or (not node.managed and not owner)):
+        return None
+    if node is None and not owner:
+        return None  # a binding to a node that is not there: the planner's to move
+    known = owner or (node.holder if node is not None else "")  # an entry that was lost is read from the label
+    if node is not None and not node.managed:
+        here = [claim for claim in claims.on(name) if claim.live and claim.start <= now < claim.end]
+        return None if here else Target(Want.OPEN, _account(known, [], now))
+    return target_of(known, claims.on(name), name in failed, name in recovered, settings, now)

@@ -1,0 +1,237 @@
+"""Which nodes count as failed, which come back, and when a person must look first (enforcement.md 5).
+
+A held node has failed when it is NotReady for longer than its product allows, deleted, made anew under its name, or short of the
+GPUs bound on it for longer than the dwell (a restart of the device plugin shows none for a while and moves nothing). A cordon is
+no failure. What failed goes into quarantine, which the fence remembers.
+
+The circuit breaker looks at onsets: of the nodes that failed within any window no more than the settings' share is given up, in
+the order of failing. The others are withheld, and stay bound, until a person sets the annotation laycan.dev/breaker-reset on
+NodeFence/cluster to an instant after their onset, or they are well again.
+
+`Health` is what cannot be read from the API at one instant: since when GPUs are missing. After a restart it starts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from laycan.delivery.desired import END, FROZEN, QUARANTINE, Claim, Claims, claims_of_world
+from laycan.kube.views import NodeView
+from laycan.kube.world import World
+from laycan.resources.constants import GROUP, PAUSE_ANNOTATION
+from laycan.resources.times import parse_time
+from laycan.settings import Settings
+
+BREAKER_RESET_ANNOTATION = f"{GROUP}/breaker-reset"
+DETECTION_SECONDS = 40  # where the product says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    reason: str  # NotReady | Deleted | Recreated | GpusLost
+    onset: int  # Unix seconds
+
+
+@dataclass(slots=True)
+class _Seen:
+    uid: str = ""
+    made_at: int = 0  # when this process first saw this uid
+    labelled: bool = False  # this uid was seen with a holder label
+    gpus: int = 0  # the usual count
+    last: int = 0  # the latest
+    short_since: int | None = None  # fewer than usual since then
+    whole_since: int = 0  # no GPU unhealthy since then; 0 = never seen otherwise, -1 = some are
+    gone_since: int | None = None
+
+
+@dataclass(slots=True)
+class Health:
+    """Times of changes that a node's own object does not tell. Feed it every node that changed, and all of them at the start."""
+
+    nodes: dict[str, _Seen] = field(default_factory=dict)
+    declared: dict[str, int] = field(default_factory=dict)  # node in quarantine -> onset, as far as this process declared it
+
+    def observe(self, name: str, node: NodeView | None, bound_gpus: int, settings: Settings, now: int) -> None:
+        """`bound_gpus` are those bound there now: they were there once, though this process may never have seen them."""
+        seen = self.nodes.setdefault(name, _Seen())
+        if node is None:
+            seen.gone_since = now if seen.gone_since is None else seen.gone_since
+            return
+        if seen.uid != node.uid:
+            seen.uid, seen.made_at, seen.labelled = node.uid, now, False
+        seen.labelled = seen.labelled or bool(node.holder)
+        seen.gone_since = None
+        self._observe_count(seen, node, bound_gpus, settings, now)
+        self._observe_whole(seen, node, now)
+
+    def _observe_count(self, seen: _Seen, node: NodeView, bound_gpus: int, settings: Settings, now: int) -> None:
+        lapsed = seen.short_since is not None and now - seen.short_since > settings.dwell_seconds
+        if lapsed and node.gpus < seen.last:
+            seen.gpus, seen.short_since = seen.last, now  # a further loss has a dwell of its own
+        elif node.gpus >= max(seen.gpus, bound_gpus):
+            seen.gpus, seen.short_since = node.gpus, None
+        elif seen.short_since is None:
+            seen.gpus, seen.short_since = max(seen.gpus, bound_gpus), now
+        seen.last = node.gpus
+
+    def _observe_whole(self, seen: _Seen, node: NodeView, now: int) -> None:
+        capacity = int(node.raw["status"]["capacity"].get("nvidia.com/gpu", 0) or 0)
+        if node.gpus < max(1, capacity):
+            seen.whole_since = -1
+        elif seen.whole_since == -1:
+            seen.whole_since = now
+
+    def gpus(self, node: NodeView, settings: Settings, now: int) -> int:
+        """The GPUs that a plan may count on: a drop counts once it has lasted for the dwell."""
+        seen = self.nodes.get(node.name)
+        if seen is None or seen.short_since is None or now - seen.short_since > settings.dwell_seconds:
+            return node.gpus
+        return max(seen.gpus, node.gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    failed: Mapping[str, Failure]  # to be given up now
+    withheld: Mapping[str, Failure]  # beyond the breaker's limit: stay as they are
+    recovered: frozenset[str]  # in quarantine, well for long enough (whether they are empty is for the drain to see)
+    wake: int | None  # when the clock alone may change this
+
+
+def judge(world: World, claims: Claims, health: Health, settings: Settings, now: int) -> Verdict:
+    owners = world.fence.nodes if world.fence else {}
+    found: dict[str, Failure] = {}
+    recovered, wakes = set(), []
+    for name in owners.keys() | claims.by_node.keys():
+        owner, node = owners.get(name, ""), world.nodes.get(name)
+        if owner.startswith(QUARANTINE):
+            well_at = _well_at(name, node, claims, health, settings)
+            if well_at is not None and well_at <= now:
+                recovered.add(name)
+            wakes.append(well_at)
+            continue
+        failure, wake = _failure(name, owner, node, claims, world.products, health, settings, now)
+        wakes.append(wake)
+        if failure is not None and not _paused(world, name, claims, settings, now):
+            found[name] = failure
+    failed, withheld = _break_circuit(found, world, owners, health, settings)
+    return Verdict(failed, withheld, frozenset(recovered), min((wake for wake in wakes if wake is not None and wake > now), default=None))
+
+
+def _failure(
+    name: str, owner: str, node: NodeView | None, claims: Claims, products: Mapping[str, Any], health: Health, settings: Settings, now: int
+) -> tuple[Failure | None, int | None]:
+    """How the node has failed, or when it may come to that."""
+    seen = health.nodes.get(name, _Seen())
+    live = [claim for claim in claims.on(name) if claim.live and claim.end > now]
+    if node is None:
+        return (Failure("Deleted", seen.gone_since or now), None) if owner else (None, None)
+    if not node.managed:
+        return None, None
+    if _held(owner) and not node.holder and not seen.labelled:  # the protocol labels before it hands over: this is another machine
+        return Failure("Recreated", seen.made_at or now), None
+    if not node.ready:
+        fails_at = node.ready_since + min((detection_seconds(claim.product, products) for claim in live), default=DETECTION_SECONDS)
+        return (Failure("NotReady", node.ready_since), None) if fails_at <= now else (None, fails_at)
+    bound = bound_gpus(live, now)
+    if node.gpus < bound and seen.short_since is not None:
+        fails_at = seen.short_since + settings.dwell_seconds + 1
+        return (Failure("GpusLost", seen.short_since), None) if fails_at <= now else (None, fails_at)
+    return None, None
+
+
+def _held(owner: str) -> bool:
+    return bool(owner) and not owner.startswith((FROZEN, QUARANTINE, END))
+
+
+def bound_gpus(claims: list[Claim], now: int) -> int:
+    """GPUs bound on one node at this instant."""
+    return sum(claim.gpus for claim in claims if claim.live and claim.start <= now < claim.end)
+
+
+def detection_seconds(product: str, products: Mapping[str, Any]) -> int:
+    spec = (products.get(product) or {}).get("spec") or {}
+    return int((spec.get("detection") or {}).get("seconds") or DETECTION_SECONDS)
+
+
+def _well_at(name: str, node: NodeView | None, claims: Claims, health: Health, settings: Settings) -> int | None:
+    """When a node in quarantine may be given back: Ready and whole for the hysteresis; one that is gone, after as long."""
+    seen = health.nodes.get(name, _Seen())
+    if node is None:
+        return None if claims.on(name) or seen.gone_since is None else seen.gone_since + settings.hysteresis_seconds
+    if not (node.managed and node.ready) or seen.whole_since < 0 or node.gpus < 1:
+        return None
+    return max(node.ready_since, seen.whole_since) + settings.hysteresis_seconds
+
+
+def pauses_all(world: World, settings: Settings) -> bool:
+    return settings.pause_all or (world.fence is not None and world.fence.annotations.get(PAUSE_ANNOTATION) == "true")
+
+
+def _paused(world: World, name: str, claims: Claims, settings: Settings, now: int) -> bool:
+    node = world.nodes.get(name)
+    here = node is not None and node.annotations.get(PAUSE_ANNOTATION) == "true"
+    return here or pauses_all(world, settings) or any(c.paused and c.live and c.start <= now < c.end for c in claims.on(name))
+
+
+def _break_circuit(
+    found: Mapping[str, Failure], world: World, owners: Mapping[str, str], health: Health, settings: Settings
+) -> tuple[dict[str, Failure], dict[str, Failure]]:
+    """Gives up the first to fail; a window never holds more onsets of given-up nodes than the limit."""
+    fleet = sum(1 for node in world.nodes.values() if node.managed)
+    limit = max(1, fleet * settings.breaker.share_ppm // 1_000_000) if settings.breaker.share_ppm else 0
+    reset = breaker_reset(world)
+    onsets = [
+        onset for name, owner in owners.items() if owner.startswith(QUARANTINE) and (onset := _quarantined_at(name, world, health)) > reset
+    ]
+    failed: dict[str, Failure] = {}
+    withheld: dict[str, Failure] = {}
+    for name, failure in sorted(found.items(), key=lambda item: (item[1].onset, item[0])):
+        if failure.onset <= reset:
+            failed[name] = failure
+        elif sum(1 for onset in onsets if onset > failure.onset - settings.breaker.window_seconds) < limit:
+            failed[name] = failure
+            onsets.append(failure.onset)
+        else:
+            withheld[name] = failure
+    return failed, withheld
+
+
+def breaker_reset(world: World) -> int:
+    """The instant up to which a person has confirmed the failures; 0 without, or when it cannot be read."""
+    text = world.fence.annotations.get(BREAKER_RESET_ANNOTATION, "") if world.fence else ""
+    try:
+        return parse_time(text) if text else 0
+    except ValueError:
+        return 0
+
+
+def _quarantined_at(name: str, world: World, health: Health) -> int:
+    """When a node in quarantine failed: as remembered, else its last change of readiness, which is not earlier."""
+    if name in health.declared:
+        return health.declared[name]
+    node, seen = world.nodes.get(name), health.nodes.get(name)
+    if node is not None:
+        return node.ready_since
+    return (seen.gone_since or 0) if seen else 0
+
+
+def unusable(
+    world: World, settings: Settings, now: int, claims: Claims | None = None, health: Health | None = None, verdict: Verdict | None = None
+) -> frozenset[str]:
+    """Managed nodes that a plan must not use: in quarantine, failed, or NotReady without anything bound there.
+
+    A node with bindings that is NotReady for less than the detection time, or withheld by the breaker, is not among them: nothing
+    moves away from it yet.
+    """
+    claims = claims or claims_of_world(world, settings)
+    verdict = verdict or judge(world, claims, health or Health(), settings, now)
+    owners = world.fence.nodes if world.fence else {}
+    quarantined = {name for name, owner in owners.items() if owner.startswith(QUARANTINE)}
+    idle = {
+        name
+        for name, node in world.nodes.items()
+        if node.managed and not node.ready and not any(claim.live and claim.end > now for claim in claims.on(name))
+    }
+    return frozenset(quarantined | idle | set(verdict.failed))

@@ -1,0 +1,235 @@
+"""Delivery: makes the bindings of contracts true in the cluster, and keeps them so.
+
+A pass looks at the world, sees what each node's target is (desired.py), and starts one attempt (attempt.py) for each contract
+whose nodes are not there yet. Attempts of different contracts run side by side, so that one slow drain delays nobody; their fence
+writes meet in one patch (fence.py). Passes are made when something changed, when the clock makes something due, and now and then
+anyway. Nothing is remembered that a restart could not see again in the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from laycan.delivery.attempt import Steps
+from laycan.delivery.desired import QUARANTINE, Target, Want
+from laycan.delivery.drain import Drain
+from laycan.delivery.failures import pauses_all
+from laycan.delivery.fence import Fence, FenceDownError
+from laycan.delivery.probe import Probe
+from laycan.delivery.situation import Situation
+from laycan.kube.client import ApiError, Client
+from laycan.kube.views import PodView
+from laycan.kube.world import World
+from laycan.resources.times import parse_time
+from laycan.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS = 10.0  # how often a fence that nobody writes to is looked at
+_RETRY_SECONDS = 1.0  # between two attempts for a contract that waits for pods to go
+_SOON_SECONDS = 0.1  # the same when the watch shows that they have gone
+_DEBOUNCE_SECONDS = 0.02
+
+
+class Delivery:
+    """`paused` stops everything, as when another operator leads. One `Delivery` per process; `run()` or `step()`, not both."""
+
+    def __init__(
+        self, client: Client, world: World, settings: Settings, clock: Callable[[], int], paused: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._client, self._world, self._settings, self._clock, self._paused = client, world, settings, clock, paused
+        self._changed = asyncio.Event()
+        self.situation = Situation(world, settings, self._changed.set)
+        self.fence = Fence(client, world, Probe(client, settings.probe_namespace))
+        self._drain = Drain(client, settings)
+        self._steps = Steps(client, world, self.situation, self.fence, self._drain, settings, clock)
+        self._attempts: dict[str, asyncio.Task[None]] = {}  # contract uid -> what runs for it
+        self._tried: dict[str, float] = {}  # contract uid -> event loop's time at the end of the last attempt
+        self._probed = 0.0
+        self._looks = 0
+        self._told: frozenset[tuple[str, str]] = frozenset()  # (node, what was logged about it)
+        self._observed: frozenset[tuple[str, str]] = frozenset()
+        self._strangers: dict[str, int] = {}  # pod -> when it was first seen on a held node
+
+    def unusable(self) -> frozenset[str]:
+        """Nodes that a plan must not use now; changes are announced through `World.changed`."""
+        return self.situation.unusable(self._clock())
+
+    def planning_gpus(self, name: str) -> int:
+        """GPUs of a node that a plan may count on: a drop counts once it has lasted for the dwell."""
+        return self.situation.health.gpus(self._world.nodes[name], self._settings, self._clock())
+
+    async def run(self) -> None:
+        """Passes until cancelled. The world must be complete before."""
+        try:
+            while True:
+                try:
+                    await self._begin()
+                except (ApiError, FenceDownError) as error:
+                    log.warning("the pass was broken off: %s", error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                await self._wait()
+        finally:
+            await self.stop()
+
+    async def step(self) -> None:
+        """One pass, and the attempts that it starts, to their end. Raises what a pass raises; what attempts meet is logged."""
+        await self._begin()
+        if self._attempts:
+            await asyncio.gather(*self._attempts.values())
+
+    async def stop(self) -> None:
+        """Breaks off what runs; everything it did so far stands and is found again."""
+        self.situation.close()
+        for task in self._attempts.values():
+            task.cancel()
+        await asyncio.gather(*self._attempts.values(), return_exceptions=True)
+
+    async def _begin(self) -> None:
+        self._changed.clear()
+        for uid, task in list(self._attempts.items()):
+            if task.done():
+                del self._attempts[uid]
+                task.result()  # a defect ends the process; a restart finds everything in the API
+        if self._paused():
+            return
+        enforce = self._settings.mode == "Enforce"
+        if self._world.fence is None and enforce:
+            await self._make_fence()
+        self.situation.look(self._clock())
+        await self._tell_failures()
+        if not enforce:
+            self._tell_targets()
+            return
+        await self._evict_strangers()
+        await self._look_at_fence()
+        if self.fence.live and not pauses_all(self._world, self._settings):
+            self._start_attempts()
+
+    def _start_attempts(self) -> None:
+        time = asyncio.get_running_loop().time()
+        groups: dict[str, list[str]] = {}
+        for name, target in self.situation.targets.items():
+            if not self._steps.settled(name, target):
+                groups.setdefault(target.uid, []).append(name)
+        self._tried = {uid: tried for uid, tried in self._tried.items() if uid in groups}
+        for uid, names in groups.items():
+            if uid not in self._attempts and time >= self._due(uid, names):
+                self._attempts[uid] = asyncio.create_task(self._attempt(uid, names), name=f"deliver {uid}")
+
+    def _due(self, uid: str, names: list[str]) -> float:
+        """When the next attempt may begin, by the event loop's time."""
+        if uid not in self._tried:
+            return 0.0
+        waits = any(self._steps.strangers(name, self.situation.targets[name].keep) for name in names)
+        return self._tried[uid] + (_RETRY_SECONDS if waits else _SOON_SECONDS)
+
+    async def _attempt(self, uid: str, names: list[str]) -> None:
+        try:
+            await self._steps.attempt(uid, names)
+        except (ApiError, FenceDownError) as error:
+            log.warning("contract %s: %s", uid, error)
+        self._tried[uid] = asyncio.get_running_loop().time()
+        self._changed.set()
+
+    async def _make_fence(self) -> None:
+        """The first start, or somebody deleted it: then the labels tell what it held."""
+        marked = {name: node.holder for name, node in self._world.nodes.items() if node.managed and node.holder}
+        if marked:
+            log.error("ALARM NodeFence/cluster was gone; made again from the labels of %d nodes", len(marked))
+        await self.fence.create(marked)
+
+    async def _look_at_fence(self) -> None:
+        """Now and then, and at once again while it is not live, asks whether the fence still holds."""
+        time, entries = asyncio.get_running_loop().time(), sorted(self.fence.entries)
+        if not entries:
+            self.fence.live = True  # nothing to see; the next freeze proves itself
+            return
+        if time - self._probed < (PROBE_SECONDS if self.fence.live else _RETRY_SECONDS):
+            return
+        self._probed = time
+        self._looks += 1
+        await self.fence.look(entries[self._looks % len(entries)])
+
+    async def _evict_strangers(self) -> None:
+        """After the hand-over the watch stays: whoever is on a held node and not the holder's goes."""
+        found: dict[str, PodView] = {}
+        for name, owner in self.fence.entries.items():
+            node = self._world.nodes.get(name)
+            if "." not in owner and node is not None and node.managed and node.holder == owner:
+                found |= {f"{pod.namespace}/{pod.name}": pod for pod in self._steps.strangers(name, owner)}
+        now, before = self._clock(), self._strangers
+        self._strangers = {key: before.get(key, now) for key, pod in found.items() if key in before or not pod.deleting}
+        for key in self._strangers:
+            if key not in before:
+                log.error("ALARM pod %s is on node %s, which is not its own; it is evicted", key, found[key].node)
+        await asyncio.gather(
+            *(self._drain.remove([found[key]], since + self._settings.drain_seconds, now) for key, since in self._strangers.items())
+        )
+
+    async def _tell_failures(self) -> None:
+        """Logs what failed, remembers when it was last well, and lets the planner know."""
+        verdict, health = self.situation.verdict, self.situation.health
+        states = {(name, f"failed: {failure.reason}") for name, failure in verdict.failed.items()}
+        states |= {(name, f"withheld: {failure.reason}") for name, failure in verdict.withheld.items()}
+        states |= {(name, "quarantine") for name, owner in self.fence.entries.items() if owner.startswith(QUARANTINE)}
+        new, self._told = states - self._told, frozenset(states)
+        for name in [name for name in health.declared if name not in {node for node, _ in states}]:
+            del health.declared[name]
+        for name, state in sorted(new):
+            if state.startswith("withheld"):
+                log.error("ALARM circuit breaker: node %s %s; it keeps what it holds until a person looks", name, state)
+            elif state.startswith("failed"):
+                log.error("node %s %s", name, state)
+                health.declared[name] = verdict.failed[name].onset
+                await self._read_lease(name)
+                self._world.changed("nodes", name)
+
+    async def _read_lease(self, name: str) -> None:
+        """The Lease's last renewal is the last good sample before the fault."""
+        try:
+            lease = await self._client.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
+            self._world.last_seen[name] = parse_time(f"{lease['spec']['renewTime'][:19]}Z")  # it has microseconds
+        except (ApiError, KeyError, ValueError) as error:
+            log.warning("no last sample of node %s, its change of readiness stands for it: %s", name, error)
+
+    def _tell_targets(self) -> None:
+        """Mode Observe: what would be done, once for each change."""
+        states = frozenset((name, _would(target)) for name, target in self.situation.targets.items())
+        for name, state in sorted(states - self._observed):
+            log.info("observe: node %s would be %s", name, state)
+        self._observed = states
+
+    async def _wait(self) -> None:
+        """Until something changed or is due. `clock` has whole seconds, so the last one before an instant is waited for in steps."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.reconcile_seconds
+        if self.fence.entries:
+            end = min(end, self._probed + (PROBE_SECONDS if self.fence.live else _RETRY_SECONDS))
+        waiting = [
+            self._due(uid, [name for name, target in self.situation.targets.items() if target.uid == uid])
+            for uid in self._tried
+            if uid not in self._attempts
+        ]
+        end = min([end, *waiting])
+        while not self._changed.is_set() and loop.time() < end:
+            wake = self.situation.wake
+            if wake is not None and self._clock() >= wake:
+                return
+            seconds = end - loop.time() if wake is None else min(end - loop.time(), max(0.05, wake - self._clock() - 1))
+            try:
+                await asyncio.wait_for(self._changed.wait(), max(seconds, 0.001))
+            except TimeoutError:
+                continue
+        await asyncio.sleep(_DEBOUNCE_SECONDS)
+
+
+def _would(target: Target) -> str:
+    return {
+        Want.HOLD: f"held for {target.holder}",
+        Want.PREPARE: f"frozen and emptied for {target.holder}",
+        Want.QUARANTINE: "put into quarantine",
+        Want.OPEN: "emptied of its holder and freed",
+    }[target.want]
