@@ -96,7 +96,13 @@ class Client:
             raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
 
     def _open(
-        self, verb: str, path: str, params: Params | None, timeout: aiohttp.ClientTimeout, body: Any = None, content: str = "application/json"
+        self,
+        verb: str,
+        path: str,
+        params: Params | None,
+        timeout: aiohttp.ClientTimeout,
+        body: Any = None,
+        content: str = "application/json",
     ) -> Any:
         if self._session is None:
             raise RuntimeError("the client is not open; use `async with Client(...)`")

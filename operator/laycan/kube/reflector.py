@@ -32,12 +32,12 @@ _EVENTS_PER_TURN = 256
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
-class Gone(Exception):
+class CompactedError(Exception):
     """The server no longer knows our resourceVersion."""
 
 
 def object_key(obj: Raw) -> str:
-    """"namespace/name", or the name of a cluster-scoped object."""
+    """ "namespace/name", or the name of a cluster-scoped object."""
     meta = obj["metadata"]
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
@@ -70,7 +70,7 @@ class Reflector:
             try:
                 await self._follow()
                 self._failures = 0
-            except Gone:
+            except CompactedError:
                 log.info("%s: the watch was compacted away, listing anew", self.kind)
                 self._version = ""
             except ApiError as error:
@@ -116,7 +116,7 @@ class Reflector:
         what, obj = event["type"], event["object"]
         if what == "ERROR":
             if obj.get("code") == 410:
-                raise Gone
+                raise CompactedError
             raise ApiError(int(obj.get("code") or 500), str(obj.get("reason", "")), str(obj.get("message", "")))
         meta = obj["metadata"]
         if what == "BOOKMARK":

@@ -1,0 +1,44 @@
+"""When a contract may vanish: a promise that was made is wound up first, everything else goes at once."""
+
+from __future__ import annotations
+
+from laycan.control.claims import Claims, holder_of
+from laycan.control.decision import Decision
+from laycan.control.lifecycle import COMMITTED, Phase
+from laycan.kube.views import ContractView
+from laycan.kube.world import World
+from laycan.resources.constants import FINALIZER
+
+
+def finalizers_wanted(contract: ContractView, world: World, claims: Claims, decision: Decision | None) -> list[str] | None:
+    """The list to write, None when it is right as it is. The finalizer is there before the promise is."""
+    has = FINALIZER in contract.finalizers
+    over = contract.phase == Phase.REJECTED or (contract.deleting and contract.phase not in COMMITTED and wound_up(contract, world, claims))
+    if has and over:
+        return [f for f in contract.finalizers if f != FINALIZER]
+    promised = contract.phase in COMMITTED or (decision is not None and decision.accepted is True)
+    return [*contract.finalizers, FINALIZER] if promised and not has and not contract.deleting and not over else None
+
+
+def wound_up(contract: ContractView, world: World, claims: Claims) -> bool:
+    """Its nodes are given back and its last event was sent, or there is nobody left to wait for.
+
+    A namespace that is being removed, or an exchange whose endpoint is gone, must not hang on us; nor on a node in quarantine.
+    """
+    namespace = world.namespaces.get(contract.namespace)
+    if namespace is None or namespace.terminating:
+        return True
+    reference = (contract.spec.get("exchangeRef") or {}).get("name")
+    listens = reference is not None and f"{contract.namespace}/{reference}" in world.endpoints
+    return not (listens and contract.status.get("outbox")) and not _holds_nodes(contract, world, claims)
+
+
+def _holds_nodes(contract: ContractView, world: World, claims: Claims) -> bool:
+    """Whether the fence names the contract, or its holder on a node that no other contract binds."""
+    owners = world.fence.nodes if world.fence else {}
+    mine = {f"frozen.{contract.uid}", f"end.{contract.uid}"}
+    holder, bound = holder_of(contract.spec), {b["node"] for b in contract.status.get("bindings") or ()}
+    return any(
+        owner in mine or (owner == holder and node in bound and not claims.contracts_on(node) - {contract.key})
+        for node, owner in owners.items()
+    )

@@ -1,0 +1,160 @@
+"""The delivery office: everything that runs while this process leads, in the order in which it may begin.
+
+    lease -> epoch -> the old epoch is refused -> the world is complete -> write, plan, deliver
+
+Nothing is decided before the world is complete: a contract must not be refused for a product or a node that was merely not read
+yet. Whatever ends, ends the process; a restart finds everything in the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from laycan.control.leader import Identity, Leader, advance_epoch, await_epoch_fence
+from laycan.control.planner import Planner
+from laycan.control.reconcile import Reconcile, list_small_kinds
+from laycan.control.solver_process import Solver
+from laycan.control.writer import Authority, DeposedError, Writer
+from laycan.delivery.protocol import Delivery
+from laycan.kube.client import Client
+from laycan.kube.credentials import Credentials
+from laycan.kube.reflector import SILENCE_SECONDS, Reflector
+from laycan.kube.views import contract_view, fence_view, namespace_view, node_view, pod_view
+from laycan.kube.world import World
+from laycan.resources.constants import API_VERSION, SINGLETON
+from laycan.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_LAG_SECONDS = 5.0  # a loop that lags more is not alive
+_CUSTOM = f"/apis/{API_VERSION}"
+
+
+class Office:
+    """`run()` until something ends; `troubles()` at any time for the liveness probe."""
+
+    def __init__(self, credentials: Credentials, settings: Settings, identity: Identity, clock: Callable[[], int]) -> None:
+        self.world = World()
+        self.settings = settings
+        self._credentials, self._clock = credentials, clock
+        self._leader = Leader(credentials, settings.namespace, identity, clock)
+        self._reflectors: list[Reflector] = []
+        self._solver = Solver()
+        self._leads = False
+        self._heartbeat = time.monotonic()
+
+    async def run(self) -> None:
+        """Raises what ended it."""
+        self._leader.start()
+        heart = asyncio.create_task(self._beat(), name="heartbeat")
+        try:
+            await self._until(self._leader.acquired())
+            self._leads = True
+            async with Client(self._credentials) as client:
+                await self._lead(client)
+        finally:
+            heart.cancel()
+            await self._solver.stop()
+            await self._leader.stop()
+
+    def troubles(self) -> list[str]:
+        """What makes this process unfit to live; none while it waits for the lease."""
+        now = time.monotonic()
+        found = [f"the event loop is {now - self._heartbeat:.0f} s behind"] if now - self._heartbeat > _LAG_SECONDS else []
+        found += [
+            f"no event of {r.kind} for {now - r.last_event:.0f} s" for r in self._reflectors if now - r.last_event > 2 * SILENCE_SECONDS
+        ]
+        if self._leads and not self._leader.holds():
+            found.append("the lease was not renewed in time")
+        return found
+
+    async def _beat(self) -> None:
+        while True:
+            self._heartbeat = time.monotonic()
+            await asyncio.sleep(1.0)
+
+    async def _until(self, begun: Coroutine[Any, Any, Any]) -> Any:
+        """The result, unless leadership is lost before."""
+        task, lost = asyncio.ensure_future(begun), asyncio.ensure_future(self._leader.lost.wait())
+        try:
+            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise DeposedError("leadership is lost")
+            return task.result()
+        finally:
+            task.cancel()
+            lost.cancel()
+
+    async def _lead(self, client: Client) -> None:
+        begun = time.monotonic()
+        epoch = await advance_epoch(client)
+        await await_epoch_fence(client, epoch)
+        self._reflectors = self._make_reflectors(client)
+        tasks = [asyncio.create_task(r.run(), name=f"watch {r.kind}") for r in self._reflectors]
+        try:
+            await self._until(asyncio.wait_for(asyncio.gather(*(r.synced.wait() for r in self._reflectors)), None))
+            await list_small_kinds(client, self.world)
+            cluster = await client.get("/api/v1/namespaces/kube-system")
+            log.info("epoch %d: %s, %.1f s after the lease", epoch, self._seen(), time.monotonic() - begun)
+            authority = Authority(self.settings, f"urn:laycan:{cluster['metadata']['uid']}", epoch)
+            tasks += [asyncio.create_task(work, name=name) for name, work in self._works(client, authority).items()]
+            await self._until(_first_end(tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _works(self, client: Client, authority: Authority) -> dict[str, Coroutine[Any, Any, None]]:
+        delivery = Delivery(client, self.world, self.settings, self._clock, lambda: not self._leader.holds())
+        writer = Writer(client, self.world, authority, self._clock, self._leader.holds, lambda: planner.replan())
+        planner = Planner(self.world, writer, self._solver, delivery, self.settings, self._clock)
+        reconcile = Reconcile(client, self.world, writer, planner, self._clock, self.settings.reconcile_seconds)
+        writer.start()
+        planner.start()
+        return {
+            "deliver": delivery.run(),
+            "write": writer.run(),
+            "plan": planner.run(),
+            "reconcile": reconcile.run(),
+            "epoch": self._watch_epoch(authority.epoch),
+        }
+
+    async def _watch_epoch(self, epoch: int) -> None:
+        risen = asyncio.Event()
+        self.world.listeners.append(lambda kind, _: risen.set() if kind == "epoch" else None)
+        while self.world.epoch <= epoch:
+            await risen.wait()
+            risen.clear()
+        raise DeposedError(f"another operator leads in epoch {self.world.epoch}")
+
+    def _make_reflectors(self, client: Client) -> list[Reflector]:
+        def one(view: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            return lambda obj: view(obj) if obj["metadata"]["name"] == SINGLETON else None
+
+        running = {"fieldSelector": "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"}
+        return [
+            Reflector(client, self.world, kind, path, view, time.monotonic, params)
+            for kind, path, view, params in (
+                ("nodes", "/api/v1/nodes", node_view, None),
+                ("pods", "/api/v1/pods", pod_view, running),
+                ("namespaces", "/api/v1/namespaces", namespace_view, None),
+                ("contracts", f"{_CUSTOM}/computecontracts", contract_view, None),
+                ("fence", f"{_CUSTOM}/nodefences", one(fence_view), None),
+                ("epoch", f"{_CUSTOM}/leaderepochs", one(lambda obj: int((obj.get("spec") or {}).get("epoch") or 0)), None),
+            )
+        ]
+
+    def _seen(self) -> str:
+        world = self.world
+        return f"{len(world.nodes)} nodes, {len(world.pods)} pods, {len(world.contracts)} contracts, {len(world.products)} products"
+
+
+async def _first_end(tasks: list[asyncio.Task[None]]) -> None:
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()  # raises what ended it
+        raise RuntimeError(f"{task.get_name()} ended by itself")

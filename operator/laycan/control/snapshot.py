@@ -1,0 +1,130 @@
+"""The planner's problem, taken from the World at one instant.
+
+A promise counts as made once it is decided, even while its status is still to be written: a plan that was asked for meanwhile must
+not decide it again and differently. What is written, or on its way, comes first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from laycan.control.decision import Decision
+from laycan.control.lifecycle import COMMITTED, UNDECIDED
+from laycan.control.specs import Specs
+from laycan.kube.views import ContractView
+from laycan.kube.world import World
+from laycan.planning.problem import bindings_from, contract_from, node_from, outage_from, products_from
+from laycan.resources.contract import ContractSpec
+from laycan.resources.product import ProductSpec
+from laycan_solver.model import Binding, Contract, Level, Node, Outage, Problem, Product
+
+log = logging.getLogger(__name__)
+
+
+class Fleet(Protocol):
+    """What delivery knows of the nodes' health."""
+
+    def unusable(self) -> frozenset[str]:
+        """Nodes on which nothing may be planned: failed, in quarantine."""
+
+    def planning_gpus(self, name: str) -> int:
+        """The GPUs of a node that a plan may count on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """An accepted contract and what it is bound to: in its status, on its way there, or decided."""
+
+    contract: ContractView
+    phase: str
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    problem: Problem
+    versions: Mapping[str, tuple[str, int]]  # contract key -> (uid, generation) that was planned
+
+
+def promises(
+    world: World, in_flight: Mapping[str, Mapping[str, Any]], decisions: Mapping[str, Decision], unusable: frozenset[str]
+) -> dict[str, Promise]:
+    """All promises that run, by contract."""
+    found = {}
+    for key, contract in world.contracts.items():
+        status = in_flight.get(key, contract.status)
+        phase = str(status.get("phase", ""))
+        if contract.deleting:
+            continue
+        if phase in COMMITTED:
+            found[key] = Promise(contract, phase, tuple(bindings_from(key, status)))
+        elif contract.phase in UNDECIDED and (bindings := _decided(contract, decisions.get(key), world, unusable)):
+            found[key] = Promise(contract, "Accepted", bindings)
+    return found
+
+
+def _decided(contract: ContractView, decision: Decision | None, world: World, unusable: frozenset[str]) -> tuple[Binding, ...]:
+    """The bindings of a promise that is only decided, if it could still be kept."""
+    if decision is None or decision.accepted is not True or decision.uid != contract.uid:
+        return ()
+    if any(b.node in unusable or b.node not in world.nodes for b in decision.bindings):
+        return ()
+    return tuple(Binding(contract.key, *b) for b in decision.bindings)
+
+
+def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: list[ContractView], fleet: Fleet, now: int) -> Snapshot:
+    """`candidates` have been screened; what was promised is planned whatever its spec looks like today."""
+    products = specs.products(world)
+    nodes = tuple(_nodes(world, fleet))
+    versions: dict[str, tuple[str, int]] = {}
+    contracts: list[Contract] = []
+    stand_ins: dict[str, Product] = {}
+    for view, phase, accepted in [(p.contract, p.phase, True) for p in made.values()] + [(c, c.phase, False) for c in candidates]:
+        spec = specs.contract(view)
+        if not isinstance(spec, ContractSpec):
+            log.error("%s was accepted and cannot be read any more, so nothing of it is planned: %s", view.key, spec[0])
+            continue
+        name = spec.terms.product_ref.name
+        if name not in products:
+            stand_ins[name] = _stand_in(name, made, nodes)
+        curtailed = int((view.status.get("quantities") or {}).get("curtailedGpuSeconds") or 0)
+        sold = products.get(name) or _NO_TERMS
+        contracts.append(
+            contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
+        )
+        versions[view.key] = view.uid, view.generation
+    problem = Problem(
+        now=now,
+        nodes=nodes,
+        products=(*products_from(products), *stand_ins.values()),
+        contracts=tuple(sorted(contracts, key=lambda c: c.key)),
+        outages=_outages(world, specs),
+        previous=tuple(sorted(b for key, p in made.items() if key in versions for b in p.bindings if b.end > now)),
+    )
+    return Snapshot(problem, versions)
+
+
+_NO_TERMS = ProductSpec.model_validate({"gpuProducts": ["none"], "nodeGpus": 1})
+
+
+def _stand_in(name: str, made: Mapping[str, Promise], nodes: tuple[Node, ...]) -> Product:
+    """For a product that was deleted under a promise: what the promise is bound to today is still the grade that was sold."""
+    bound = {b.node for p in made.values() for b in p.bindings if b.product == name}
+    return Product(name=name, grades=frozenset(n.grade for n in nodes if n.name in bound and n.grade))
+
+
+def _nodes(world: World, fleet: Fleet) -> list[Node]:
+    unusable = fleet.unusable()
+    return [
+        node_from(view.raw, level=Level.NODE, usable=name not in unusable, gpus=fleet.planning_gpus(name))
+        for name, view in sorted(world.nodes.items())
+        if view.managed
+    ]
+
+
+def _outages(world: World, specs: Specs) -> tuple[Outage, ...]:
+    labels: Mapping[str, Any] = {name: node.raw["metadata"]["labels"] for name, node in world.nodes.items() if node.managed}
+    return tuple(outage_from(name, spec, labels) for name, spec in sorted(specs.outages(world).items()))
