@@ -11,7 +11,8 @@ from pathlib import Path
 
 from controlplane import fleet
 from controlplane.build import BuildError
-from controlplane.local import ControlPlane, StartError, left_running, stop_left_running
+from controlplane.leftover import left_running, stop_left_running
+from controlplane.local import ControlPlane, StartError
 
 FOLDER = Path(".run") / "controlplane"
 

@@ -8,7 +8,6 @@ for tests that do so.
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import ssl
 import time
@@ -25,7 +24,8 @@ import yaml
 from controlplane.api import Api, ApiError
 from controlplane.build import binaries
 from controlplane.components import ARGUMENTS, HERE, Settings
-from controlplane.process import Process, free_ports, is_ours, stop_stranger
+from controlplane.leftover import write_down
+from controlplane.process import Process, free_ports
 from controlplane.users import TENANTS, draw_tokens, service_account_token, tokens, write_kubeconfig
 
 READY_SECONDS = 90.0  # an idle machine needs three
@@ -182,8 +182,7 @@ class ControlPlane:
     def _launch(self, name: str) -> None:
         argv = [str(self._tool(name)), *ARGUMENTS[name](self._settings)]
         self._processes[name] = Process(name, argv, self.log(name), outlives_us=self._outlives_us)
-        pids = {name: process.pid for name, process in self._processes.items()}
-        (self.folder / "processes.json").write_text(json.dumps(pids))
+        write_down(self.folder, {name: process.pid for name, process in self._processes.items()})
 
     def _tool(self, name: str) -> Path:
         if self._tools is None:
@@ -216,27 +215,6 @@ class ControlPlane:
 
     def _default_service_account(self) -> bool:
         return self.admin.find("/api/v1/namespaces/default/serviceaccounts/default") is not None
-
-
-def left_running(folder: Path) -> bool:
-    """Whether a control plane that `outlives_us` started in this folder runs, with all its parts."""
-    pids = _left_behind(folder)
-    return len(pids) == len(ARGUMENTS) and all(is_ours(pid, str(folder.resolve())) for pid in pids.values())
-
-
-def stop_left_running(folder: Path) -> list[str]:
-    """Stops what is left running in this folder and returns when it has exited; the names of the components that ran."""
-    ours = str(folder.resolve())
-    running = {name: pid for name, pid in _left_behind(folder).items() if is_ours(pid, ours)}
-    for pid in reversed(running.values()):
-        stop_stranger(pid, ours, PATIENCE_SECONDS)
-    return list(running)
-
-
-def _left_behind(folder: Path) -> dict[str, int]:
-    """The process ids that the last start in this folder wrote down: component -> process id."""
-    file = folder / "processes.json"
-    return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
 _ANY_CERTIFICATE = ssl.create_default_context()

@@ -7,6 +7,7 @@ installs what is cluster-wide, takes `fresh_control_plane`.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -68,7 +69,13 @@ def control_plane(
 def kind_cluster(folder: Path, tools: dict[str, Path]) -> Iterator[KindCluster]:
     """A kind cluster of this test process, deleted at its end."""
     pytest_kind = pytest.importorskip("pytest_kind", reason="--kind needs the dependency group e2e and Docker")
-    cluster = pytest_kind.KindCluster(f"laycan-{os.getpid()}", kubeconfig=folder / "kind.kubeconfig")
+    installed = shutil.which("kind")  # pytest-kind fetches the release KIND_VERSION otherwise; its default is too old for us
+    cluster = pytest_kind.KindCluster(
+        f"laycan-{os.getpid()}",
+        kubeconfig=folder / "kind.kubeconfig",
+        image=os.environ.get("LAYCAN_KIND_IMAGE"),
+        kind_path=Path(installed) if installed else None,
+    )
     cluster.create(CONFIG)
     plane = KindCluster(folder, Path(cluster.kubeconfig_path), tools=tools)
     try:

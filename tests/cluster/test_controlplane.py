@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,15 @@ class TestFleet:
         }
         admin.create(job)
         until("it to succeed", lambda: admin.get(f"/apis/batch/v1/namespaces/{namespace}/jobs/train")["status"].get("succeeded") == 1)
+
+    def test_pod_runs_for_the_time_it_names(self, admin: Api, namespace: str, new_nodes: Callable[..., list[str]]) -> None:
+        """A pod annotated to run for two seconds runs no less, and ends with success."""
+        new_nodes(1)
+        admin.create(fleet.pod(namespace, "p", annotations={"kwok.local/runs-for": "2s"}, restartPolicy="Never"))
+        until("it to end", lambda: phase(admin, namespace, "p") == "Succeeded")
+        state = admin.get(f"/api/v1/namespaces/{namespace}/pods/p")["status"]["containerStatuses"][0]["state"]["terminated"]
+        began, ended = (datetime.fromisoformat(state[key]) for key in ("startedAt", "finishedAt"))
+        assert timedelta(seconds=1) <= ended - began <= timedelta(seconds=20)  # times have whole seconds
 
     def test_grace_is_honoured(self, admin: Api, namespace: str, new_nodes: Callable[..., list[str]]) -> None:
         """A pod that ignores SIGTERM stays for its grace period; one that does not is gone long before."""
