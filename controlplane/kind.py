@@ -1,6 +1,7 @@
 """A kind cluster in the place of the loopback control plane, for machines with Docker (`pytest tests/cluster --kind`).
 
-It needs a node image with Kubernetes 1.36 or newer: the default of a recent `kind` on the PATH, or the one that LAYCAN_KIND_IMAGE names.
+It needs a node image with Kubernetes 1.36 or newer: the default of a recent `kind` on the PATH, or the one that
+`--kind-image` names.
 
 The API server, scheduler and controllers are those of kind's node image; KWOK runs here as a process and plays the GPU nodes' kubelets.
 Tenants and KWOK are users that the cluster's administrator impersonates: their rights are their own, and nothing needs to be signed.

@@ -60,21 +60,21 @@ def control_plane(
     """The shared control plane of this test process."""
     folder = tmp_path_factory.mktemp("control-plane")
     if on_kind(pytestconfig):
-        yield from kind_cluster(folder, tools)
+        yield from kind_cluster(folder, tools, pytestconfig)
         return
     with ControlPlane(folder, tools=tools, fsync=False) as running:
         yield running
 
 
-def kind_cluster(folder: Path, tools: dict[str, Path]) -> Iterator[KindCluster]:
-    """A kind cluster of this test process, deleted at its end."""
+def kind_cluster(folder: Path, tools: dict[str, Path], config: pytest.Config) -> Iterator[KindCluster]:
+    """A kind cluster of this test process, deleted at its end. `--kind-image` and `--kind-bin` are options of pytest-kind."""
     pytest_kind = pytest.importorskip("pytest_kind", reason="--kind needs the dependency group e2e and Docker")
-    installed = shutil.which("kind")  # pytest-kind fetches the release KIND_VERSION otherwise; its default is too old for us
+    kind = config.getoption("kind_bin", None) or shutil.which("kind")  # else pytest-kind fetches $KIND_VERSION
     cluster = pytest_kind.KindCluster(
         f"laycan-{os.getpid()}",
         kubeconfig=folder / "kind.kubeconfig",
-        image=os.environ.get("LAYCAN_KIND_IMAGE"),
-        kind_path=Path(installed) if installed else None,
+        image=config.getoption("kind_image", None),
+        kind_path=Path(kind) if kind else None,
     )
     cluster.create(CONFIG)
     plane = KindCluster(folder, Path(cluster.kubeconfig_path), tools=tools)
