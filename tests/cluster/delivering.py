@@ -22,19 +22,21 @@ from laycan.kube.reflector import Reflector
 from laycan.kube.views import contract_view, fence_view, namespace_view, node_view, pod_view
 from laycan.kube.world import World
 from laycan.resources.times import format_time
-from laycan.settings import Breaker, Settings
+from laycan.settings import Settings
 from tests.cluster.policies.installed import FENCE, HOLDER_LABEL, NAMESPACE, Installed
 
 GROUP = "/apis/laycan.dev/v1alpha1"
 PRODUCT = "h100"
-FAST = Settings(
-    mode="Enforce",
-    lead_seconds=3,
-    drain_seconds=3,
-    hysteresis_seconds=4,
-    dwell_seconds=3,
-    reconcile_seconds=2,
-    breaker=Breaker(share_ppm=1_000_000, window_seconds=600),
+FAST = Settings.model_validate(
+    {
+        "mode": "Enforce",
+        "leadSeconds": 3,
+        "drainSeconds": 3,
+        "hysteresisSeconds": 4,
+        "dwellSeconds": 3,
+        "reconcileSeconds": 2,
+        "breaker": {"sharePpm": 1_000_000, "windowSeconds": 600},
+    }
 )
 
 

@@ -1,0 +1,62 @@
+"""Gives every node back: what an uninstall does before the policies go.
+
+Labels come off before fence entries, as when one node is opened, and nobody is evicted. Each round reads the cluster as it is, so
+it may be broken off and repeated; the object itself stays, empty, so that its deletion is not refused by the guard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from laycan.delivery.fence import PATH
+from laycan.delivery.labels import unlabel
+from laycan.kube.client import ApiError, Client
+from laycan.kube.views import NodeView, fence_view, node_view
+from laycan.kube.world import World
+from laycan.resources.constants import HOLDER_LABEL
+
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What one round did. `left`: nodes whose label could not be taken off, because they are no longer managed."""
+
+    nodes: int
+    entries: int
+    left: tuple[str, ...]
+
+
+async def release(client: Client, epoch: int) -> Released:
+    """One round, written under this epoch. Raises ApiError when the API server refuses or a node changes meanwhile."""
+    answer = await client.get("/api/v1/nodes", {"labelSelector": HOLDER_LABEL})
+    labelled = [node_view(raw) for raw in answer["items"]]
+    gate = asyncio.Semaphore(_AT_ONCE)
+    world = World()
+
+    async def off(node: NodeView) -> None:
+        async with gate:
+            await unlabel(client, world, node)
+
+    managed = [node for node in labelled if node.managed]
+    await asyncio.gather(*(off(node) for node in managed))
+    left = tuple(node.name for node in labelled if not node.managed)
+    return Released(len(managed), await _open_fence(client, epoch), left)
+
+
+async def _open_fence(client: Client, epoch: int) -> int:
+    try:
+        fence = fence_view(await client.get(PATH))
+    except ApiError as error:
+        if error.status == 404:  # neither the object nor its CRD
+            return 0
+        raise
+    if not fence.nodes:
+        return 0
+    body = {
+        "metadata": {"resourceVersion": str(fence.resource_version)},
+        "spec": {"epoch": epoch, "nodes": dict.fromkeys(fence.nodes)},
+    }
+    await client.patch_merge(PATH, body)
+    return len(fence.nodes)
