@@ -1,7 +1,8 @@
-"""Construction: every contract placed once, in an order in which first come is best served.
+"""Construction: every contract served once, the one that would be owed most first, Firm before Interruptible.
 
-Placing in the order of starts leaves what is taken flush to the left, so that nodes which are free at a start stay free. Contracts
-that need a whole domain cannot wait for that and come first, and Firm comes before Interruptible, as the objective does.
+Where not everything fits, who comes late goes short: so it should be what is owed least per GPU and second, which therefore counts
+twice. What must lie in one domain or come whole cannot be pieced together from what others leave, and counts threefold. Each
+contract is served as far as possible at once, uncut lots first, then chains.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from .place import find_place, put_all
 
 
 def construction_order(demands: Iterable[Demand]) -> list[int]:
-    """Firm first; in each class what must lie in one domain or come whole, the largest first; then by start and size."""
+    """Indices of the contracts in the order in which they are to be settled."""
 
     def key(d: Demand) -> tuple[object, ...]:
-        tight = d.scoped or d.together
-        return (not d.contract.firm, not tight, -d.contract.gpus if tight else 0, d.start, -d.contract.gpus, -d.lot_rate, d.contract.key)
+        weight = d.contract.rate**2 * d.contract.gpus * (d.end - d.start) * (3 if d.scoped or d.together else 1)
+        return (not d.contract.firm, -weight, -d.contract.priority, d.contract.key)
 
     return [d.index for d in sorted(demands, key=key)]
 

@@ -58,8 +58,6 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
     book = _book(problem, fleet, demands, accepted)
     keep_announced(book)
     for index in construction_order(accepted):
-        settle(book, index, cuts=False)
-    for index in construction_order(accepted):
         settle(book, index, cuts=True)
     repair(book, effort, late)
     refused = _admit(problem, book, demands, candidates, effort, late)
