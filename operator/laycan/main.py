@@ -120,7 +120,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
 def run(settings: Settings, kubeconfig: Path | None, port: int, *, json_logs: bool) -> int:
     """Runs until a signal (0) or a failure (1); a lost leadership is a failure."""
     kopf.configure(log_format=kopf.LogFormat.JSON if json_logs else kopf.LogFormat.FULL)
-    logging.getLogger("laycan").setLevel(logging.INFO)
+    for noisy in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):  # a line for every event and probe
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
     async def live() -> Shell:
         shell = Shell(load_credentials(kubeconfig), settings)

@@ -19,7 +19,7 @@ from typing import Any
 
 from laycan.control import admission, snapshot
 from laycan.control.decision import Decision, PlannedBinding, Reason
-from laycan.control.lifecycle import FINAL, UNDECIDED, Phase
+from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase
 from laycan.control.snapshot import Fleet, Snapshot
 from laycan.control.solver_process import Solver, SolverError
 from laycan.control.specs import Specs
@@ -83,7 +83,7 @@ class Planner:
         """What planning looks at in this object; None when it is gone or of no concern."""
         if kind == "contracts":
             contract = self.world.contracts.get(key)
-            return contract and (contract.uid, contract.generation, contract.deleting, _over(contract.phase))
+            return contract and (contract.uid, contract.generation, contract.deleting, _ended_early(contract.phase))
         if kind == "nodes":
             node = self.world.nodes.get(key)
             if node is None or not node.managed:
@@ -177,11 +177,12 @@ class Planner:
 
     def _applies(self, taken: Snapshot, key: str, decision: Decision, unusable: frozenset[str]) -> bool:
         contract = self.world.contracts.get(key)
-        if contract is None or (contract.uid, contract.generation) != taken.versions[key] or contract.deleting or _over(contract.phase):
+        if contract is None or (contract.uid, contract.generation) != taken.versions[key] or contract.deleting:
             return False
         if decision.accepted is False:
             return contract.phase in UNDECIDED and not self._held_back(key)
-        return all(b.node in self.world.nodes and b.node not in unusable for b in decision.bindings)
+        running = contract.phase in UNDECIDED | COMMITTED
+        return running and all(b.node in self.world.nodes and b.node not in unusable for b in decision.bindings)
 
     def _held_back(self, key: str) -> bool:
         self._refusals[key] += 1
@@ -198,9 +199,9 @@ def _result(plan: Plan) -> str:
     return f"{len(plan.bindings)} bindings, {len(plan.moves)} moves, owed {plan.totals.owed_micros} micros"
 
 
-def _over(phase: str) -> bool:
-    """Holds nothing any more. Rejected is not counted: it never held anything, so that its coming changes no plan."""
-    return phase == Phase.DELIVERED or (phase in FINAL and phase != Phase.REJECTED)
+def _ended_early(phase: str) -> bool:
+    """Gave back what it held, unforeseen: a contract that ends with its window frees nothing that was not planned to be free."""
+    return phase in (Phase.CANCELLED, Phase.TERMINATED)
 
 
 def decisions_of(taken: Snapshot, plan: Plan) -> dict[str, Decision]:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 FIRST_WORD_SECONDS = 2  # a new contract waits so long for its first decision: one write says Received and Accepted
 BLOCKED_SECONDS = 5  # a write that waits longer for another's release needs a new plan
+_DEPOSED = ("laycan-epoch", "epoch never falls")  # the policy's name, and the rule of the object's own schema
 _LONGEST_BACKOFF = 300
 _LOOKS_PER_TURN = 64
 
@@ -297,7 +298,7 @@ class Writer:
             self._wakeup.set()
 
     def _refused(self, key: str, error: ApiError) -> None:
-        if error.status in (403, 422) and "epoch" in error.message:
+        if error.status in (403, 422) and any(words in error.message for words in _DEPOSED):
             self._fatal = DeposedError(f"{key}: {error}")
         elif error.status == 409:
             self.writes.conflicts += 1

@@ -151,8 +151,13 @@ def _may_repeat(verb: str, error: ApiError) -> bool:
 def _refusal(response: aiohttp.ClientResponse, raw: bytes) -> ApiError:
     try:
         status = orjson.loads(raw)
-        reason, message = str(status.get("reason", "")), str(status.get("message", ""))
+        reason, message = str(status.get("reason", "")), _shortened(str(status.get("message", "")))
     except (orjson.JSONDecodeError, AttributeError):
         reason, message = response.reason or "", raw[:300].decode(errors="replace")
     after = response.headers.get("Retry-After", "")
     return ApiError(response.status, reason, message, float(after) if after.isdigit() else None)
+
+
+def _shortened(message: str) -> str:
+    """A refused object is repeated in the message; what is wrong with it comes at the end."""
+    return message if len(message) <= 1000 else f"{message[:200]} … {message[-700:]}"

@@ -1,0 +1,157 @@
+"""The operator as its own process, outside the cluster, with the rights and the settings that the chart gives it.
+
+It runs in its own process group, so that a test can end it and the planner's child as one, as a crashing container ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from controlplane.api import Api, Object
+from controlplane.local import ControlPlane
+from controlplane.process import free_ports
+from controlplane.users import service_account_token, write_kubeconfig
+from controlplane.waiting import until
+from tests.cluster.policies.installed import NAMESPACE
+
+GROUP = "/apis/laycan.dev/v1alpha1"
+CONTRACTS = f"{GROUP}/computecontracts"
+# seconds, so that a test need not wait for minutes; the breaker would stop a test that kills a tenth of its small fleet
+QUICK = {
+    "leadSeconds": 2, "drainSeconds": 2, "hysteresisSeconds": 5, "dwellSeconds": 5, "meterSeconds": 5, "meterLagSeconds": 5,
+    "reconcileSeconds": 5, "breaker": {"sharePpm": 1_000_000, "windowSeconds": 600},
+}  # fmt: skip
+
+
+class Operator:
+    """`server` replaces the API server's address, e.g. by a proxy's; `pod` is the pod whose container this plays."""
+
+    def __init__(self, plane: ControlPlane, folder: Path, *, server: str = "", pod: str = "", settings: Mapping[str, Any] = QUICK) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "operator.log"
+        (self.port,) = free_ports(1)
+        self._settings, self._kubeconfig, self._pod = folder / "settings.yaml", folder / "kubeconfig", pod
+        rendered = plane.admin.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/laycan-settings")["data"]["settings.yaml"]
+        self._settings.write_text(yaml.safe_dump({**yaml.safe_load(rendered), **settings}))
+        token = service_account_token(plane.admin, NAMESPACE, "laycan-operator", 86_400)
+        write_kubeconfig(self._kubeconfig, server or plane.url, plane.certificate, {"token": token})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        files = ["--settings", str(self._settings), "--kubeconfig", str(self._kubeconfig)]
+        argv = [str(Path(sys.executable).with_name("laycan")), "operator", *files, "--port", str(self.port), "--log-format", "plain"]
+        with self.log.open("ab") as log:
+            environment = {**os.environ, "POD_NAME": self._pod}
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the operator and its children at once."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        if self.running():
+            self.signal(signal.SIGKILL)
+        self.wait()
+
+    def stop(self) -> int:
+        """As a kubelet does: SIGTERM to the process, and its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self.wait()
+
+    def wait(self, seconds: float = 30) -> int:
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the operator so far, and of its planner."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        mine = [pid for pid in os.listdir("/proc") if pid.isdigit() and _group(int(pid)) == self.pid]
+        return sum(sum(_stat(int(pid))[11:13]) for pid in mine) / ticks
+
+    def said(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+
+def _stat(pid: int) -> list[int]:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [int(field) if field.lstrip("-").isdigit() else 0 for field in fields]
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def contract(name: str, start: str, end: str, **more: Any) -> Object:
+    """A ComputeContract manifest of namespace `desk`: one node of the product h100 for the holder acme unless said otherwise."""
+    delivery = {"start": start, "end": end, "gpus": 8, "lotGpus": 8, "handover": {"namespace": "acme"}}
+    delivery |= {key: more.pop(key) for key in tuple(more) if key in ("gpus", "lotGpus", "handover", "scope", "spread", "partial")}
+    terms = {"contractId": name, "productRef": {"name": "h100"}, "delivery": delivery, **more}
+    return {
+        "apiVersion": "laycan.dev/v1alpha1",
+        "kind": "ComputeContract",
+        "metadata": {"name": name, "namespace": "desk"},
+        "spec": {"intent": "Firm", "terms": terms},
+    }
+
+
+def product(name: str = "h100", **spec: Any) -> Object:
+    """A ComputeProduct of the fleet's standard node."""
+    known = {"gpuProducts": ["NVIDIA-H100-80GB-HBM3"], "nodeGpus": 8, "detection": {"seconds": 2}}
+    return {"apiVersion": "laycan.dev/v1alpha1", "kind": "ComputeProduct", "metadata": {"name": name}, "spec": known | spec}
+
+
+def read(api: Api, name: str) -> Object | None:
+    return api.find(f"{GROUP}/namespaces/desk/computecontracts/{name}")
+
+
+def phase(api: Api, name: str) -> str:
+    found = read(api, name)
+    return str(found.get("status", {}).get("phase", "")) if found else ""
+
+
+def await_phase(api: Api, name: str, wanted: str, seconds: float = 30) -> Object:
+    """Waits until the contract is in this phase; the object."""
+
+    def there() -> Object | None:
+        found = read(api, name)
+        return found if found and found.get("status", {}).get("phase") == wanted else None
+
+    return until(f"{name} is {wanted} (is {phase(api, name)!r})", there, seconds=seconds)
+
+
+def await_all(what: str, conditions: Mapping[str, Callable[[], object]], seconds: float = 30) -> None:
+    """Waits for several conditions; the error names those that never held."""
+
+    def missing() -> list[str]:
+        return [name for name, holds in conditions.items() if not holds()]
+
+    until(what, lambda: not missing(), seconds=seconds)
