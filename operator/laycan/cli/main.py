@@ -67,3 +67,7 @@ def _laycan(
 def run() -> None:
     """Entry point of `laycan` and `kubectl-laycan`."""
     app()
+
+
+if __name__ == "__main__":
+    run()

@@ -76,5 +76,6 @@ def _summary(plan: Plan) -> str:
     due = f"{totals.bound_gpu_seconds} of {totals.contracted_gpu_seconds} GPU-seconds"
     owed = f"owed {format_money(totals.owed_micros)} of a value of {format_money(totals.value_micros)}"
     costs = f"interruption {format_money(totals.interruption_micros)}, substitution {format_money(totals.substitution_micros)}"
-    proof = f"proven: no plan costs less than {format_money(plan.bound.total_micros)}, this one {format_money(own)} (gap {plan.total_gap_ppm} ppm)"
+    least = format_money(plan.bound.total_micros)
+    proof = f"proven: no plan costs less than {least}, this one {format_money(own)} (gap {plan.total_gap_ppm} ppm)"
     return f"{bound}, {due}; {owed}; {costs}; {proof}; {totals.moved_gpus} GPUs moved; stopped: {plan.stopped.value}"

@@ -13,7 +13,7 @@ from typing import Any
 from laycan.planning.documents import documents
 from laycan.planning.problem import gpu_count, unplannable
 from laycan.resources import validate
-from laycan.resources.constants import API_VERSION, GPU_DRIVER, GPU_RESOURCE, GRADE_LABEL, GROUP, PLURALS
+from laycan.resources.constants import API_VERSION, GPU_DRIVER, GPU_RESOURCE, GRADE_LABEL, GROUP
 from laycan.resources.contract import ContractSpec
 from laycan.resources.outage import OutageSpec
 from laycan.resources.product import ProductSpec
@@ -21,6 +21,7 @@ from laycan.resources.times import parse_time
 from laycan.resources.validate import Fault
 
 Raw = Mapping[str, Any]
+JUDGED = ("ComputeContract", "ComputeProduct", "ExchangeEndpoint", "Outage")  # the kinds of laycan.dev that people write
 
 
 class BadInputError(Exception):
@@ -83,9 +84,9 @@ class _Reading:
             typed = {"apiVersion": version, "kind": kind.removesuffix("List")} if kind != "List" else {}
             for item in document["items"]:
                 self.take(file, {**typed, **item} if isinstance(item, dict) else item)
-        elif version == API_VERSION and kind in PLURALS:
+        elif version == API_VERSION and kind in JUDGED:
             self._ours(file, kind, document)
-        elif version.partition("/")[0] == GROUP and kind in PLURALS:
+        elif version.partition("/")[0] == GROUP and kind in JUDGED:
             self.lines.append(f"{file}: {kind}: apiVersion: must be {API_VERSION}, not {version[:80]}")
         elif (version, kind) == ("v1", "Node"):
             self._node(file, document)

@@ -10,11 +10,13 @@ say what absence means.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from laycan.resources.money import MONEY_PATTERN, parse_money
 from laycan.resources.times import TIME_PATTERN, parse_time
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -42,16 +44,19 @@ def set_once(field: str) -> str:
     return f"!has(oldSelf.{field}) || (has(self.{field}) && self.{field} == oldSelf.{field})"
 
 
-def _existing_time(text: str) -> str:
-    parse_time(text)
-    return text
+def checked(parse: Callable[[str], object]) -> AfterValidator:
+    """A text that `parse` accepts; its ValueError is what the reader is told."""
+
+    def accept(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(accept)
 
 
-Time = Annotated[
-    str,
-    Field(pattern=TIME_PATTERN, max_length=20, json_schema_extra={"format": "date-time"}),
-    AfterValidator(_existing_time),
-]
+# The patterns of times and amounts are for the CRD alone: here parsing says better what is wrong.
+Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time", "pattern": TIME_PATTERN}), checked(parse_time)]
+Decimal = Annotated[str, Field(max_length=32, json_schema_extra={"pattern": MONEY_PATTERN}), checked(parse_money)]
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]

@@ -46,11 +46,16 @@ def _spread(delivery: Delivery) -> Found:
 def _profile(delivery: Delivery) -> Found:
     blocks = [(parse_time(b.start), parse_time(b.end), b.gpus) for b in delivery.profile or ()]
     start, end = parse_time(delivery.start), parse_time(delivery.end)
+    found = False
     for i, (first, last, gpus) in enumerate(blocks):
         if not (start <= first < last <= end):
+            found = True
             yield f"profile[{i}]", "does not lie inside the window with start before end"
         if gpus > delivery.gpus or gpus % delivery.lot_gpus:
+            found = True
             yield f"profile[{i}].gpus", f"is {gpus}; it must be a multiple of lotGpus ({delivery.lot_gpus}) up to delivery.gpus"
+    if found:
+        return
     if any(later[0] < earlier[1] for earlier, later in pairwise(blocks)):
         yield "profile", "blocks must be in order and not overlap"
     elif blocks and not _flat(blocks, delivery):

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from laycan.resources.base import Conditions, Metadata, Model, Name, Seconds, Time, rules
+from laycan.resources.base import Conditions, Metadata, Model, Name, Seconds, Time, checked, rules
 
-URL_PATTERN = r"^(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)([/?][^#\s]*)?$"
+_URL = r"^(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)([/?][^#\s]*)?$"
+URL_RULE = "must be https without user and fragment, or http to a loopback address"
+
+
+def check_url(url: str) -> None:
+    """Raises ValueError for a receiver that events may not be sent to."""
+    if not re.fullmatch(_URL, url):
+        raise ValueError(f"{URL_RULE}, not {url[:200]!r}")
+
+
+Url = Annotated[
+    str,
+    Field(min_length=1, max_length=2048, json_schema_extra=rules((f"self.matches(r'{_URL}')", f"url {URL_RULE}"))),
+    checked(check_url),
+]
 
 
 class SecretRef(Model):
@@ -47,9 +62,7 @@ class EndpointSpec(Model):
         )
     )
 
-    url: Annotated[str, Field(pattern=URL_PATTERN, min_length=1, max_length=2048)] = Field(
-        description="Receiver of the webhooks: https, or http to a loopback address in tests."
-    )
+    url: Url = Field(description="Receiver of the webhooks: https, or http to a loopback address in tests.")
     secret_ref: SecretRef = Field(description="HMAC key of the webhook signatures.")
     trusted_keys: list[TrustedKey] | None = Field(
         None, description="Keys with which the exchange signs instructions and confirmations.", max_length=16

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from laycan.resources.base import Conditions, Metadata, Model, Name, NodeGpus, Ppm, Seconds, rules, unchanged
-from laycan.resources.terms import Decimal, Interruption, Tolerance
+from laycan.resources.base import Conditions, Decimal, Metadata, Model, Name, NodeGpus, Ppm, Seconds, rules, unchanged
+from laycan.resources.terms import Interruption, Tolerance
 
 GradeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
 Xid = Annotated[int, Field(ge=1, le=1023)]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from laycan.resources.base import Digest, Gpus, Model, Name, Namespace, NodeGpus, Seconds, Time, rules
-from laycan.resources.money import MONEY_PATTERN
+from laycan.resources.base import Decimal, Digest, Gpus, Model, Name, Namespace, NodeGpus, Seconds, Time, checked, rules
 
 LEVELS = ("Any", "Zone", "Fabric", "Rack", "NVLinkDomain")  # topology from outside in
 ScopeLevel = Literal["Any", "Zone", "Fabric", "Rack", "NVLinkDomain"]
@@ -29,14 +28,13 @@ def lei_is_valid(lei: str) -> bool:
     return int("".join(str(int(character, 36)) for character in lei)) % 97 == 1
 
 
-def _checked_lei(lei: str) -> str:
+def check_lei(lei: str) -> None:
+    """Raises ValueError for an identifier with wrong check digits."""
     if not lei_is_valid(lei):
         raise ValueError(f"the check digits of LEI {lei!r} do not match (ISO 17442, MOD 97-10); correct the identifier")
-    return lei
 
 
-Lei = Annotated[str, Field(pattern=r"^[0-9A-Z]{18}[0-9]{2}$", max_length=20), AfterValidator(_checked_lei)]
-Decimal = Annotated[str, Field(pattern=MONEY_PATTERN, max_length=16)]
+Lei = Annotated[str, Field(pattern=r"^[0-9A-Z]{18}[0-9]{2}$", max_length=20), checked(check_lei)]
 
 
 class ProductRef(Model):

@@ -78,7 +78,12 @@ def outage_spec(spec: Any) -> OutageSpec | list[Fault]:
 
 def endpoint_spec(spec: Any) -> EndpointSpec | list[Fault]:
     """The spec of an ExchangeEndpoint, or all that is wrong with it."""
-    return _read(EndpointSpec, spec)
+    read = _read(EndpointSpec, spec)
+    if isinstance(read, EndpointSpec):
+        ids = [key.key_id for key in read.trusted_keys or ()]
+        double = sorted({key for key in ids if ids.count(key) > 1})
+        return [Fault("spec.trustedKeys", f"keyId {key!r} stands twice; give each key its own") for key in double] or read
+    return read
 
 
 def metadata(raw: Any) -> Metadata | list[Fault]:
