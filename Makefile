@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: setup controlplane lint fmt test demo up down generate lock clean
+.PHONY: setup controlplane lint fmt test e2e demo up down generate lock clean
 
 setup: $(READY)
 
@@ -48,5 +48,9 @@ lock: $(READY)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --group dev --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
 
-clean:
+e2e: $(READY)  # the cluster tests on kind; needs Docker
+	$(BIN)/pip install --quiet "pytest-kind>=22.11"
+	$(BIN)/pytest tests/cluster --kind $(PYTEST_ARGS)
+
+clean: down
 	rm -rf $(VENV) .run dist
