@@ -76,7 +76,7 @@ def application(secret: str, ledger: Ledger, tell: Callable[[dict[str, Any]], No
         ledger.requests += 1
         try:
             event = verifier.verify(body, dict(request.headers))
-        except WebhookVerificationError as error:
+        except (WebhookVerificationError, ValueError) as error:
             ledger.refuse(message_id, str(error))
             return web.Response(status=401, text=str(error))
         if event["id"] != message_id:

@@ -10,8 +10,11 @@ for a step only when its guard holds.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 
 
@@ -87,3 +90,13 @@ def diagram() -> str:
         lines.append(f"    {origin.value or '[*]'} --> {target.value}: {step.value}")
     lines += [f"    {phase.value} --> [*]" for phase in Phase if phase in FINAL]
     return "\n".join(lines) + "\n"
+
+
+def redraw(document: Path) -> None:
+    """Puts the diagram into the document's mermaid block."""
+    text = document.read_text()
+    document.write_text(re.sub(r"```mermaid\n.*?```\n", lambda _: f"```mermaid\n{diagram()}```\n", text, count=1, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    redraw(Path(sys.argv[1]))
