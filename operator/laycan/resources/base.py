@@ -81,7 +81,7 @@ class Condition(Model):
     reason: str = Field(description="Why, as one word in CamelCase.", min_length=1, max_length=1024)
     message: str = Field(description="Why, for a person.", max_length=32_768)
     last_transition_time: Time = Field(description="When `status` last flipped, RFC 3339 UTC.")
-    observed_generation: int | None = Field(None, description="metadata.generation that this was judged by.", ge=0)
+    observed_generation: int | None = Field(default=None, description="metadata.generation that this was judged by.", ge=0)
 
 
 Conditions = Annotated[
@@ -96,8 +96,8 @@ class Metadata(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, alias_generator=to_camel, populate_by_name=True)
 
     name: Name = Field(description="Name, unique in its namespace.")
-    namespace: Namespace | None = Field(None, description="Namespace of a namespaced kind.")
-    uid: str | None = Field(None, description="Identity given by the API server.")
-    creation_timestamp: Time | None = Field(None, description="When the API server stored it, RFC 3339 UTC.")
+    namespace: Namespace | None = Field(default=None, description="Namespace of a namespaced kind.")
+    uid: str | None = Field(default=None, description="Identity given by the API server.")
+    creation_timestamp: Time | None = Field(default=None, description="When the API server stored it, RFC 3339 UTC.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations.")

@@ -72,11 +72,13 @@ class ContractSpec(Model):
 
     intent: Literal["Firm", "Quote"] = Field(description="Firm: a promise is asked for. Quote: what could be promised; may be made Firm.")
     exchange_ref: NameRef | None = Field(
-        None, description="ExchangeEndpoint of this namespace that is told of every change. Absent: nobody is."
+        default=None, description="ExchangeEndpoint of this namespace that is told of every change. Absent: nobody is."
     )
-    quote_ref: NameRef | None = Field(None, description="A quote of this namespace whose hold this contract takes up.")
-    adopt: Adopt | None = Field(None, description="What already runs and is taken over without a drain.")
-    confirmation: Confirmation | None = Field(None, description="The exchange's signed confirmation; outside terms, because it signs them.")
+    quote_ref: NameRef | None = Field(default=None, description="A quote of this namespace whose hold this contract takes up.")
+    adopt: Adopt | None = Field(default=None, description="What already runs and is taken over without a drain.")
+    confirmation: Confirmation | None = Field(
+        default=None, description="The exchange's signed confirmation; outside terms, because it signs them."
+    )
     terms: Terms = Field(description="What was agreed; immutable as a whole.")
 
 
@@ -87,14 +89,16 @@ class BindingStatus(Model):
     product: Name = Field(description="The ComputeProduct that the node is; differs from productRef when an equivalent is delivered.")
     gpus: NodeGpus = Field(description="GPUs bound; a multiple of lotGpus.")
     level: Literal["Node", "Device"] = Field(description="How exactly it is enforced: the whole node, or exact GPUs.")
-    devices: list[Annotated[str, Field(max_length=64)]] | None = Field(None, description="GPU UUIDs, at level Device.", max_length=128)
+    devices: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        default=None, description="GPU UUIDs, at level Device.", max_length=128
+    )
     start: Time = Field(description="First second, RFC 3339 UTC.")
     end: Time = Field(description="First second after it, RFC 3339 UTC.")
     lots: list[Annotated[int, Field(ge=0, le=65_535)]] | None = Field(
-        None, description="Numbers of the lots served, from 0 (ordinals, no unit).", max_length=128
+        default=None, description="Numbers of the lots served, from 0 (ordinals, no unit).", max_length=128
     )
-    bound_at: Time | None = Field(None, description="When this binding was decided, RFC 3339 UTC.")
-    handed_over_at: Time | None = Field(None, description="When the buyer got access, RFC 3339 UTC.")
+    bound_at: Time | None = Field(default=None, description="When this binding was decided, RFC 3339 UTC.")
+    handed_over_at: Time | None = Field(default=None, description="When the buyer got access, RFC 3339 UTC.")
 
 
 class Quantities(Model):
@@ -120,8 +124,8 @@ class ReasonStatus(Model):
 
     code: str = Field(description="Reason code, one word in CamelCase.", min_length=1, max_length=64)
     message: str = Field(description="The field, pool or window that is wrong or short, and what to do.", max_length=4096)
-    pool: str | None = Field(None, description="The pool (product) that is short.", max_length=253)
-    window: Window | None = Field(None, description="When it is short.")
+    pool: str | None = Field(default=None, description="The pool (product) that is short.", max_length=253)
+    window: Window | None = Field(default=None, description="When it is short.")
 
 
 class Alternative(Model):
@@ -140,15 +144,15 @@ class Offer(Model):
 
     promise: Literal["Full", "Partial", "None"] = Field(description="How much of what was asked.")
     valid_until: Time = Field(description="The offer is held until then, RFC 3339 UTC.")
-    shortfall_probability_ppm: Ppm | None = Field(None, description="Chance of a shortfall in 30 days, millionths.")
-    alternatives: list[Alternative] | None = Field(None, description="Counter-offers, best first.", max_length=16)
+    shortfall_probability_ppm: Ppm | None = Field(default=None, description="Chance of a shortfall in 30 days, millionths.")
+    alternatives: list[Alternative] | None = Field(default=None, description="Counter-offers, best first.", max_length=16)
 
 
 class Ledger(Model):
     """Where the contract's history stands."""
 
     sequence: int = Field(description="Number of the last event of this contract, from 1 (a count).", ge=0)
-    head_digest: Digest | None = Field(None, description="Digest of the last event's bytes.")
+    head_digest: Digest | None = Field(default=None, description="Digest of the last event's bytes.")
 
 
 class OpenOutage(Model):
@@ -162,7 +166,7 @@ class Meter(Model):
     """How far delivery is measured."""
 
     until: Time = Field(description="quantities cover the window up to here, RFC 3339 UTC.")
-    outages: list[OpenOutage] | None = Field(None, description="Outages of lots that are open at `until`.", max_length=8192)
+    outages: list[OpenOutage] | None = Field(default=None, description="Outages of lots that are open at `until`.", max_length=8192)
 
 
 class OutboxEntry(Model):
@@ -186,24 +190,26 @@ class ContractStatus(Model):
         )
     )
 
-    phase: Phase | None = Field(None, description="Where the contract is in its life.")
-    observed_generation: int | None = Field(None, description="metadata.generation that this status answers.", ge=0)
-    epoch: int | None = Field(None, description="Epoch of the operator that wrote this (a count); never falls.", ge=0)
+    phase: Phase | None = Field(default=None, description="Where the contract is in its life.")
+    observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
+    epoch: int | None = Field(default=None, description="Epoch of the operator that wrote this (a count); never falls.", ge=0)
     conditions: Conditions | None = Field(
-        None, description="Ready, Reconciling, Stalled, HandedOver, AtRisk, Shortfall, Curtailed, Degraded, Suspended."
+        default=None, description="Ready, Reconciling, Stalled, HandedOver, AtRisk, Shortfall, Curtailed, Degraded, Suspended."
     )
-    terms_digest: Digest | None = Field(None, description="Digest of terms at acceptance.")
-    product_digest: Digest | None = Field(None, description="Digest of the product's promise at acceptance.")
-    health_policy_digest: Digest | None = Field(None, description="Digest of the product's health policy at acceptance.")
+    terms_digest: Digest | None = Field(default=None, description="Digest of terms at acceptance.")
+    product_digest: Digest | None = Field(default=None, description="Digest of the product's promise at acceptance.")
+    health_policy_digest: Digest | None = Field(default=None, description="Digest of the product's health policy at acceptance.")
     bindings: list[BindingStatus] | None = Field(
-        None, description="What stands behind the contract: lots on nodes over time.", max_length=8192
+        default=None, description="What stands behind the contract: lots on nodes over time.", max_length=8192
     )
-    quantities: Quantities | None = Field(None, description="What was due, delivered and not, GPU-seconds.")
-    reason: ReasonStatus | None = Field(None, description="Why it is refused or short.")
-    offer: Offer | None = Field(None, description="Answer to a quote.")
-    ledger: Ledger | None = Field(None, description="Where the contract's history stands.")
-    meter: Meter | None = Field(None, description="How far delivery is measured.")
-    outbox: list[OutboxEntry] | None = Field(None, description="Events decided and not yet taken by the log, oldest first.", max_length=8)
+    quantities: Quantities | None = Field(default=None, description="What was due, delivered and not, GPU-seconds.")
+    reason: ReasonStatus | None = Field(default=None, description="Why it is refused or short.")
+    offer: Offer | None = Field(default=None, description="Answer to a quote.")
+    ledger: Ledger | None = Field(default=None, description="Where the contract's history stands.")
+    meter: Meter | None = Field(default=None, description="How far delivery is measured.")
+    outbox: list[OutboxEntry] | None = Field(
+        default=None, description="Events decided and not yet taken by the log, oldest first.", max_length=8
+    )
 
 
 class ComputeContract(Model):
@@ -213,4 +219,4 @@ class ComputeContract(Model):
     kind: Literal["ComputeContract"] = Field(description="ComputeContract")
     metadata: Metadata = Field(description="Standard metadata.")
     spec: ContractSpec = Field(description="The agreement and how it reaches us.")
-    status: ContractStatus | None = Field(None, description="The operator's commitment, and where delivery stands.")
+    status: ContractStatus | None = Field(default=None, description="The operator's commitment, and where delivery stands.")

@@ -12,7 +12,7 @@ from laycan.resources.outage import OutageSpec
 from laycan.resources.terms import LEVELS, Delivery, Terms
 from laycan.resources.times import parse_time
 
-LONGEST_SECONDS = 26_352 * 3600  # three years, one of them a leap year
+LONGEST_SECONDS = 26_352 * 3600  # three years of 366 days
 Found = Iterator[tuple[str, str]]
 
 

@@ -39,8 +39,8 @@ class TrustedKey(Model):
     key_id: str = Field(description="Identifier of the key, as signatures name it.", min_length=1, max_length=128)
     algorithm: Literal["Ed25519"] = Field(description="Signature algorithm.")
     public_key: str = Field(description="Raw public key, base64.", min_length=44, max_length=44, pattern=r"^[A-Za-z0-9+/]{43}=$")
-    valid_from: Time | None = Field(None, description="Trusted from then on, RFC 3339 UTC. Absent: always.")
-    revoked_at: Time | None = Field(None, description="Not trusted from then on, RFC 3339 UTC. Absent: never.")
+    valid_from: Time | None = Field(default=None, description="Trusted from then on, RFC 3339 UTC. Absent: always.")
+    revoked_at: Time | None = Field(default=None, description="Not trusted from then on, RFC 3339 UTC. Absent: never.")
 
 
 class Quote(Model):
@@ -65,27 +65,27 @@ class EndpointSpec(Model):
     url: Url = Field(description="Receiver of the webhooks: https, or http to a loopback address in tests.")
     secret_ref: SecretRef = Field(description="HMAC key of the webhook signatures.")
     trusted_keys: list[TrustedKey] | None = Field(
-        None, description="Keys with which the exchange signs instructions and confirmations.", max_length=16
+        default=None, description="Keys with which the exchange signs instructions and confirmations.", max_length=16
     )
     requires: list[Literal["confirmation", "parties", "price", "tolerance", "tradeTime", "uti"]] | None = Field(
-        None,
+        default=None,
         description="Fields that a contract of this exchange must have, else it is Rejected. Absent: none.",
         max_length=6,
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
-    quote: Quote | None = Field(None, description="What quotes may hold. Absent: quotes hold nothing.")
+    quote: Quote | None = Field(default=None, description="What quotes may hold. Absent: quotes hold nothing.")
     dispute_seconds: Seconds | None = Field(
-        None, description="Delivered becomes Settled after this time without an objection, seconds. Absent: 259200."
+        default=None, description="Delivered becomes Settled after this time without an objection, seconds. Absent: 259200."
     )
 
 
 class EndpointStatus(Model):
     """How delivery of events goes."""
 
-    observed_generation: int | None = Field(None, description="metadata.generation that this status answers.", ge=0)
-    conditions: Conditions | None = Field(None, description="Reachable: the last attempt was acknowledged.")
-    last_acknowledged_at: Time | None = Field(None, description="When the exchange last acknowledged an event, RFC 3339 UTC.")
-    pending_events: int | None = Field(None, description="Events not yet acknowledged (a count).", ge=0)
+    observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
+    conditions: Conditions | None = Field(default=None, description="Reachable: the last attempt was acknowledged.")
+    last_acknowledged_at: Time | None = Field(default=None, description="When the exchange last acknowledged an event, RFC 3339 UTC.")
+    pending_events: int | None = Field(default=None, description="Events not yet acknowledged (a count).", ge=0)
 
 
 class ExchangeEndpoint(Model):
@@ -95,4 +95,4 @@ class ExchangeEndpoint(Model):
     kind: Literal["ExchangeEndpoint"] = Field(description="ExchangeEndpoint")
     metadata: Metadata = Field(description="Standard metadata.")
     spec: EndpointSpec = Field(description="Where and how the exchange is told.")
-    status: EndpointStatus | None = Field(None, description="How delivery of events goes.")
+    status: EndpointStatus | None = Field(default=None, description="How delivery of events goes.")

@@ -36,12 +36,12 @@ class FenceSpec(Model):
     )
 
     nodes: dict[Name, Owner] | None = Field(
-        None,
+        default=None,
         description="Node name to owner: a namespace, or frozen.<uid>, quarantine.<uid>, end.<uid>.",
         max_length=20_000,
         json_schema_extra={"x-kubernetes-map-type": "atomic"},
     )
-    epoch: int | None = Field(None, description="Epoch of the operator that wrote this (a count); never falls.", ge=0)
+    epoch: int | None = Field(default=None, description="Epoch of the operator that wrote this (a count); never falls.", ge=0)
 
 
 class NodeFence(Model):

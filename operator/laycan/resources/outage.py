@@ -26,22 +26,22 @@ class OutageSpec(Model):
 
     type: Literal["Planned", "Forced", "Retirement"] = Field(description="Planned: maintenance. Forced: a fault. Retirement: for good.")
     nodes: list[Name] | None = Field(
-        None, description="Names of the nodes.", min_length=1, max_length=4096, json_schema_extra={"x-kubernetes-list-type": "set"}
+        default=None, description="Names of the nodes.", min_length=1, max_length=4096, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
     node_selector: dict[LabelKey, LabelValue] | None = Field(
-        None, description="Labels that the nodes carry, all of them.", min_length=1, max_length=16
+        default=None, description="Labels that the nodes carry, all of them.", min_length=1, max_length=16
     )
     start: Time = Field(description="First second of the outage, RFC 3339 UTC.")
-    end: Time | None = Field(None, description="First second after it, RFC 3339 UTC. Absent: it does not end.")
-    reason: str | None = Field(None, description="What is done, for a person.", max_length=1024)
+    end: Time | None = Field(default=None, description="First second after it, RFC 3339 UTC. Absent: it does not end.")
+    reason: str | None = Field(default=None, description="What is done, for a person.", max_length=1024)
 
 
 class OutageStatus(Model):
     """What the outage hits."""
 
-    observed_generation: int | None = Field(None, description="metadata.generation that this status answers.", ge=0)
-    conditions: Conditions | None = Field(None, description="Ready: the outage is planned for.")
-    affected_contracts: int | None = Field(None, description="Contracts that are short because of it (a count).", ge=0)
+    observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
+    conditions: Conditions | None = Field(default=None, description="Ready: the outage is planned for.")
+    affected_contracts: int | None = Field(default=None, description="Contracts that are short because of it (a count).", ge=0)
 
 
 class Outage(Model):
@@ -51,4 +51,4 @@ class Outage(Model):
     kind: Literal["Outage"] = Field(description="Outage")
     metadata: Metadata = Field(description="Standard metadata.")
     spec: OutageSpec = Field(description="Which nodes are out, and when.")
-    status: OutageStatus | None = Field(None, description="What the outage hits.")
+    status: OutageStatus | None = Field(default=None, description="What the outage hits.")

@@ -38,16 +38,16 @@ class Health(Model):
 
     version: str = Field(description="Version of this policy; changes with every change of it.", min_length=1, max_length=64)
     fatal_xids: list[Xid] | None = Field(
-        None, description="XID codes after which a GPU is Unhealthy (NVIDIA's numbers). Absent: the default list.", max_length=256
+        default=None, description="XID codes after which a GPU is Unhealthy (NVIDIA's numbers). Absent: the default list.", max_length=256
     )
     accept_degraded: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
-        None, description="Reasons of Degraded with which a GPU still counts as delivered. Absent: none.", max_length=32
+        default=None, description="Reasons of Degraded with which a GPU still counts as delivered. Absent: none.", max_length=32
     )
     clean_seconds: Seconds | None = Field(
-        None, description="Fault-free time after a reset before a GPU is Healthy again, seconds. Absent: 900."
+        default=None, description="Fault-free time after a reset before a GPU is Healthy again, seconds. Absent: 900."
     )
     degraded_share_ppm: Ppm | None = Field(
-        None, description="Share of an interval under hardware slowdown that makes a GPU Degraded, millionths. Absent: 50000."
+        default=None, description="Share of an interval under hardware slowdown that makes a GPU Degraded, millionths. Absent: 50000."
     )
 
 
@@ -60,20 +60,22 @@ class Target(Model):
 class MovePlanning(Model):
     """What moving lots weighs, and when it is allowed."""
 
-    seconds: Seconds | None = Field(None, description="Weight of one interruption, seconds of the contract's whole capacity. Absent: 900.")
+    seconds: Seconds | None = Field(
+        default=None, description="Weight of one interruption, seconds of the contract's whole capacity. Absent: 900."
+    )
     policy: Literal["Forced", "Rescue", "Any"] | None = Field(
-        None,
+        default=None,
         description="Planned moves of running lots: Forced none, Rescue those that lower what is owed, Any all. Absent: Rescue.",
     )
     per_month: int | None = Field(
-        None, description="Most planned interruptions of a contract in 30 days (a count). Absent: 4.", ge=0, le=1000
+        default=None, description="Most planned interruptions of a contract in 30 days (a count). Absent: 4.", ge=0, le=1000
     )
 
 
 class Planning(Model):
     """The operator's own knobs."""
 
-    move: MovePlanning | None = Field(None, description="What moving lots weighs, and when it is allowed.")
+    move: MovePlanning | None = Field(default=None, description="What moving lots weighs, and when it is allowed.")
 
 
 _PROMISE_KEPT = " && ".join(
@@ -107,26 +109,32 @@ class ProductSpec(Model):
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     node_gpus: NodeGpus = Field(description="GPUs of one intact node.")
-    lot_gpus: NodeGpus | None = Field(None, description="Contracts' lotGpus must be multiples of it, GPUs. Absent: 1.")
-    tolerance: Tolerance | None = Field(None, description="Grace and cure of contracts that name none, seconds. Absent: 300 and 14400.")
-    detection: Detection | None = Field(None, description="When a node counts as failed, seconds. Absent: 40.")
+    lot_gpus: NodeGpus | None = Field(default=None, description="Contracts' lotGpus must be multiples of it, GPUs. Absent: 1.")
+    tolerance: Tolerance | None = Field(
+        default=None, description="Grace and cure of contracts that name none, seconds. Absent: 300 and 14400."
+    )
+    detection: Detection | None = Field(default=None, description="When a node counts as failed, seconds. Absent: 40.")
     interruption: Interruption | None = Field(
-        None, description="Interruption terms of Interruptible contracts that name none. Absent: no right of curtailment."
+        default=None, description="Interruption terms of Interruptible contracts that name none. Absent: no right of curtailment."
     )
-    turnaround_seconds: Seconds | None = Field(None, description="Time a node stays empty between different holders, seconds. Absent: 0.")
+    turnaround_seconds: Seconds | None = Field(
+        default=None, description="Time a node stays empty between different holders, seconds. Absent: 0."
+    )
     equivalents: list[Equivalent] | None = Field(
-        None, description="Grades that may be delivered instead where a contract allows it.", max_length=32
+        default=None, description="Grades that may be delivered instead where a contract allows it.", max_length=32
     )
-    health: Health | None = Field(None, description="Versioned health policy. Absent: the default policy.")
-    target: Target | None = Field(None, description="How sure the operator wants to be. Absent: admission by count, without reserve.")
-    planning: Planning | None = Field(None, description="The operator's own knobs; no part of the promise.")
+    health: Health | None = Field(default=None, description="Versioned health policy. Absent: the default policy.")
+    target: Target | None = Field(
+        default=None, description="How sure the operator wants to be. Absent: admission by count, without reserve."
+    )
+    planning: Planning | None = Field(default=None, description="The operator's own knobs; no part of the promise.")
 
 
 class ProductStatus(Model):
     """What the operator found about the product."""
 
-    observed_generation: int | None = Field(None, description="metadata.generation that this status answers.", ge=0)
-    conditions: Conditions | None = Field(None, description="Ready: the product can be planned.")
+    observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
+    conditions: Conditions | None = Field(default=None, description="Ready: the product can be planned.")
 
 
 class ComputeProduct(Model):
@@ -145,4 +153,4 @@ class ComputeProduct(Model):
     kind: Literal["ComputeProduct"] = Field(description="ComputeProduct")
     metadata: Metadata = Field(description="Standard metadata.")
     spec: ProductSpec = Field(description="The promise, and how the operator keeps it.")
-    status: ProductStatus | None = Field(None, description="What the operator found about the product.")
+    status: ProductStatus | None = Field(default=None, description="What the operator found about the product.")

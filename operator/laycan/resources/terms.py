@@ -42,7 +42,7 @@ class ProductRef(Model):
 
     name: Name = Field(description="Name of a ComputeProduct.")
     digest: Digest | None = Field(
-        None, description="Digest of the product's promise as the parties agreed on it. Absent: pinned at acceptance."
+        default=None, description="Digest of the product's promise as the parties agreed on it. Absent: pinned at acceptance."
     )
 
 
@@ -50,7 +50,7 @@ class Party(Model):
     """A party to the contract."""
 
     lei: Lei = Field(description="Legal Entity Identifier, ISO 17442; the check digits are verified.")
-    account: str | None = Field(None, description="Account of the party at the exchange.", min_length=1, max_length=64)
+    account: str | None = Field(default=None, description="Account of the party at the exchange.", min_length=1, max_length=64)
 
 
 class Parties(Model):
@@ -58,7 +58,7 @@ class Parties(Model):
 
     buyer: Party = Field(description="Who takes delivery.")
     seller: Party = Field(description="Who delivers.")
-    clearing: Party | None = Field(None, description="The clearing house, where the contract is cleared.")
+    clearing: Party | None = Field(default=None, description="The clearing house, where the contract is cleared.")
 
 
 class Spread(Model):
@@ -107,19 +107,20 @@ class Delivery(Model):
     end: Time = Field(description="First second after delivery, RFC 3339 UTC in whole seconds.")
     gpus: Gpus = Field(description="Contracted capacity, GPUs; a multiple of lotGpus.")
     lot_gpus: NodeGpus = Field(description="Smallest deliverable unit, GPUs; a lot is always on one node.")
-    scope: ScopeLevel | None = Field(None, description="All lots lie inside one domain of this level. Absent: Any.")
-    spread: Spread | None = Field(None, description="How far lots lie apart. Absent: no matter.")
+    scope: ScopeLevel | None = Field(default=None, description="All lots lie inside one domain of this level. Absent: Any.")
+    spread: Spread | None = Field(default=None, description="How far lots lie apart. Absent: no matter.")
     partial: Literal["Allowed", "AllOrNothing"] | None = Field(
-        None,
+        default=None,
         description="AllOrNothing: until delivery has started it is all lots or none."
         " Absent: AllOrNothing with a scope other than Any or with a spread, else Allowed.",
     )
-    handover: Handover | None = Field(None, description="Where the buyer gets access. Optional in files; required in a cluster.")
+    handover: Handover | None = Field(default=None, description="Where the buyer gets access. Optional in files; required in a cluster.")
     move_policy: Literal["Forced"] | None = Field(
-        None, description="Forced: lots are moved only off nodes that cannot serve them any longer. Absent: as the product's planning says."
+        default=None,
+        description="Forced: lots are moved only off nodes that cannot serve them any longer. Absent: as the product's planning says.",
     )
     profile: Annotated[list[Block], Field(min_length=1, max_length=366)] | None = Field(
-        None, description="Shaped delivery: capacity per block, in order, without overlap. Absent: `gpus` all the time."
+        default=None, description="Shaped delivery: capacity per block, in order, without overlap. Absent: `gpus` all the time."
     )
 
 
@@ -143,12 +144,14 @@ class Firmness(Model):
         alias="class", description="Firm: delivery or damages. Interruptible: may be curtailed with notice."
     )
     priority: int | None = Field(
-        None,
+        default=None,
         description="Breaks ties inside a class and sizes reserves, 0 to 1000 (no unit); higher is served first. Absent: 0.",
         ge=0,
         le=1000,
     )
-    interruption: Interruption | None = Field(None, description="The right of curtailment. Absent: the product's; without one there, none.")
+    interruption: Interruption | None = Field(
+        default=None, description="The right of curtailment. Absent: the product's; without one there, none."
+    )
 
 
 class Substitution(Model):
@@ -165,7 +168,7 @@ class Price(Model):
     amount: Decimal = Field(description="Price per GPU-hour in `currency`, as a decimal.")
     currency: str = Field(description="Currency code, ISO 4217.", pattern=r"^[A-Z]{3}$", max_length=3)
     shortfall_multiple_ppm: int | None = Field(
-        None, description="Damages for a GPU-hour not delivered, millionths of `amount`. Absent: 1000000.", ge=0, le=100_000_000
+        default=None, description="Damages for a GPU-hour not delivered, millionths of `amount`. Absent: 1000000.", ge=0, le=100_000_000
     )
 
 
@@ -193,24 +196,24 @@ class Terms(Model):
         max_length=128,
         pattern=r"^[!-~]+$",
     )
-    trade_time: Time | None = Field(None, description="When it was traded, RFC 3339 UTC; orders admission among equals.")
+    trade_time: Time | None = Field(default=None, description="When it was traded, RFC 3339 UTC; orders admission among equals.")
     product_ref: ProductRef = Field(description="The grade that is sold.")
     delivery: Delivery = Field(description="When, how much and where.")
-    firmness: Firmness | None = Field(None, description="How binding the promise is. Absent: Firm, priority 0.")
-    substitution: Substitution | None = Field(None, description="Whether another grade may be delivered. Absent: None.")
+    firmness: Firmness | None = Field(default=None, description="How binding the promise is. Absent: Firm, priority 0.")
+    substitution: Substitution | None = Field(default=None, description="Whether another grade may be delivered. Absent: None.")
     price: Price | None = Field(
-        None, description="What it costs. Absent: 1.00 per GPU-hour with a multiple of 1000000 ppm, in the plan's currency."
+        default=None, description="What it costs. Absent: 1.00 per GPU-hour with a multiple of 1000000 ppm, in the plan's currency."
     )
     uti: str | None = Field(
-        None,
+        default=None,
         description="Unique Transaction Identifier, ISO 23897: up to 52 characters A-Z and 0-9.",
         pattern=r"^[A-Z0-9]{21,52}$",
         max_length=52,
     )
-    parties: Parties | None = Field(None, description="Who agreed.")
-    tolerance: Tolerance | None = Field(None, description="Grace and cure, seconds. Absent: the product's.")
+    parties: Parties | None = Field(default=None, description="Who agreed.")
+    tolerance: Tolerance | None = Field(default=None, description="Grace and cure, seconds. Absent: the product's.")
     replaces: str | None = Field(
-        None,
+        default=None,
         description="contractId of the contract that this one amends; it ends in the same decision.",
         min_length=1,
         max_length=128,
