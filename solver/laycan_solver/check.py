@@ -125,12 +125,9 @@ def _holders(facts: Facts, name: str, bindings: Iterable[Binding]) -> Iterator[F
         c = facts.contracts[b.contract]
         open_until = [(end, other) for end, other in open_until if end + longest > b.start]
         for end, other in open_until if c.holder else ():
-            turnaround = max(facts.products[c.product].turnaround_seconds, facts.products[other.product].turnaround_seconds)
-            if other.holder not in ("", c.holder) and b.start < end + turnaround:
-                yield (
-                    "Holder",
-                    f"{name}: {b.contract} of {c.holder} from {b.start}, {other.key} of {other.holder} to {end} + {turnaround} s",
-                )
+            free = max(facts.products[x.product].turnaround_seconds for x in (c, other))
+            if other.holder not in ("", c.holder) and b.start < end + free:
+                yield "Holder", f"{name}: {c.key} of {c.holder} from {b.start}, {other.key} of {other.holder} until {end} and {free} s more"
         open_until.append((b.end, c))
 
 
@@ -218,8 +215,8 @@ def _totals(facts: Facts, plan: Plan, accounts: Mapping[str, Account]) -> Iterat
     ):
         if not 0 <= bound <= own[name]:
             yield "Bound", f"{name}: bound {bound} is not between 0 and the plan's own {own[name]}"
-        if bound > proven[name]:
-            yield "Certificate", f"{name}: bound {bound}, its prices prove {proven[name]}"
+        if not bound <= proven[name] <= own[name]:
+            yield "Certificate", f"{name}: bound {bound}, its prices prove {proven[name]}, the plan's own is {own[name]}"
         if gap != (expected := gap_ppm(own[name], bound, value)):
             yield "Gap", f"{name}: {gap} ppm, recomputed {expected}"
 
