@@ -160,6 +160,17 @@ class OpenOutage(Model):
 
     lot: int = Field(description="Number of the lot, from 0 (an ordinal).", ge=0, le=65_535)
     since: Time = Field(description="Onset: last good second before the fault, RFC 3339 UTC.")
+    seconds: int = Field(description="Seconds of it that `quantities` count so far.", ge=0)
+    class_: Literal["Excused:Grace", "Shortfall"] = Field(alias="class", description="How `quantities` count it so far.")
+
+
+class Gap(Model):
+    """A stretch in which a node did not serve lots that are bound to it."""
+
+    node: Name = Field(description="Name of the node.")
+    lots: list[Annotated[int, Field(ge=0, le=65_535)]] = Field(description="Numbers of the lots on it, from 0 (ordinals).", max_length=128)
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time | None = Field(default=None, description="First second after it, RFC 3339 UTC; absent while it lasts.")
 
 
 class Meter(Model):
@@ -167,6 +178,18 @@ class Meter(Model):
 
     until: Time = Field(description="quantities cover the window up to here, RFC 3339 UTC.")
     outages: list[OpenOutage] | None = Field(default=None, description="Outages of lots that are open at `until`.", max_length=8192)
+    gaps: list[Gap] | None = Field(default=None, description="What is known to be undelivered after `until`.", max_length=8192)
+    grace_month: int | None = Field(default=None, description="Month of the contract that graceGpuSeconds is of, from 0 (a count).", ge=0)
+    grace_gpu_seconds: GpuSeconds | None = Field(default=None, description="Excused as grace in that month, GPU-seconds.")
+
+
+class CurtailmentNotice(Model):
+    """Notice to an Interruptible contract that GPUs are withdrawn by right."""
+
+    gpus: int = Field(description="Withdrawn, GPUs.", ge=1, le=65_536)
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+    noticed_at: Time = Field(description="When notice was given, RFC 3339 UTC.")
 
 
 class OutboxEntry(Model):
@@ -191,6 +214,8 @@ class ContractStatus(Model):
     )
 
     phase: Phase | None = Field(default=None, description="Where the contract is in its life.")
+    phase_since: Time | None = Field(default=None, description="When that phase began, RFC 3339 UTC.")
+    ended_at: Time | None = Field(default=None, description="When it was cancelled or terminated, RFC 3339 UTC.")
     observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
     epoch: int | None = Field(default=None, description="Epoch of the operator that wrote this (a count); never falls.", ge=0)
     conditions: Conditions | None = Field(
@@ -207,6 +232,7 @@ class ContractStatus(Model):
     offer: Offer | None = Field(default=None, description="Answer to a quote.")
     ledger: Ledger | None = Field(default=None, description="Where the contract's history stands.")
     meter: Meter | None = Field(default=None, description="How far delivery is measured.")
+    curtailments: list[CurtailmentNotice] | None = Field(default=None, description="Notices of curtailment by right.", max_length=1024)
     outbox: list[OutboxEntry] | None = Field(
         default=None, description="Events decided and not yet taken by the log, oldest first.", max_length=8
     )
