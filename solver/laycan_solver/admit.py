@@ -16,7 +16,7 @@ from .book import Book
 from .construct import settle
 from .eligible import Demand
 from .model import Reason, Undelivered
-from .repair import make_room
+from .repair import complete, make_room
 from .report import span, stamp
 from .timegrid import boundaries_of
 
@@ -47,7 +47,7 @@ class Admission:
 
     def _served(self, demand: Demand) -> bool:
         verdict = self.book.verdict(demand.index)
-        return not verdict.due and verdict.legal and _complete(self.book, demand)
+        return not verdict.due and verdict.legal and complete(self.book, demand)
 
     def _impossible(self, demand: Demand) -> tuple[Reason, str] | None:
         """The fleet alone could not serve it, whatever else was sold."""
@@ -80,10 +80,6 @@ class Admission:
         gpus = int(free[row]) * contract.lot_gpus
         text = f"{contract.product}: {gpus} of {contract.gpus} GPUs are free at {stamp(ledger.grid.times[first + row])}"
         return Reason.NO_CAPACITY, f"{text}, and no arrangement for {span(demand.start, demand.end)} was found (not found)"
-
-
-def _complete(book: Book, demand: Demand) -> bool:
-    return sum(s.lots * (s.end - s.start) for s in book.segments[demand.index]) == demand.lots * (demand.end - demand.start)
 
 
 def most_in_topology(book: Book, demand: Demand) -> int:
@@ -124,4 +120,4 @@ def counted_short(book: Book, demand: Demand) -> int | None:
 
 
 def _kept_whole(book: Book, demand: Demand) -> bool:
-    return not book.verdict(demand.index).due and _complete(book, demand)
+    return not book.verdict(demand.index).due and complete(book, demand)

@@ -17,7 +17,7 @@ class Book:
         self.now, self.fleet, self.ledger = now, fleet, ledger
         self.demands: dict[int, Demand] = {}
         self.segments: dict[int, list[Segment]] = {}  # contract index -> what serves it
-        self.on_node: list[dict[int, int]] = [{} for _ in fleet.nodes]  # column -> contract index -> segments there
+        self.on_node: list[dict[int, list[Segment]]] = [{} for _ in fleet.nodes]  # column -> contract index -> segments there
         self._verdicts: dict[int, Verdict] = {}
         self._journal: list[tuple[bool, int, Segment]] = []
 
@@ -45,14 +45,14 @@ class Book:
         demand, grid = self.demands[index], self.ledger.grid
         gpus = sign * segment.lots * demand.contract.lot_gpus
         self.ledger.take(demand, segment.column, grid.index(segment.start), grid.index(segment.end), gpus)
-        if sign > 0:
-            self.segments[index].append(segment)
-        else:
-            self.segments[index].remove(segment)
-        there = self.on_node[segment.column]
-        there[index] = there.get(index, 0) + sign
-        if not there[index]:
-            del there[index]
+        there = self.on_node[segment.column].setdefault(index, [])
+        for rows in (self.segments[index], there):
+            if sign > 0:
+                rows.append(segment)
+            else:
+                rows.remove(segment)
+        if not there:
+            del self.on_node[segment.column][index]
         self._verdicts.pop(index, None)
 
     def mark(self) -> int:

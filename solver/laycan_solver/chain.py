@@ -8,6 +8,7 @@ contract is interrupted anyway is free, and leaving at an instant at which anoth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -31,46 +32,51 @@ class Prices:
     change: Ints
 
 
+class Outcome(Enum):
+    BETTER = 1
+    NO_WAY = 2  # nothing free that would pay
+    DEARER = 3  # it would not have paid after all
+    ILLEGAL = 4  # against the move policy or its limit
+
+
 def fill(book: Book, index: int) -> None:
     """Serves what the contract still misses, lot by lot, by chains through what is free; never makes it cost more."""
     demand = book.demands[index]
     for _ in range(min(demand.lots, MOST_LAYERS)):
-        if not (
-            _layer(book, demand, sharing=True, cuts=True)
-            or _layer(book, demand, sharing=False, cuts=True)
-            or _layer(book, demand, sharing=False, cuts=False)
-        ):
+        outcome = _layer(book, demand, sharing=True, cuts=True)
+        if outcome is Outcome.DEARER:
+            outcome = _layer(book, demand, sharing=False, cuts=True)
+        if outcome is Outcome.ILLEGAL:
+            outcome = _layer(book, demand, sharing=False, cuts=False)
+        if outcome is not Outcome.BETTER:
             return
 
 
-def _layer(book: Book, demand: Demand, *, sharing: bool, cuts: bool) -> bool:
+def _layer(book: Book, demand: Demand, *, sharing: bool, cuts: bool) -> Outcome:
     """One more lot (or several on the same way), if that costs less; `sharing`: hope that others share its cuts."""
     grid, before = book.ledger.grid, book.verdict(demand.index)
     gaps = missing_profile(demand, book.segments[demand.index])
-    if not gaps or (sharing and max(n for _, _, n in gaps) == 1):
-        return False
+    if not gaps:
+        return Outcome.NO_WAY
     first, last = grid.index(gaps[0][0]), grid.index(gaps[-1][1])
     missing = np.zeros(last - first, dtype=np.int64)
     for start, end, lots in gaps:
         missing[grid.index(start) - first : grid.index(end) - first] = lots
     columns, units = _room(book, demand, first, last)
-    if not len(columns):
-        return False
-    share = int(missing.max()) if sharing else 1
-    path = _way(book, demand, first, missing, columns, units, share, cuts)
+    if not (units.any(axis=1) & (missing > 0)).any():
+        return Outcome.NO_WAY
+    path = _way(book, demand, first, missing, columns, units, int(missing.max()) if sharing else 1, cuts)
     if not path:
-        return False
-    lots = min(min(int(units[a:b, j].min()), int(missing[a:b].min())) for j, a, b in path)
-    if demand.spread:
-        lots = 1
+        return Outcome.NO_WAY
+    lots = 1 if demand.spread else min(min(int(units[a:b, j].min()), int(missing[a:b].min())) for j, a, b in path)
     mark = book.mark()
     for j, a, b in path:
         book.put(demand.index, Segment(int(columns[j]), grid.times[first + a], grid.times[first + b], lots))
     after = book.verdict(demand.index)
     if after.legal and after.tiers < before.tiers:
-        return True
+        return Outcome.BETTER
     book.roll_back(mark)
-    return False
+    return Outcome.DEARER if after.legal else Outcome.ILLEGAL
 
 
 def _room(book: Book, demand: Demand, first: int, last: int) -> tuple[Ints, Ints]:

@@ -37,7 +37,7 @@ from .model import (
     Undelivered,
 )
 from .objective import micros
-from .repair import repair
+from .repair import polish, repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
 from .timegrid import time_grid, turnarounds
 
@@ -60,6 +60,7 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
     for index in construction_order(accepted):
         settle(book, index, cuts=True)
     repair(book, effort, late)
+    polish(book, late)
     refused = _admit(problem, book, demands, candidates, effort, late)
     return _report(problem, book, refused, late.came)
 
