@@ -18,9 +18,9 @@ def check_plan(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="The manifests that it was made from.")],
     previous: Annotated[str | None, typer.Option(metavar="PLAN", help="The previous plan that it was made from.")] = None,
 ) -> None:
-    """Re-check a plan without the planner: feasibility, totals, certificate.
+    """Re-check a plan, without the planner.
 
-    Contracts that the plan refuses are taken as candidates. Exit: 0 sound, 1 violations (each on a line), 2 unreadable.
+    Feasibility, totals and the certificate are computed anew. Contracts that the plan refuses are taken as candidates. Exit: 0 sound, 1 violations (each on a line), 2 unreadable.
     """
     with bad_input_exits():
         judged = read_plan(plan)

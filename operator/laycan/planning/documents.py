@@ -35,10 +35,11 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _mapping_once(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge"]
-    if len(keys) != len(set(keys)):
-        double = next(key for key in keys if keys.count(key) > 1)
-        raise yaml.constructor.ConstructorError(None, None, f"the key {double!r} stands twice", node.start_mark)
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+        seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 

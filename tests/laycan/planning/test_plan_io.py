@@ -1,0 +1,124 @@
+"""A plan's document is exact both ways, and in the published form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from laycan.planning.manifests import BadInputError
+from laycan.planning.plan_io import plan_document, plan_json, read_plan, read_previous
+from laycan_solver.model import Binding, Bound, Move, MoveReason, Plan, Reason, Stopped, Totals, Undelivered
+
+NAMES = st.text(min_size=1, max_size=8)
+TIMES = st.integers(0, 253402300799)
+COUNTS = st.integers(0, 2**53)
+BINDINGS = st.builds(Binding, NAMES, NAMES, NAMES, COUNTS, TIMES, TIMES)
+SHORT = st.builds(Undelivered, NAMES, TIMES, TIMES, COUNTS, st.sampled_from(Reason), NAMES, st.booleans()).filter(
+    lambda u: u.refused or u.code not in (Reason.EXCEEDS_FLEET, Reason.NO_CAPACITY)  # these two mean refused
+)
+MOVES = st.builds(Move, NAMES, NAMES, NAMES, COUNTS, st.sampled_from(MoveReason))
+PLANS = st.builds(
+    Plan,
+    TIMES,
+    st.lists(BINDINGS, max_size=3).map(tuple),
+    st.lists(SHORT, max_size=3).map(tuple),
+    st.lists(MOVES, max_size=3).map(tuple),
+    st.builds(Totals, *[COUNTS] * len(Totals.__slots__)),
+    st.builds(Bound, COUNTS, COUNTS),
+    COUNTS,
+    COUNTS,
+    st.sampled_from(Stopped),
+    st.just({"scale": 3600000000, "firm": [[1, 2, 8, "H", 5]], "total": []}),
+)
+
+
+@given(PLANS)
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> None:
+    """What is written is read back as it was, whatever the plan."""
+    path = tmp_path_factory.mktemp("plan") / "plan.json"
+    path.write_bytes(plan_json(plan))
+    assert read_plan(str(path)) == plan
+    assert read_previous(str(path)) == (plan.now, list(plan.bindings))
+
+
+ONE = Plan(
+    now=1798761600,
+    bindings=(Binding("desk/c1", "n1", "h100", 8, 1798761600, 1798848000),),
+    undelivered=(Undelivered("desk/c2", 1798761600, 1798848000, 16, Reason.POOL_SHORT, "16 of 16"),),
+    moves=(Move("desk/c3", "n7", "n9", 8, MoveReason.NODE_LOST),),
+    totals=Totals(1, 2, 3, 4, 5, 6, 7, 8, 9),
+    bound=Bound(10, 11),
+    firm_gap_ppm=12,
+    total_gap_ppm=13,
+    stopped=Stopped.EFFORT,
+)
+
+
+def test_published_form() -> None:
+    """Names and their order are the stable part of the interface."""
+    day = {"start": "2027-01-01T00:00:00Z", "end": "2027-01-02T00:00:00Z"}
+    expected: dict[str, Any] = {
+        "apiVersion": "laycan.dev/v1alpha1",
+        "kind": "Plan",
+        "now": "2027-01-01T00:00:00Z",
+        "bindings": [{"contract": "desk/c1", "node": "n1", "product": "h100", "gpus": 8, **day}],
+        "undelivered": [{"contract": "desk/c2", "gpus": 16, **day, "reason": {"code": "PoolShort", "message": "16 of 16"}}],
+        "moves": [{"contract": "desk/c3", "gpus": 8, "from": "n7", "to": "n9", "reason": "NodeLost"}],
+        "totals": {
+            "valueMicros": 1,
+            "owedMicros": 2,
+            "firmOwedMicros": 3,
+            "interruptionMicros": 4,
+            "substitutionMicros": 5,
+            "contractedGpuSeconds": 6,
+            "boundGpuSeconds": 7,
+            "movedGpus": 8,
+            "contractInstants": 9,
+        },
+        "bound": {"firmMicros": 10, "totalMicros": 11},
+        "gapPpm": {"firm": 12, "total": 13},
+        "stopped": "Effort",
+        "certificate": {},
+    }
+    assert json.dumps(plan_document(ONE)) == json.dumps(expected)
+    assert json.loads(plan_json(ONE)) == expected
+
+
+def test_a_previous_plan_needs_only_now_and_bindings(tmp_path: Path) -> None:
+    """As generated instances give it."""
+    path = tmp_path / "previous.json"
+    path.write_text(json.dumps({"apiVersion": "laycan.dev/v1alpha1", "kind": "Plan", "now": "2027-01-01T00:00:00Z", "bindings": []}))
+    assert read_previous(str(path)) == (1798761600, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"now": "2027"}, "now: "),
+        ({"kind": "Node"}, "kind: "),
+        ({"bindings": [{"contract": "c"}]}, "bindings.0.node: "),
+        ({"totals": {}}, "totals.valueMicros: "),
+        ({"stopped": "Bored"}, "stopped: "),
+        ({"undelivered": 5}, "undelivered: "),
+    ],
+)
+def test_what_is_no_plan(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    """A wrong field is named."""
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({**plan_document(ONE), **change}))
+    with pytest.raises(BadInputError, match=f"plan.json: Plan: {says}"):
+        read_plan(str(path))
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    """A file that is gone, and one that is no JSON."""
+    with pytest.raises(BadInputError, match="cannot be read"):
+        read_plan(str(tmp_path / "gone.json"))
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(BadInputError, match="is not JSON"):
+        read_plan(str(tmp_path / "plan.json"))
