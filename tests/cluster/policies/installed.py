@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,19 @@ class Installed:
             self.admin.apply(fleet.namespace(name, labels))
         for namespace, tenant in ((HOLDER, "alice"), (STRANGER, "bob")):
             bind_tenant(self.admin, namespace, tenant)
-            until("its ServiceAccount", lambda space=namespace: self.admin.find(f"/api/v1/namespaces/{space}/serviceaccounts/default"))
+            until("its ServiceAccount", partial(self.admin.find, f"/api/v1/namespaces/{namespace}/serviceaccounts/default"))
 
     def nodes(self, *names: str, managed: bool = True) -> None:
         """Nodes with eight GPUs, Ready."""
         fleet.apply_fleet(self.admin, [fleet.node(name, managed=managed) for name in names])
         for name in names:
-            until(f"{name} is Ready", lambda node=name: fleet.ready(self.admin.get(f"/api/v1/nodes/{node}")) == "True")
+            until(f"{name} is Ready", partial(self._ready, name))
+
+    def _ready(self, name: str) -> bool:
+        return fleet.ready(self.admin.get(f"/api/v1/nodes/{name}")) == "True"
+
+    def _open(self, name: str) -> bool:
+        return not self.refusal(name)
 
     def fence(self, owners: Mapping[str, str | None]) -> None:
         """Writes entries of NodeFence/cluster (None removes one) as the operator, making the object if need be."""
@@ -70,7 +77,7 @@ class Installed:
         held = list(names)
         self.fence(dict.fromkeys(held, owner))
         for name in held:
-            until(f"the fence of {name} is live", lambda node=name: self.refusal(node, owner))
+            until(f"the fence of {name} is live", partial(self.refusal, name, owner))
             self.label(name, owner)
 
     def release(self, names: Iterable[str]) -> None:
@@ -80,7 +87,7 @@ class Installed:
             self.label(name, None)
         self.fence(dict.fromkeys(freed))
         for name in freed:
-            until(f"the fence of {name} is open", lambda node=name: not self.refusal(node))
+            until(f"the fence of {name} is open", partial(self._open, name))
 
     def label(self, node: str, owner: str | None) -> None:
         """Writes the holder label as the operator."""

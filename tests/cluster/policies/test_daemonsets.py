@@ -7,11 +7,12 @@ Pending for ever, and a taint takes the GPU operator's device plugin, and with i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from controlplane import fleet
-from controlplane.api import Object
+from controlplane.api import Api, Object
 from controlplane.waiting import until
 from tests.cluster.policies.installed import HOLDER, HOLDER_LABEL, STRANGER, Installed
 
@@ -49,7 +50,7 @@ def agents(installed: Installed) -> Iterator[Installed]:
     yield installed
     for namespace in DAEMONSETS:
         installed.admin.delete(path(namespace), propagationPolicy="Foreground")
-        until("its pods are gone", lambda space=namespace: installed.admin.find(path(space)) is None)
+        until("it and its pods are gone", partial(_gone, installed.admin, path(namespace)))
     for name in NODES:
         installed.admin.delete(f"/api/v1/nodes/{name}")
 
@@ -70,7 +71,7 @@ def all_settled(cluster: Installed, *, strangers_on: tuple[str, ...]) -> None:
     """Waits until the cluster's agents are ready on every node and the tenant's on those."""
     for namespace in DAEMONSETS:
         nodes = strangers_on if namespace == STRANGER else NODES
-        until(f"{namespace} ready on {nodes}", lambda space=namespace, where=nodes: settled(cluster, space, where))
+        until(f"{namespace} ready on {nodes}", partial(settled, cluster, namespace, nodes))
 
 
 def test_through_a_delivery(agents: Installed) -> None:
@@ -90,7 +91,7 @@ def test_through_a_delivery(agents: Installed) -> None:
     for namespace in DAEMONSETS:
         before = _uids(agents, namespace)
         agents.admin.delete(f"/api/v1/namespaces/{namespace}/pods", gracePeriodSeconds=0)
-        until("the pods are new ones", lambda space=namespace, old=before: not old & _uids(agents, space))
+        until("the pods are new ones", partial(_replaced, agents, namespace, before))
     all_settled(agents, strangers_on=NODES[2:])
 
     agents.release(DELIVERED)
@@ -115,10 +116,10 @@ def test_the_holders_own_daemonset(installed: Installed) -> None:
     assert created["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux", HOLDER_LABEL: HOLDER}
     written = installed.alice.patch(own, {"metadata": {"annotations": {"note": "touched"}}})
     assert written["metadata"]["generation"] == created["metadata"]["generation"]
-    status = until("two ready", lambda: _ready(installed.alice.get(own), 2))
-    assert status["desiredNumberScheduled"] == 2
+    until("both delivered nodes", lambda: installed.alice.get(own)["status"]["numberReady"] == 2)
+    assert installed.alice.get(own)["status"]["desiredNumberScheduled"] == 2
     installed.alice.delete(own, propagationPolicy="Foreground")
-    until("it is gone", lambda: installed.alice.find(own) is None)
+    until("it is gone", partial(_gone, installed.alice, own))
 
 
 def _uids(cluster: Installed, namespace: str) -> set[str]:
@@ -126,6 +127,9 @@ def _uids(cluster: Installed, namespace: str) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods}
 
 
-def _ready(found: Object, number: int) -> Object | None:
-    status: Object = found["status"]
-    return status if status.get("numberReady") == number else None
+def _replaced(cluster: Installed, namespace: str, before: set[str]) -> bool:
+    return not before & _uids(cluster, namespace)
+
+
+def _gone(api: Api, place: str) -> bool:
+    return api.find(place) is None

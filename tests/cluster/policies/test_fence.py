@@ -19,7 +19,7 @@ from tests.cluster.policies.installed import HOLDER, HOLDER_LABEL, STRANGER, Ins
 pytestmark = pytest.mark.xdist_group("policies")
 
 HELD = ("held-0", "held-1")
-TO_HELD = {"nodeSelector": {"kubernetes.io/hostname": "held-0"}}
+TO_HELD: dict[str, Any] = {"nodeSelector": {"kubernetes.io/hostname": "held-0"}}
 MIRROR = {"kubernetes.io/config.mirror": "forged", "kubernetes.io/config.source": "file"}
 DAEMON = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "0", "controller": True}
 _numbers = count()

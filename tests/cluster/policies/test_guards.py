@@ -245,6 +245,17 @@ class TestContractDelete:
         installed.admin.delete(f"/api/v1/namespaces/{name}")
         until("the namespace is gone", lambda: installed.admin.find(f"/api/v1/namespaces/{name}") is None)
 
+    def test_in_a_namespace_that_ends(self, installed: Installed, name: str) -> None:
+        """While the namespace is being removed, whoever helps it along needs no confirmation."""
+        installed.admin.create(fleet.namespace(name))
+        path = _committed(installed, name, name, "Accepted")
+        installed.admin.patch(path, {"metadata": {"finalizers": ["example.com/slow"]}})
+        installed.admin.delete(f"/api/v1/namespaces/{name}")
+        until("it is Terminating", lambda: installed.admin.get(f"/api/v1/namespaces/{name}")["status"]["phase"] == "Terminating")
+        installed.admin.delete(path)
+        installed.admin.patch(path, {"metadata": {"finalizers": None}})
+        until("the namespace is gone", lambda: installed.admin.find(f"/api/v1/namespaces/{name}") is None)
+
 
 def _labels(key: str, value: str | None) -> Object:
     return {"metadata": {"labels": {key: value}}}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from controlplane import fleet
-from controlplane.api import Api, ApiError
+from controlplane.api import Api, ApiError, Object
 from controlplane.local import ControlPlane
 from controlplane.waiting import until
 from tests.cluster.policies.installed import FENCE, HOLDER, NAMESPACE, RELEASE, STRANGER, Installed
@@ -89,7 +90,7 @@ def test_first_install(cluster: Installed) -> None:
     policies = cluster.admin.items(f"{POLICIES}/validatingadmissionpolicies")
     for name in (policy["metadata"]["name"] for policy in policies):
         path = f"{POLICIES}/validatingadmissionpolicies/{name}"
-        status = until(f"{name} is checked", lambda where=path: cluster.admin.get(where).get("status"))
+        status = until(f"{name} is checked", partial(_status, cluster.admin, path))
         assert status["typeChecking"].get("expressionWarnings", []) == [], name
     assert open_to_strangers(cluster)
     cluster.hold(["n-0"], HOLDER)
@@ -180,6 +181,11 @@ def test_observe(cluster: Installed) -> None:
     cluster.install("upgrade", "Enforce")
     until("the fence is on", lambda: cluster.refusal("n-0", HOLDER))
     cluster.release(["n-0"])
+
+
+def _status(api: Api, path: str) -> Object:
+    found: Object = api.get(path).get("status", {})
+    return found
 
 
 def _established(cluster: Installed) -> bool:
