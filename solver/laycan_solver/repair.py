@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .book import Book
 from .certificate import Capacity, Prices, contribution
 from .construct import construction_order, settle
 from .eligible import Demand
-from .objective import NOTHING, Segment, minus, missing_profile
+from .objective import Segment, missing_profile
 from .place import allowed_columns
 
 VARIANTS = 4  # places tried for a short contract before it is left for a later pass
@@ -79,7 +80,7 @@ def _trial(book: Book, index: int, variant: int) -> bool:
     for window in _windows(book, demand)[: 1 + variant]:
         clearings = _clearings(book, demand, window)
         chosen = _choose(book, demand, window, clearings, variant)
-        if chosen and attempt(book, demand, window, chosen):
+        if chosen and attempt(book, demand, chosen):
             return True
     return False
 
@@ -90,7 +91,7 @@ def _windows(book: Book, demand: Demand) -> list[Window]:
         return [Window(demand.start, demand.end, demand.lots)]
     gaps = missing_profile(demand, book.segments[demand.index])
     windows = [Window(start, end, lots) for start, end, lots in gaps]
-    for (a, _, n), (b, end, m) in zip(gaps, gaps[1:], strict=False):
+    for (a, _, n), (b, end, m) in pairwise(gaps):
         windows += [Window(a, end, min(n, m))] if any(w.end == b and w.start == a for w in windows) else []
     return sorted(set(windows), key=lambda w: (-(w.end - w.start) * w.lots, w.start, w.end))
 
@@ -145,15 +146,14 @@ def _add(book: Book, free: np.ndarray[tuple[int], np.dtype[np.int64]], segment: 
 
 def _occupants(book: Book, demand: Demand, window: Window, column: int) -> list[tuple[int, int, Segment]]:
     """(weight, contract, segment) of what others have on the node in the window, the least weight per GPU-second there first."""
-    found = []
-    for index in sorted(book.on_node[column]):
-        if index == demand.index:
-            continue
-        other = book.demands[index]
-        for s in book.segments[index]:
-            if s.column == column and s.start < window.end + demand.turnaround and window.start < s.end + other.turnaround:
-                found.append((risk(book, other, s, demand.contract.firm), index, s))
-    return sorted(found, key=lambda o: (o[0], o[1], o[2]))
+    before, after = window.start, window.end + demand.turnaround
+    found = [
+        (risk(book, book.demands[index], s, demand.contract.firm), index, s)
+        for index, segments in book.on_node[column].items()
+        for s in segments
+        if index != demand.index and s.start < after and before < s.end + book.demands[index].turnaround
+    ]
+    return sorted(found)
 
 
 def risk(book: Book, other: Demand, segment: Segment, for_firm: bool) -> int:
@@ -207,30 +207,134 @@ def _enough(book: Book, demand: Demand, ordered: Iterable[Clearing], wanted: int
     return chosen, min(lots, wanted)
 
 
-def attempt(book: Book, demand: Demand, window: Window, chosen: Sequence[Clearing]) -> bool:
+def attempt(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
     """Ejects, serves the contract, serves the ejected; undone unless the objective falls."""
     mark = book.mark()
-    ejected = {index for c in chosen for index, _ in c.ejected}
-    touched = ejected | {demand.index}
+    touched = {demand.index, *(index for c in chosen for index, _ in c.ejected)}
     before = book.tiers(touched)
-    for c in chosen:
-        for index, segment in c.ejected:
-            if segment in book.segments[index]:
-                book.drop(index, segment)
-    for index in ejected:
-        if book.demands[index].together:
-            book.clear(index)
+    eject(book, chosen)
     if demand.together:
         book.clear(demand.index)
-    for index in (demand.index, *construction_order(book.demands[i] for i in sorted(ejected))):
+    for index in (demand.index, *construction_order(book.demands[i] for i in sorted(touched - {demand.index}))):
         settle(book, index, cuts=True)
-        if minus(book.tiers(touched), before)[0] > 0 and not book.demands[index].contract.firm:
-            break
-    if minus(book.tiers(touched), before) < NOTHING and all(book.verdict(i).legal for i in touched):
+    if book.tiers(touched) < before and all(book.verdict(i).legal for i in touched):
         return True
     book.roll_back(mark)
     return False
 
 
+def eject(book: Book, chosen: Iterable[Clearing]) -> None:
+    """Takes the segments off their nodes; a contract that comes whole loses all of its own."""
+    for index, segment in (e for c in chosen for e in c.ejected):
+        if segment in book.segments[index]:
+            book.drop(index, segment)
+        if book.demands[index].together:
+            book.clear(index)
+
+
 def make_room(book: Book, index: int, effort: int, late: Callable[[], bool]) -> bool:
+    """Serves a candidate whole by placing others anew, none of which may be owed or interrupted more; True if that went."""
+    demand = book.demands[index]
+    window = Window(demand.start, demand.end, demand.lots)
+    clearings = [c for c in _clearings(book, demand, window) if not any(_runs(book, i, s) for i, s in c.ejected)]
+    tried: list[list[Clearing]] = []
+    for variant in range(min(effort, 2 * VARIANTS)):
+        chosen = _choose(book, demand, window, clearings, variant)
+        if late() or not chosen or sum(c.lots for c in chosen) < demand.lots:
+            return False
+        if chosen not in tried and _make_room_at(book, demand, chosen):
+            return True
+        tried.append(chosen)
     return False
+
+
+def _runs(book: Book, index: int, segment: Segment) -> bool:
+    return segment.start <= book.now and segment.column in book.demands[index].running
+
+
+def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
+    mark = book.mark()
+    ejected = {index for c in chosen for index, _ in c.ejected}
+    before = {i: book.verdict(i).due for i in ejected}
+    book.clear(demand.index)
+    eject(book, chosen)
+    settle(book, demand.index, cuts=False)
+    if complete(book, demand) and not book.verdict(demand.index).due:
+        for index in construction_order(book.demands[i] for i in sorted(ejected)):
+            settle(book, index, cuts=True)
+            verdict, other = book.verdict(index), book.demands[index]
+            halved = not other.contract.accepted and not complete(book, other)  # even where it might be curtailed
+            if verdict.due > before[index] or not verdict.legal or halved:
+                break
+        else:
+            return True
+    book.roll_back(mark)
+    return False
+
+
+def complete(book: Book, demand: Demand) -> bool:
+    """All lots are served through the whole due window."""
+    return sum(s.lots * (s.end - s.start) for s in book.segments[demand.index]) == demand.lots * (demand.end - demand.start)
+
+
+def polish(book: Book, late: Callable[[], bool]) -> None:
+    """Leaves no gap that one step would close: a free node, a chain, or one segment of another contract moved to where there is room."""
+    progress = True
+    while progress and not late():
+        progress = False
+        movable = _movable(book)
+        for index in sorted(i for i in book.demands if book.verdict(i).owed):
+            before = book.verdict(index).tiers
+            settle(book, index, cuts=True)
+            progress |= book.verdict(index).tiers < before
+            progress |= _one_move(book, book.demands[index], movable)
+
+
+def _movable(book: Book) -> dict[int, list[tuple[int, Segment]]]:
+    """column -> segments there that some other node could take as they are."""
+    grid = book.ledger.grid
+    found: dict[int, list[tuple[int, Segment]]] = {}
+    for index, segments in book.segments.items():
+        demand = book.demands[index]
+        for s in segments:
+            units = book.ledger.window_units(demand, grid.index(s.start), grid.index(s.end), demand.columns)
+            if (units[demand.columns != s.column] > 0).any():
+                found.setdefault(s.column, []).append((index, s))
+    return found
+
+
+def _one_move(book: Book, demand: Demand, movable: dict[int, list[tuple[int, Segment]]]) -> bool:
+    """Serves one more lot, through one gap, on a node that a single segment leaves for another node with room."""
+    if demand.together:
+        return False
+    for window in _windows(book, demand):
+        for index, segment in _single_blockers(book, demand, window, movable):
+            if segment in book.segments[index] and attempt(book, demand, [Clearing(segment.column, 1, 0, ((index, segment),))]):
+                return True
+    return False
+
+
+def _single_blockers(
+    book: Book, demand: Demand, window: Window, movable: dict[int, list[tuple[int, Segment]]]
+) -> list[tuple[int, Segment]]:
+    """Movable segments without which their node could take a lot through the window."""
+    ledger, grid, lot = book.ledger, book.ledger.grid, demand.contract.lot_gpus
+    first, last = grid.index(window.start), grid.index(window.end)
+    allowed = allowed_columns(book, demand, window.start, window.end)
+    columns = np.array([c for c in allowed.tolist() if c in movable], dtype=np.int64)
+    if not len(columns):
+        return []
+    columns = columns[ledger.capacity[first:last][:, columns].min(axis=0) >= lot]
+    free = ledger.free[first:last][:, columns]
+    tight = free < lot
+    begins = grid.starts[first + tight.argmax(axis=0)].tolist()
+    ends = grid.starts[last - tight[::-1].argmax(axis=0)].tolist()
+    found = []
+    for column, begin, end, least in zip(columns.tolist(), begins, ends, free.min(axis=0).tolist(), strict=True):
+        if least >= lot and not (demand.holder and book.fleet.whole[column]):
+            continue
+        for index, s in movable[column]:
+            gives = s.lots * book.demands[index].contract.lot_gpus
+            if index != demand.index and (least >= lot or (s.start <= begin and s.end >= end and least + gives >= lot)):
+                found.append((index, s))
+    return found
