@@ -10,6 +10,7 @@ from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.status import next_status, next_wake
 from laycan.kube.views import ContractView, FenceView, NodeView
 from laycan.kube.world import World
+from laycan.resources.contract import ContractStatus
 from laycan.resources.times import format_time, parse_time
 from laycan.settings import Settings
 from laycan_solver.model import Reason as Code
@@ -98,7 +99,7 @@ class Desk:
         self._hear(made)
         self.contract = replace(self.contract, status=made, resource_version=self.contract.resource_version + 1)
         assert self._next(now, frozenset()) is None, "calling it again on its own result must change nothing"
-        # ContractStatus.model_validate(made)
+        ContractStatus.model_validate(made)
         return made
 
     def run(self, start: int, end: int) -> None:
