@@ -9,19 +9,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from controlplane import fleet
 from controlplane.api import Api, Object
 from controlplane.local import ControlPlane
 from controlplane.process import free_ports
 from controlplane.users import service_account_token, write_kubeconfig
 from controlplane.waiting import until
-from tests.cluster.policies.installed import NAMESPACE
+from tests.cluster.policies.installed import FENCE, NAMESPACE, Installed
 
 GROUP = "/apis/laycan.dev/v1alpha1"
 CONTRACTS = f"{GROUP}/computecontracts"
@@ -89,7 +94,7 @@ class Operator:
             return False
 
     def cpu_seconds(self) -> float:
-        """CPU time of the operator so far, and of its planner."""
+        """CPU time of the operator so far, with its planner's."""
         ticks = os.sysconf("SC_CLK_TCK")
         mine = [pid for pid in os.listdir("/proc") if pid.isdigit() and _group(int(pid)) == self.pid]
         return sum(sum(_stat(int(pid))[11:13]) for pid in mine) / ticks
@@ -141,11 +146,8 @@ def phase(api: Api, name: str) -> str:
 def await_phase(api: Api, name: str, wanted: str, seconds: float = 30) -> Object:
     """Waits until the contract is in this phase; the object."""
 
-    def there() -> Object | None:
-        found = read(api, name)
-        return found if found and found.get("status", {}).get("phase") == wanted else None
-
-    return until(f"{name} is {wanted} (is {phase(api, name)!r})", there, seconds=seconds)
+    until(f"{name} is {wanted}", lambda: phase(api, name) == wanted, seconds=seconds)
+    return read(api, name) or {}
 
 
 def await_all(what: str, conditions: Mapping[str, Callable[[], object]], seconds: float = 30) -> None:
@@ -155,3 +157,73 @@ def await_all(what: str, conditions: Mapping[str, Callable[[], object]], seconds
         return [name for name, holds in conditions.items() if not holds()]
 
     until(what, lambda: not missing(), seconds=seconds)
+
+
+class Market:
+    """A control plane with the chart in mode Enforce, a fleet of one grade, one product, a desk and its buyer."""
+
+    def __init__(self, plane: ControlPlane, folder: Path, nodes: int) -> None:
+        self.plane, self.admin, self._folder, self._started = plane, plane.admin, folder, count(1)
+        self._operators: list[Operator] = []
+        self.installed = Installed(plane)
+        self.installed.install()
+        self.installed.people()
+        fleet.apply_fleet(self.admin, fleet.nodes(nodes))
+        self.nodes = [f"n{i:03}" for i in range(nodes)]
+        until("all nodes Ready", lambda: all(fleet.ready(node) == "True" for node in self.admin.items("/api/v1/nodes")))
+        self.admin.apply(product())
+
+    def operator(self, **options: Any) -> Operator:
+        """Starts one, in the pod of its predecessor unless said otherwise; it ends with `close` at the latest."""
+        started = Operator(self.plane, self._folder / f"operator-{next(self._started)}", **{"pod": "operator-0", **options})
+        self._operators.append(started)
+        started.start()
+        until("the operator lives", lambda: started.healthy() or not started.running())
+        assert started.running(), started.log.read_text()
+        return started
+
+    def close(self) -> None:
+        """No operator runs, no contract is left, no node is held, every node is well."""
+        for operator in self._operators:
+            if operator.running():
+                operator.signal(signal.SIGCONT)
+            operator.kill()
+        for found in self.admin.items(CONTRACTS):
+            path = f"{GROUP}/namespaces/{found['metadata']['namespace']}/computecontracts/{found['metadata']['name']}"
+            note = {"laycan.dev/confirm-delete": found["spec"]["terms"]["contractId"]}
+            self.admin.patch(path, {"metadata": {"finalizers": None, "annotations": note}})
+            self.admin.delete(path)
+        self.installed.release(owners(self.admin))
+        for node in self.admin.items("/api/v1/nodes"):
+            if fleet.ready(node) != "True":
+                fleet.revive_node(self.admin, node["metadata"]["name"])
+            self.admin.patch(f"/api/v1/nodes/{node['metadata']['name']}", {"spec": {"unschedulable": None}})
+
+    def delete(self, name: str) -> None:
+        """As a desk does it: with the confirmation that the chart's policy asks for."""
+        path = f"{GROUP}/namespaces/desk/computecontracts/{name}"
+        self.admin.patch(path, {"metadata": {"annotations": {"laycan.dev/confirm-delete": name}}})
+        self.admin.delete(path)
+
+
+def owners(api: Api) -> dict[str, str]:
+    """The fence's entries."""
+    fence = api.find(FENCE)
+    return dict(fence["spec"].get("nodes") or {}) if fence else {}
+
+
+@contextmanager
+def market(folder: Path, tools: Mapping[str, Path], nodes: int) -> Iterator[Market]:
+    """A market on a control plane of its own."""
+    with ControlPlane(folder / "control-plane", tools=tools, fsync=False) as plane:
+        yield Market(plane, folder, nodes)
+
+
+def bindings(contract: Object) -> list[tuple[str, int, str, str]]:
+    """(node, GPUs, start, end), sorted."""
+    return sorted((b["node"], b["gpus"], b["start"], b["end"]) for b in contract["status"].get("bindings", ()))
+
+
+def at(seconds: float) -> str:
+    """A time so many seconds from now, as resources write it."""
+    return datetime.fromtimestamp(int(time.time() + seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,19 +8,24 @@ from laycan.control.lifecycle import COMMITTED, Phase
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.constants import FINALIZER
+from laycan.settings import Settings
 
 
-def finalizers_wanted(contract: ContractView, world: World, claims: Claims, decision: Decision | None) -> list[str] | None:
+def finalizers_wanted(
+    contract: ContractView, world: World, claims: Claims, decision: Decision | None, settings: Settings, now: int
+) -> list[str] | None:
     """The list to write, None when it is right as it is. The finalizer is there before the promise is."""
     has = FINALIZER in contract.finalizers
-    over = contract.phase == Phase.REJECTED or (contract.deleting and contract.phase not in COMMITTED and wound_up(contract, world, claims))
+    over = contract.phase == Phase.REJECTED or (
+        contract.deleting and contract.phase not in COMMITTED and wound_up(contract, world, claims, settings, now)
+    )
     if has and over:
         return [f for f in contract.finalizers if f != FINALIZER]
     promised = contract.phase in COMMITTED or (decision is not None and decision.accepted is True)
     return [*contract.finalizers, FINALIZER] if promised and not has and not contract.deleting and not over else None
 
 
-def wound_up(contract: ContractView, world: World, claims: Claims) -> bool:
+def wound_up(contract: ContractView, world: World, claims: Claims, settings: Settings, now: int) -> bool:
     """Its nodes are given back and its last event was sent, or there is nobody left to wait for.
 
     A namespace that is being removed, or an exchange whose endpoint is gone, must not hang on us; nor on a node in quarantine.
@@ -30,15 +35,21 @@ def wound_up(contract: ContractView, world: World, claims: Claims) -> bool:
         return True
     reference = (contract.spec.get("exchangeRef") or {}).get("name")
     listens = reference is not None and f"{contract.namespace}/{reference}" in world.endpoints
-    return not (listens and contract.status.get("outbox")) and not _holds_nodes(contract, world, claims)
+    return not (listens and contract.status.get("outbox")) and not _holds_nodes(contract, world, claims, settings, now)
 
 
-def _holds_nodes(contract: ContractView, world: World, claims: Claims) -> bool:
-    """Whether the fence names the contract, or its holder on a node that no other contract binds."""
+def _holds_nodes(contract: ContractView, world: World, claims: Claims, settings: Settings, now: int) -> bool:
+    """Whether the fence names the contract, or its holder on a node that the holder has by no other contract."""
     owners = world.fence.nodes if world.fence else {}
     mine = {f"frozen.{contract.uid}", f"end.{contract.uid}"}
     holder, bound = holder_of(contract.spec), {b["node"] for b in contract.status.get("bindings") or ()}
     return any(
-        owner in mine or (owner == holder and node in bound and not claims.contracts_on(node) - {contract.key})
+        owner in mine or (owner == holder and node in bound and not _held_by_another(contract.key, node, holder, claims, settings, now))
         for node, owner in owners.items()
     )
+
+
+def _held_by_another(key: str, node: str, holder: str, claims: Claims, settings: Settings, now: int) -> bool:
+    """Delivery leaves a node with its holder when his next window is so near that it would be frozen for him anyway."""
+    others = (c for k in claims.contracts_on(node) if k != key for c in claims.written.get(k, ()))
+    return any(c.node == node and c.holder == holder and c.start - max(settings.lead_seconds, c.turnaround) <= now < c.end for c in others)

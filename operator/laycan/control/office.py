@@ -20,6 +20,8 @@ from laycan.control.reconcile import Reconcile, list_small_kinds
 from laycan.control.solver_process import Solver
 from laycan.control.writer import Authority, DeposedError, Writer
 from laycan.delivery.protocol import Delivery
+from laycan.events.secrets import secret_reader
+from laycan.events.sender import Sender
 from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.reflector import SILENCE_SECONDS, Reflector
@@ -113,12 +115,14 @@ class Office:
         writer = Writer(client, self.world, authority, self._clock, self._leader.holds, lambda: planner.replan())
         planner = Planner(self.world, writer, self._solver, delivery, self.settings, self._clock)
         reconcile = Reconcile(client, self.world, writer, planner, self._clock, self.settings.reconcile_seconds)
+        sender = Sender(self.world, secret_reader(client), writer.acked, self._clock)
         writer.start()
         planner.start()
         return {
             "deliver": delivery.run(),
             "write": writer.run(),
             "plan": planner.run(),
+            "send": sender.run(),
             "reconcile": reconcile.run(),
             "epoch": self._watch_epoch(authority.epoch),
         }

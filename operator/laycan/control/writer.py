@@ -206,7 +206,7 @@ class Writer:
         if key in self._unsure or contract is None:
             return lambda: self._read(key)
         now = self.clock()
-        finalizers = finalizers_wanted(contract, self.world, self.claims, self._decision(contract))
+        finalizers = finalizers_wanted(contract, self.world, self.claims, self._decision(contract), self.authority.settings, now)
         if finalizers is not None:
             return lambda: self._write_finalizers(contract, finalizers)
         if contract.phase == "" and self._decision(contract) is None and now < contract.created + FIRST_WORD_SECONDS:
