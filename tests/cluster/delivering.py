@@ -10,16 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 from controlplane import fleet
 from controlplane.api import Api, Object
+from controlplane.local import ControlPlane
 from controlplane.waiting import until
 from laycan.delivery.protocol import Delivery
+from laycan.delivery.release import release
 from laycan.kube.client import Client
 from laycan.kube.credentials import load_credentials
 from laycan.kube.reflector import Reflector
-from laycan.kube.views import contract_view, fence_view, namespace_view, node_view, pod_view
+from laycan.kube.views import PodView, contract_view, fence_view, namespace_view, node_view, pod_view
 from laycan.kube.world import World
 from laycan.resources.times import format_time
 from laycan.settings import Settings
@@ -27,6 +32,7 @@ from tests.cluster.policies.installed import FENCE, HOLDER_LABEL, NAMESPACE, Ins
 
 GROUP = "/apis/laycan.dev/v1alpha1"
 PRODUCT = "h100"
+AGENTS = {"kube-system", "gpu-operator", "monitoring", NAMESPACE}  # namespaces of the cluster's own
 FAST = Settings.model_validate(
     {
         "mode": "Enforce",
@@ -69,8 +75,7 @@ class Office:
         self.writes: list[str] = []
         self.error: BaseException | None = None
         self.cpu_seconds = 0.0
-        kubeconfig = installed.plane.service_account_kubeconfig(NAMESPACE, "laycan-operator")
-        self._credentials, self._dies_at = load_credentials(kubeconfig), dies_at
+        self._credentials, self._dies_at = load_credentials(operator_kubeconfig(installed)), dies_at
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
         self._ready = threading.Event()
@@ -113,6 +118,14 @@ class Office:
                 for watch in watches:
                     watch.cancel()
                 await asyncio.gather(*watches, return_exceptions=True)
+        await self._sockets_closed()
+
+    async def _sockets_closed(self) -> None:
+        """TLS connections take a moment to say goodbye after their session is closed; a loop that ends before leaks them."""
+        selector = self._loop._selector  # type: ignore[union-attr]
+        end = time.monotonic() + 5
+        while len(selector.get_map()) > 1 and time.monotonic() < end:  # one is the loop's own
+            await asyncio.sleep(0.01)
 
     async def _until_end(self, run: asyncio.Task[None]) -> None:
         assert self._end is not None
@@ -125,70 +138,99 @@ class Office:
         await asyncio.gather(run, return_exceptions=True)
 
 
+def _bound_pod(raw: Mapping[str, Any]) -> PodView | None:
+    return pod_view(raw) if raw["spec"].get("nodeName") else None
+
+
+def _epoch_of(raw: Mapping[str, Any]) -> int:
+    return int(raw["spec"]["epoch"])
+
+
 _KINDS: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], Any]]] = (
     ("nodes", "/api/v1/nodes", node_view),
-    ("pods", "/api/v1/pods", lambda raw: pod_view(raw) if raw["spec"].get("nodeName") else None),
+    ("pods", "/api/v1/pods", _bound_pod),
     ("namespaces", "/api/v1/namespaces", namespace_view),
     ("contracts", f"{GROUP}/computecontracts", contract_view),
-    ("products", f"{GROUP}/computeproducts", lambda raw: raw),
+    ("products", f"{GROUP}/computeproducts", dict),
     ("fence", f"{GROUP}/nodefences", fence_view),
-    ("epoch", f"{GROUP}/leaderepochs", lambda raw: int(raw["spec"]["epoch"])),
+    ("epoch", f"{GROUP}/leaderepochs", _epoch_of),
 )
 
 
 class Market:
-    """What an exchange and a planner would do: products, desks' namespaces, contracts and their bindings."""
+    """What an exchange, a planner and tenants would do, on nodes and in namespaces that each test has for itself."""
 
     def __init__(self, installed: Installed) -> None:
         self.installed, self.admin = installed, installed.admin
-        self.admin.apply(fleet.namespace("desk"))
-        product = {
-            "apiVersion": "laycan.dev/v1alpha1",
-            "kind": "ComputeProduct",
-            "metadata": {"name": PRODUCT},
-            "spec": {"gpuProducts": [fleet.H100], "nodeGpus": 8, "detection": {"seconds": 2}},
-        }
-        self.admin.apply(product)
+        self._numbers = count()
+        self._nodes: list[str] = []
+        self._namespaces: list[str] = []
 
-    def holder(self, name: str) -> str:
-        """A namespace of the desk's buyers."""
-        self.admin.apply(fleet.namespace(name, {"laycan.dev/desk": "desk"}))
+    def nodes(self, number: int, **options: Any) -> list[str]:
+        """New Ready nodes of eight GPUs."""
+        stem = f"n{next(self._numbers)}"
+        names = [f"{stem}-{i}" for i in range(number)]
+        fleet.apply_fleet(self.admin, [fleet.node(name, **options) for name in names])
+        self._nodes += names
+        for name in names:
+            until(f"{name} is Ready", partial(self.ready, name))
+        return names
+
+    def ready(self, node: str) -> bool:
+        return fleet.ready(self.admin.get(f"/api/v1/nodes/{node}")) == "True"
+
+    def holder(self, stem: str) -> str:
+        """A new namespace of a buyer of the desk's."""
+        return self._namespace(stem, {"laycan.dev/desk": "desk"})
+
+    def stranger(self, stem: str = "beta") -> str:
+        """A new namespace of anybody else's."""
+        return self._namespace(stem, {})
+
+    def _namespace(self, stem: str, labels: dict[str, str]) -> str:
+        name = f"{stem}-{next(self._numbers)}"
+        self.admin.apply(fleet.namespace(name, labels))
+        self._namespaces.append(name)
         until("its ServiceAccount", lambda: self.admin.find(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
         return name
 
-    def stranger(self, name: str) -> str:
-        """Anybody else's namespace."""
-        self.admin.apply(fleet.namespace(name))
-        until("its ServiceAccount", lambda: self.admin.find(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
-        return name
+    def pod(self, namespace: str, name: str, gpus: int = 8, node: str = "", **more: Any) -> None:
+        """A pod, meant for one node if that is named; the scheduler puts it there."""
+        selector = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
+        manifest = fleet.pod(namespace, name, gpus=gpus, **selector, **more)
+        manifest["metadata"]["labels"] = {"app": name}
+        self.admin.create(manifest)
 
-    def contract(self, name: str, holder: str, nodes: Sequence[str], start: int, end: int) -> str:
+    def runs(self, namespace: str, name: str) -> str:
+        """The node on which a pod runs, "" while it does not."""
+        found = self.admin.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {}
+        return str(found["spec"]["nodeName"]) if found.get("status", {}).get("phase") == "Running" else ""
+
+    def await_running(self, namespace: str, name: str, seconds: float = 30) -> str:
+        return until(f"{namespace}/{name} runs", lambda: self.runs(namespace, name), seconds=seconds)
+
+    def contract(self, name: str, holder: str, nodes: Sequence[str], start: int, end: int, bound_at: int | None = None) -> str:
         """An accepted contract bound to whole nodes; its uid."""
+        delivery = {
+            "start": format_time(start),
+            "end": format_time(end),
+            "gpus": 8 * len(nodes),
+            "lotGpus": 8,
+            "handover": {"namespace": holder},
+        }
         manifest = {
             "apiVersion": "laycan.dev/v1alpha1",
             "kind": "ComputeContract",
             "metadata": {"name": name, "namespace": "desk"},
-            "spec": {
-                "intent": "Firm",
-                "terms": {
-                    "contractId": name,
-                    "productRef": {"name": PRODUCT},
-                    "delivery": {
-                        "start": format_time(start),
-                        "end": format_time(end),
-                        "gpus": 8 * max(1, len(nodes)),
-                        "lotGpus": 8,
-                        "handover": {"namespace": holder},
-                    },
-                },
-            },
+            "spec": {"intent": "Firm", "terms": {"contractId": name, "productRef": {"name": PRODUCT}, "delivery": delivery}},
         }
         uid = str(self.admin.create(manifest)["metadata"]["uid"])
-        self.bind(name, [(node, start, end) for node in nodes])
+        self.bind(name, [(node, start, end) for node in nodes], bound_at=bound_at)
         return uid
 
-    def bind(self, name: str, bindings: Sequence[tuple[str, int, int]], phase: str = "Accepted") -> None:
-        """Writes the contract's status: (node, start, end) of each binding."""
+    def bind(self, name: str, bindings: Sequence[tuple[str, int, int]], phase: str = "Accepted", bound_at: int | None = None) -> None:
+        """Writes the contract's status: (node, start, end) of each binding, decided now unless said otherwise."""
+        decided = format_time(int(time.time()) if bound_at is None else bound_at)
         made = [
             {
                 "node": node,
@@ -197,23 +239,76 @@ class Market:
                 "level": "Node",
                 "start": format_time(start),
                 "end": format_time(end),
-                "boundAt": format_time(int(time.time())),
+                "boundAt": decided,
             }
             for node, start, end in bindings
         ]
-        epoch = (self.admin.find(f"{GROUP}/leaderepochs/cluster") or {"spec": {"epoch": 0}})["spec"]["epoch"]
-        self.admin.patch(
-            f"{GROUP}/namespaces/desk/computecontracts/{name}/status", {"status": {"phase": phase, "epoch": epoch, "bindings": made}}
-        )
+        self.admin.patch(f"{_contract(name)}/status", {"status": {"phase": phase, "epoch": epoch(self.admin), "bindings": made}})
 
     def clear(self) -> None:
-        """No contract is left; what they held is released by a running office."""
+        """Nothing of the test is left, whatever state it ended in."""
         for contract in self.admin.items(f"{GROUP}/computecontracts"):
-            name = contract["metadata"]["name"]
-            path = f"{GROUP}/namespaces/desk/computecontracts/{name}"
-            self.admin.patch(f"{path}/status", {"status": {"phase": "Terminated", "bindings": []}})
-            self.admin.patch(path, {"metadata": {"finalizers": None}})
+            path = _contract(contract["metadata"]["name"])
+            self.admin.patch(f"{path}/status", {"status": {"phase": "Terminated", "epoch": epoch(self.admin), "bindings": []}})
             self.admin.delete(path)
+        for namespace in self._namespaces:
+            self.admin.request("DELETE", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets")
+            for pod in self.admin.items(f"/api/v1/namespaces/{namespace}/pods"):
+                self.admin.delete(f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}", gracePeriodSeconds=0)
+        open_all(self.installed)
+        for node in self._nodes:
+            self.admin.delete(f"/api/v1/nodes/{node}")
+        self._nodes.clear()
+        self._namespaces.clear()
+
+
+def open_all(installed: Installed) -> tuple[int, int]:
+    """Releases all nodes, with the operator's rights; numbers of nodes and entries."""
+
+    async def run() -> tuple[int, int]:
+        async with Client(load_credentials(operator_kubeconfig(installed))) as client:
+            done = await release(client, epoch(installed.admin))
+            return done.nodes, done.entries
+
+    return asyncio.run(run())
+
+
+def operator_kubeconfig(installed: Installed) -> Path:
+    """With the rights of the operator's ServiceAccount, and no others."""
+    return installed.plane.service_account_kubeconfig(NAMESPACE, "laycan-operator")
+
+
+@contextmanager
+def delivered_cluster(folder: Path, tools: dict[str, Path]) -> Iterator[Installed]:
+    """A control plane with the chart in mode Enforce, the usual DaemonSets, a desk and a product; no node yet."""
+    with ControlPlane(folder, tools=tools, fsync=False) as plane:
+        installed = Installed(plane)
+        fleet.apply_fleet(installed.admin, fleet.daemonsets())
+        installed.install()
+        installed.admin.apply(fleet.namespace("desk"))
+        product = {
+            "apiVersion": "laycan.dev/v1alpha1",
+            "kind": "ComputeProduct",
+            "metadata": {"name": PRODUCT},
+            "spec": {"gpuProducts": [fleet.H100], "nodeGpus": 8, "detection": {"seconds": 2}},
+        }
+        installed.admin.apply(product)
+        yield installed
+
+
+def now() -> int:
+    """Unix seconds."""
+    return int(time.time())
+
+
+def epoch(api: Api) -> int:
+    """The leader's epoch, 0 before there was one."""
+    found = api.find(f"{GROUP}/leaderepochs/cluster")
+    return int(found["spec"]["epoch"]) if found else 0
+
+
+def _contract(name: str) -> str:
+    return f"{GROUP}/namespaces/desk/computecontracts/{name}"
 
 
 def owners(api: Api) -> dict[str, str]:
@@ -241,27 +336,77 @@ def pods_on(api: Api, node: str) -> list[Object]:
 
 def foreign(api: Api, nodes: Sequence[str], holder: str = "") -> set[str]:
     """uids of pods on the nodes that are neither the holder's nor of the cluster's own agents."""
-    own = {holder, "kube-system", "gpu-operator", "monitoring", NAMESPACE}
-    return {pod["metadata"]["uid"] for node in nodes for pod in pods_on(api, node) if pod["metadata"]["namespace"] not in own}
+    return {pod["metadata"]["uid"] for node in nodes for pod in pods_on(api, node) if pod["metadata"]["namespace"] not in AGENTS | {holder}}
 
 
 @contextmanager
 def flood(api: Api, namespace: str, nodes: Sequence[str], per_second: int = 40) -> Iterator[None]:
     """A stranger who creates pods that tolerate everything and fit nowhere but on these nodes."""
-    stop = threading.Event()
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}]}]
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
-    def pour() -> None:
+    def pour(stop: threading.Event) -> None:
         number = 0
         while not stop.wait(1 / per_second):
             number += 1
-            terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}]}]
-            affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
             api.create(fleet.pod(namespace, f"flood-{number}", affinity=affinity, tolerations=fleet.EVERY_TAINT))
 
-    thread = threading.Thread(target=pour, daemon=True)
+    with _thread(pour):
+        yield
+
+
+class Sentry:
+    """Independent reader of A4: from the moment the fence refuses a bind to all the nodes, no stranger is added on them.
+
+    Entered before the freeze. `after` says what came too late.
+    """
+
+    def __init__(self, installed: Installed, nodes: Sequence[str], holders: Sequence[str]) -> None:
+        self._installed, self._nodes, self._holders = installed, nodes, set(holders)
+        self.closed_at: float | None = None
+        self.present: set[str] = set()  # uids of the strangers at that time
+        self.after: set[str] = set()
+        self.looks = 0
+
+    @contextmanager
+    def watch(self) -> Iterator[Sentry]:
+        with _thread(self._look):
+            yield self
+
+    def _look(self, stop: threading.Event) -> None:
+        while not stop.wait(0.02):
+            if self.closed_at is None:
+                if all(self._installed.refusal(node) for node in self._nodes):
+                    self.closed_at = time.monotonic()
+                    self.present = self._strangers()
+                continue
+            self.after |= self._strangers() - self.present
+            self.looks += 1
+
+    def _strangers(self) -> set[str]:
+        found = {
+            pod["metadata"]["uid"]: pod["metadata"]["namespace"] for node in self._nodes for pod in pods_on(self._installed.admin, node)
+        }
+        return {uid for uid, namespace in found.items() if namespace not in self._holders | AGENTS}
+
+
+@contextmanager
+def _thread(target: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs it beside the test, and fails the test with its error."""
+    stop, errors = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            target(stop)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(20)
+    if errors:
+        raise errors[0]
