@@ -82,9 +82,9 @@ class Play:
             self._tell(obj)
         for key, took in self.observer.rebound[self._rebinds_told :]:
             self.show.say(f"{key} has all its GPUs again, {took} s after its node died", "green")
-        self.show.draw(
-            contracts, now, f"{len(self.fence())} nodes held of {len(self.observer.gpus_of)}, dead: {', '.join(self.dead) or 'none'}"
-        )
+        self._rebinds_told = len(self.observer.rebound)
+        held, dead = len(self.fence()), ", ".join(self.dead) or "none"
+        self.show.draw(contracts, now, f"{held} of {len(self.observer.gpus_of)} nodes held; killed so far: {dead}")
         return contracts
 
     def fence(self) -> dict[str, str]:

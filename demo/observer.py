@@ -74,6 +74,7 @@ class Observer:
     intruders: set[str] = field(default_factory=set)  # pods seen on a node that another namespace holds
     killed: dict[str, int] = field(default_factory=dict)  # node -> when its heartbeat was stopped
     waiting: dict[str, tuple[int, int]] = field(default_factory=dict)  # contract -> (killed at, GPUs handed over before)
+    missing: dict[str, int] = field(default_factory=dict)  # contract -> GPU-seconds that it lacked its GPUs, as seen from outside
     rebound: list[tuple[str, int]] = field(default_factory=list)  # contract, seconds from the kill to full possession again
 
     def round(self, contracts: list[Object], fence: dict[str, str], pods: list[Object], now: int) -> None:
@@ -99,11 +100,17 @@ class Observer:
     def _look_for_rebinds(self, contracts: list[Object], now: int) -> None:
         for obj in contracts:
             key = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-            if key in self.waiting:
-                since, gpus = self.waiting[key]
-                if sum(b["gpus"] for b in self._possessed(obj, now) if b["node"] not in self.killed) >= gpus:
-                    self.rebound.append((key, now - since))
-                    del self.waiting[key]
+            if key not in self.waiting:
+                continue
+            since, gpus = self.waiting[key]
+            alive = [b for b in self._possessed(obj, now) if b["node"] not in self.killed]
+            if sum(b["gpus"] for b in alive) >= gpus:
+                back = max(seconds(b["handedOverAt"]) for b in alive)  # the newest binding restored it
+                self.rebound.append((key, back - since))
+                self.missing[key] = self.missing.get(key, 0) + (back - since) * (
+                    gpus - sum(b["gpus"] for b in alive if seconds(b["handedOverAt"]) < since)
+                )
+                del self.waiting[key]
 
     def _look_for_intruders(self, fence: dict[str, str], pods: list[Object]) -> None:
         for pod in pods:

@@ -40,7 +40,11 @@ def quantities(contracts: list[Object], summary: Summary) -> None:
             summary.wrong.append(f"{name_of(obj)}: contracted GPU-seconds are not the sum of their classes: {own}")
         delivery = obj["spec"]["terms"]["delivery"]
         window = delivery["gpus"] * (seconds(delivery["end"]) - seconds(delivery["start"]))
-        if is_short(obj) and (obj["status"].get("phase") in ("Delivered", "Settled")) and own.get("contractedGpuSeconds") != window:
+        if (
+            is_short(obj)
+            and ((obj.get("status") or {}).get("phase") in ("Delivered", "Settled"))
+            and own.get("contractedGpuSeconds") != window
+        ):
             summary.wrong.append(f"{name_of(obj)}: {own.get('contractedGpuSeconds')} GPU-seconds accounted for, the terms say {window}")
     summary.add("contracted GPU-seconds, ended or running", total["contractedGpuSeconds"])
     summary.add("delivered GPU-seconds", total["deliveredGpuSeconds"])
@@ -77,6 +81,17 @@ def rebinds(observer: Observer, summary: Summary) -> None:
     summary.wrong += [f"{key}: lost its node and never got its GPUs back" for key in sorted(observer.waiting)]
 
 
+def hidden_shortfall(contracts: list[Object], observer: Observer, summary: Summary) -> None:
+    """What the observer saw missing must be reported as shortfall or grace: the meter may err in the buyer's favour only."""
+    for obj in contracts:
+        own = (obj.get("status") or {}).get("quantities") or {}
+        reported = own.get("shortfallGpuSeconds", 0) + own.get("excusedGpuSeconds", 0)
+        missing = observer.missing.get(f"{obj['metadata']['namespace']}/{name_of(obj)}", 0)
+        if reported < missing:
+            summary.wrong.append(f"{name_of(obj)}: {missing} GPU-seconds were missing after a node died, {reported} are reported")
+    summary.add("GPU-seconds missing after deaths, as seen from outside", sum(observer.missing.values()))
+
+
 def webhooks(contracts: list[Object], ledger: Path, summary: Summary) -> None:
     """What the receiver verified, against the sequence that each status says was told."""
     seen: dict[str, list[int]] = {}
@@ -105,6 +120,7 @@ def summarise(contracts: list[Object], observer: Observer, ledger: Path, refusal
     phases(contracts, summary)
     quantities(contracts, summary)
     rebinds(observer, summary)
+    hidden_shortfall(contracts, observer, summary)
     webhooks(contracts, ledger, summary)
     summary.add("malformed contracts refused by the API server", len(refusals))
     summary.wrong += [f"{name}: malformed, yet accepted by the API server" for name, message in refusals.items() if not message]
