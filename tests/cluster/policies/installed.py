@@ -127,6 +127,16 @@ def binding(pod: str, node: str, namespace: str = "") -> Object:
     return {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
 
 
+def daemonset(namespace: str, name: str, **spec: object) -> Object:
+    """A DaemonSet that tolerates everything."""
+    pod = fleet.pod(namespace, name)["spec"] | {"tolerations": fleet.EVERY_TAINT, **spec}
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
+    body = {"selector": {"matchLabels": labels}, "updateStrategy": strategy, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "namespace": namespace}, "spec": body}
+
+
 def on_node(*names: str, operator: str = "In") -> dict[str, Any]:
     """A node selector term by hostname."""
     return {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": operator, "values": list(names)}]}

@@ -12,25 +12,15 @@ from functools import partial
 import pytest
 
 from controlplane import fleet
-from controlplane.api import Api, Object
+from controlplane.api import Api
 from controlplane.waiting import until
-from tests.cluster.policies.installed import HOLDER, HOLDER_LABEL, STRANGER, Installed
+from tests.cluster.policies.installed import HOLDER, HOLDER_LABEL, STRANGER, Installed, daemonset
 
 pytestmark = pytest.mark.xdist_group("policies")
 
 NODES = ("agents-0", "agents-1", "agents-2")
 DELIVERED = NODES[:2]
 DAEMONSETS = {"gpu-operator": "device-plugin", "monitoring": "node-exporter", STRANGER: "agent"}  # namespace -> name
-
-
-def daemonset(namespace: str, name: str, **spec: object) -> Object:
-    """A DaemonSet for this module's nodes, which tolerates everything."""
-    pod = fleet.pod(namespace, name)["spec"] | {"nodeSelector": {"agents": "yes"}, "tolerations": fleet.EVERY_TAINT, **spec}
-    labels = {"app": name}
-    template = {"metadata": {"labels": labels}, "spec": pod}
-    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
-    body = {"selector": {"matchLabels": labels}, "updateStrategy": strategy, "template": template}
-    return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "namespace": namespace}, "spec": body}
 
 
 def path(namespace: str) -> str:
@@ -46,7 +36,7 @@ def agents(installed: Installed) -> Iterator[Installed]:
         installed.admin.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": {"agents": "yes"}}})
     for namespace, name in DAEMONSETS.items():
         creator = installed.bob if namespace == STRANGER else installed.admin
-        creator.create(daemonset(namespace, name))
+        creator.create(daemonset(namespace, name, nodeSelector={"agents": "yes"}))
     yield installed
     for namespace in DAEMONSETS:
         installed.admin.delete(path(namespace), propagationPolicy="Foreground")

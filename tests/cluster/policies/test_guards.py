@@ -212,6 +212,11 @@ class TestEpoch:
         for value in ("true", None):
             installed.admin.patch(FENCE, {"metadata": {"annotations": {"laycan.dev/paused": value}}})
 
+    def test_a_person_may_open_a_node(self, installed: Installed, epoch: int) -> None:
+        """As docs/break-glass.md says: with the leader's epoch in the patch."""
+        opened = installed.admin.patch(FENCE, {"spec": {"epoch": epoch, "nodes": {"held-0": None}}}, dryRun="All")
+        assert "held-0" not in opened["spec"]["nodes"]
+
 
 class TestContractDelete:
     """Deleting a running commitment cancels it, and must be meant."""

@@ -11,15 +11,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import urllib3
+import yaml
 
 from controlplane import fleet
 from controlplane.api import Api, ApiError, Object
 from controlplane.local import ControlPlane
 from controlplane.waiting import until
-from tests.cluster.policies.installed import FENCE, HOLDER, NAMESPACE, RELEASE, STRANGER, Installed
+from tests.cluster.policies.installed import FENCE, HOLDER, NAMESPACE, RELEASE, STRANGER, Installed, daemonset
 
 pytestmark = pytest.mark.xdist_group("policies-lifecycle")
 
+EARLY = f"/apis/apps/v1/namespaces/{STRANGER}/daemonsets/early"
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/nodefences.laycan.dev"
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
@@ -58,6 +61,8 @@ def cluster(tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         installed.people()
         installed.nodes("n-0")
         installed.nodes("n-1", managed=False)
+        early = daemonset(STRANGER, "early", nodeSelector={})
+        installed.bob.create(early)
         until("kube-system's ServiceAccount", lambda: installed.admin.find("/api/v1/namespaces/kube-system/serviceaccounts/default"))
         with Canary(installed.admin) as canary:
             yield installed
@@ -97,6 +102,15 @@ def test_first_install(cluster: Installed) -> None:
     assert not open_to_strangers(cluster)
     cluster.release(["n-0"])
     assert open_to_strangers(cluster)
+
+
+def test_daemonsets_from_before_the_install(held: Installed) -> None:
+    """A DaemonSet older than the chart is unrestricted; any write of it restricts its template, and it leaves the delivered node."""
+    assert "affinity" not in held.admin.get(EARLY)["spec"]["template"]["spec"]
+    touched = held.admin.patch(EARLY, {"metadata": {"annotations": {"laycan.dev/touched": "yes"}}})
+    assert "affinity" in touched["spec"]["template"]["spec"]
+    until("it runs on the other node only", lambda: _nodes_of(held, "early") == ["n-1"])
+    assert held.admin.get(EARLY)["status"]["desiredNumberScheduled"] == 1
 
 
 def test_node_fence_cannot_be_deleted_while_nodes_are_held(held: Installed) -> None:
@@ -176,11 +190,31 @@ def test_observe(cluster: Installed) -> None:
     cluster.fence({"n-0": HOLDER})
     until("nothing is refused", lambda: open_to_strangers(cluster))
     until("pods stay as they are", lambda: "affinity" not in cluster.bob.create(fleet.pod(STRANGER, "visitor"), dryRun="All")["spec"])
+    warnings = _warnings(cluster, fleet.pod(STRANGER, "visitor", nodeName="n-0"))
+    assert any("n-0 is held by acme" in warning for warning in warnings), warnings
     steered = cluster.alice.create(fleet.pod(HOLDER, "mine", gpus=1), dryRun="All")
     assert "nodeSelector" not in steered["spec"]
     cluster.install("upgrade", "Enforce")
     until("the fence is on", lambda: cluster.refusal("n-0", HOLDER))
     cluster.release(["n-0"])
+
+
+def _nodes_of(cluster: Installed, name: str) -> list[str]:
+    pods = cluster.admin.items(f"/api/v1/namespaces/{STRANGER}/pods", labelSelector=f"app={name}")
+    return sorted(pod["spec"].get("nodeName", "") for pod in pods)
+
+
+def _warnings(cluster: Installed, pod: Object) -> list[str]:
+    """What the API server warns of when the pod is created, as kubectl shows it."""
+    user = yaml.safe_load(cluster.plane.tenant_kubeconfig("bob").read_text())["users"][0]["user"]
+    answer = urllib3.PoolManager(ca_certs=str(cluster.plane.certificate)).request(
+        "POST",
+        f"{cluster.plane.url}/api/v1/namespaces/{STRANGER}/pods?dryRun=All",
+        headers={"Authorization": f"Bearer {user['token']}"},
+        json=pod,
+    )
+    assert answer.status == 201
+    return answer.headers.getlist("Warning")
 
 
 def _status(api: Api, path: str) -> Object:
