@@ -72,6 +72,7 @@ class Sender:
         self._slots: dict[str, asyncio.Semaphore] = {}  # endpoint key -> attempts at a time
         self._hold: dict[str, float] = {}  # endpoint key -> loop time before which it asked to be left alone
         self._keys: dict[tuple[str, str, str], tuple[float, tuple[bytes, ...]]] = {}
+        self._versions: dict[str, object] = {}  # endpoint key -> what it was when last seen
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -85,6 +86,7 @@ class Sender:
         async with aiohttp.ClientSession(connector=connector, timeout=self._timeout) as self._session:
             self._world.listeners.append(self._on_change)
             try:
+                self._versions = {key: self._version(key) for key in self._world.endpoints}
                 for key in list(self._world.contracts):
                     self._look(key)
                 await asyncio.Event().wait()
@@ -99,10 +101,13 @@ class Sender:
     def _on_change(self, kind: str, key: str) -> None:
         if kind == "contracts":
             self._look(key)
-        elif kind == "endpoints":
-            namespace = key.split("/", 1)[0]
+        elif kind == "endpoints" and self._versions.get(key) != self._version(key):
+            self._versions[key] = self._version(key)
+            self._hold.pop(key, None)
             for contract in self._world.contracts.values():
-                if contract.namespace == namespace and contract.status.get("outbox"):
+                if contract.status.get("outbox") and self._endpoint(contract)[0] == key:
+                    for attempts in self._attempts.get(contract.key, {}).values():
+                        attempts.not_before = 0.0  # somebody has put it right: no need to wait
                     self._look(contract.key)
 
     def _look(self, key: str) -> None:

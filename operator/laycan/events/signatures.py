@@ -8,7 +8,6 @@ other at leisure.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ def parse_keys(secret: bytes) -> tuple[bytes, ...]:
         text = word.removeprefix(PREFIX)
         try:
             key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError(f"a webhook key is not base64: {error}; it has the form {PREFIX}<base64>") from None
         if not key:
             raise ValueError("a webhook key is empty")
