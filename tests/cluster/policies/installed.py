@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from controlplane import fleet
 from controlplane.api import Api, ApiError, Object
@@ -135,6 +137,25 @@ def daemonset(namespace: str, name: str, **spec: object) -> Object:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
     body = {"selector": {"matchLabels": labels}, "updateStrategy": strategy, "template": template}
     return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "namespace": namespace}, "spec": body}
+
+
+def contract(namespace: str, name: str) -> Object:
+    """A ComputeContract manifest; its contractId is ID- and the name."""
+    delivery = {"start": "2027-01-04T00:00:00Z", "end": "2027-02-03T00:00:00Z", "gpus": 8, "lotGpus": 8}
+    terms = {"contractId": f"ID-{name}", "productRef": {"name": "h100"}, "delivery": delivery}
+    return {
+        "apiVersion": "laycan.dev/v1alpha1",
+        "kind": "ComputeContract",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"intent": "Firm", "terms": terms},
+    }
+
+
+def refused(attempt: Callable[[], object], words: str, status: int = 403) -> None:
+    """The attempt fails with this status and these words."""
+    with pytest.raises(ApiError) as caught:
+        attempt()
+    assert (caught.value.status, words in caught.value.message) == (status, True), str(caught.value)
 
 
 def on_node(*names: str, operator: str = "In") -> dict[str, Any]:

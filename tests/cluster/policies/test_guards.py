@@ -1,8 +1,7 @@
-"""Who may say who holds what, what binds the operator, which leader is believed, what guards a commitment from `kubectl delete`."""
+"""Who may say who holds what, what binds the operator itself, and how it can tell that the fence is live."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import Api, ApiError, Object
 from controlplane.waiting import until
-from tests.cluster.policies.installed import FENCE, HOLDER, HOLDER_LABEL, LEADER_EPOCH, STRANGER, Installed, binding
+from tests.cluster.policies.installed import FENCE, HOLDER, HOLDER_LABEL, STRANGER, Installed, binding, contract, refused
 
 pytestmark = pytest.mark.xdist_group("policies")
 
@@ -22,13 +21,6 @@ _numbers = count()
 def name() -> str:
     """A name that no other test has."""
     return f"guarded-{next(_numbers)}"
-
-
-def _refused(attempt: Callable[[], object], words: str, status: int = 403) -> None:
-    """The attempt fails with this status and these words."""
-    with pytest.raises(ApiError) as caught:
-        attempt()
-    assert (caught.value.status, words in caught.value.message) == (status, True), str(caught.value)
 
 
 class TestAssign:
@@ -52,48 +44,48 @@ class TestAssign:
 
     def test_tenants_can_label_nothing(self, installed: Installed) -> None:
         """A tenant's edits of namespace and node labels fail on RBAC already; so do contracts and the fence itself."""
-        _refused(lambda: installed.bob.patch(f"/api/v1/namespaces/{STRANGER}", _labels("laycan.dev/desk", "x")), "cannot patch resource")
-        _refused(lambda: installed.bob.patch("/api/v1/nodes/held-0", _labels(HOLDER_LABEL, STRANGER)), "cannot patch resource")
-        _refused(lambda: installed.bob.patch(FENCE, {"spec": {"nodes": {"held-0": None}}}), "cannot patch resource")
-        _refused(lambda: installed.bob.create(_contract(STRANGER, "mine")), "cannot create resource")
+        refused(lambda: installed.bob.patch(f"/api/v1/namespaces/{STRANGER}", _labels("laycan.dev/desk", "x")), "cannot patch resource")
+        refused(lambda: installed.bob.patch("/api/v1/nodes/held-0", _labels(HOLDER_LABEL, STRANGER)), "cannot patch resource")
+        refused(lambda: installed.bob.patch(FENCE, {"spec": {"nodes": {"held-0": None}}}), "cannot patch resource")
+        refused(lambda: installed.bob.create(contract(STRANGER, "mine")), "cannot create resource")
 
     @pytest.mark.parametrize("subresource", ["", "/status"])
     def test_namespaces(self, installed: Installed, platform: Api, subresource: str) -> None:
         """Who may edit namespaces can still not make one a desk's, nor take a desk away."""
         words = "only principals with verb assign"
-        _refused(lambda: platform.patch(f"/api/v1/namespaces/{STRANGER}{subresource}", _labels("laycan.dev/desk", "x")), words)
-        _refused(lambda: platform.patch(f"/api/v1/namespaces/{HOLDER}{subresource}", _labels("laycan.dev/desk", None)), words)
+        refused(lambda: platform.patch(f"/api/v1/namespaces/{STRANGER}{subresource}", _labels("laycan.dev/desk", "x")), words)
+        refused(lambda: platform.patch(f"/api/v1/namespaces/{HOLDER}{subresource}", _labels("laycan.dev/desk", None)), words)
         platform.patch(f"/api/v1/namespaces/{HOLDER}{subresource}", _labels("team", "a"))
 
     def test_namespaces_born_with_the_label(self, platform: Api) -> None:
         """A new namespace cannot bring the label along."""
-        _refused(lambda: platform.create(fleet.namespace("born", {"laycan.dev/desk": "x"})), "only principals with verb assign")
+        refused(lambda: platform.create(fleet.namespace("born", {"laycan.dev/desk": "x"})), "only principals with verb assign")
 
     @pytest.mark.parametrize("namespace", ["kube-system", "laycan-system", "gpu-operator", "monitoring", "laycan-probe"])
     def test_exempt_namespaces_are_no_desks(self, installed: Installed, namespace: str) -> None:
         """No policy steers pods of an exempt namespace, so nobody can make it a buyer's."""
-        _refused(lambda: installed.admin.patch(f"/api/v1/namespaces/{namespace}", _labels("laycan.dev/desk", "x")), "cannot be a desk's")
+        refused(lambda: installed.admin.patch(f"/api/v1/namespaces/{namespace}", _labels("laycan.dev/desk", "x")), "cannot be a desk's")
 
     @pytest.mark.parametrize("subresource", ["", "/status"])
     def test_nodes(self, platform: Api, subresource: str) -> None:
         """Who may edit nodes can neither take the holder's label off nor set it; other labels are none of our business."""
         words = "only principals with verb assign"
-        _refused(lambda: platform.patch(f"/api/v1/nodes/held-0{subresource}", _labels(HOLDER_LABEL, None)), words)
-        _refused(lambda: platform.patch(f"/api/v1/nodes/free-0{subresource}", _labels(HOLDER_LABEL, STRANGER)), words)
+        refused(lambda: platform.patch(f"/api/v1/nodes/held-0{subresource}", _labels(HOLDER_LABEL, None)), words)
+        refused(lambda: platform.patch(f"/api/v1/nodes/free-0{subresource}", _labels(HOLDER_LABEL, STRANGER)), words)
         platform.patch(f"/api/v1/nodes/held-0{subresource}", _labels("team", "a"))
 
     def test_kubelets(self, installed: Installed) -> None:
         """A node itself cannot shed its holder."""
         kubelet = installed.admin.impersonating("system:node:held-0", "system:nodes", "system:authenticated")
-        _refused(lambda: kubelet.patch("/api/v1/nodes/held-0", _labels(HOLDER_LABEL, None)), "not allowed to modify")
+        refused(lambda: kubelet.patch("/api/v1/nodes/held-0", _labels(HOLDER_LABEL, None)), "not allowed to modify")
 
     def test_fence_and_epoch(self, platform: Api) -> None:
         """RBAC's ordinary verbs on our own kinds are not enough to open a fence or to raise the epoch."""
         words = "only principals with verb assign"
-        _refused(lambda: platform.patch(FENCE, {"spec": {"nodes": {"held-0": None}}}), words)
-        _refused(lambda: platform.delete(FENCE), words)
+        refused(lambda: platform.patch(FENCE, {"spec": {"nodes": {"held-0": None}}}), words)
+        refused(lambda: platform.delete(FENCE), words)
         epoch = {"apiVersion": "laycan.dev/v1alpha1", "kind": "LeaderEpoch", "metadata": {"name": "cluster"}, "spec": {"epoch": 99}}
-        _refused(lambda: platform.create(epoch), words)
+        refused(lambda: platform.create(epoch), words)
 
 
 class TestOperatorBounds:
@@ -106,7 +98,7 @@ class TestOperatorBounds:
     )
     def test_unmanaged_nodes_are_never_written(self, installed: Installed, patch: Object) -> None:
         """No write to a node without the managed label, not even of Laycan's own keys."""
-        _refused(lambda: installed.operator.patch("/api/v1/nodes/alien-0", {"metadata": patch}), "Laycan does not write to it")
+        refused(lambda: installed.operator.patch("/api/v1/nodes/alien-0", {"metadata": patch}), "Laycan does not write to it")
 
     def test_own_keys_of_managed_nodes(self, installed: Installed) -> None:
         """The holder label, Laycan's annotations and the autoscalers' are what the operator writes, and takes off again."""
@@ -128,17 +120,17 @@ class TestOperatorBounds:
     )
     def test_nothing_else_of_a_node(self, installed: Installed, patch: Object, words: str) -> None:
         """It neither enlarges nor shrinks the fleet, cordons nothing, taints nothing."""
-        _refused(lambda: installed.operator.patch("/api/v1/nodes/free-0", patch), words)
+        refused(lambda: installed.operator.patch("/api/v1/nodes/free-0", patch), words)
 
     def test_deletes_only_where_a_pod_has_no_right_to_be(self, installed: Installed, name: str) -> None:
         """It deletes no pod on a free node, nor the holder's own on its node; on a frozen node it does."""
         pods = f"/api/v1/namespaces/{HOLDER}/pods"
         installed.alice.create(fleet.pod(HOLDER, name, nodeSelector={"kubernetes.io/hostname": "free-0"}))
         assert installed.place(HOLDER, name) == "free-0"
-        _refused(lambda: installed.operator.delete(f"{pods}/{name}"), "Laycan deletes no pod there")
+        refused(lambda: installed.operator.delete(f"{pods}/{name}"), "Laycan deletes no pod there")
         installed.fence({"free-0": HOLDER})
         until("the fence is seen", lambda: installed.refusal("free-0", HOLDER))
-        _refused(lambda: installed.operator.delete(f"{pods}/{name}"), "Laycan deletes no pod there")
+        refused(lambda: installed.operator.delete(f"{pods}/{name}"), "Laycan deletes no pod there")
         installed.fence({"free-0": "frozen.0a1b"})
         until("the freeze is seen", lambda: installed.refusal("free-0", "frozen.0a1b"))
         installed.operator.delete(f"{pods}/{name}", gracePeriodSeconds=0)
@@ -150,8 +142,8 @@ class TestOperatorBounds:
         installed.admin.create(fleet.pod("gpu-operator", name, nodeName="held-0"))
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "gpu-operator"}}
         words = "Laycan removes no pod of an exempt namespace"
-        _refused(lambda: installed.operator.request("POST", f"{path}/eviction", eviction), words)
-        _refused(lambda: installed.operator.delete(path), words)
+        refused(lambda: installed.operator.request("POST", f"{path}/eviction", eviction), words)
+        refused(lambda: installed.operator.delete(path), words)
         installed.admin.delete(path, gracePeriodSeconds=0)
 
 
@@ -161,7 +153,7 @@ class TestProbe:
     def test_three_answers(self, installed: Installed) -> None:
         """Fenced: 403 in the fence's words. Not fenced: 404, there is no such pod. Not allowed to ask: 403 in other words."""
         assert "laycan-node-fence" in installed.refusal("held-0", HOLDER)
-        _refused(lambda: _probe(installed.operator, "free-0"), "not found", 404)
+        refused(lambda: _probe(installed.operator, "free-0"), "not found", 404)
         nobody = installed.admin.impersonating("nobody")
         with pytest.raises(ApiError) as caught:
             _probe(nobody, "held-0")
@@ -174,92 +166,9 @@ class TestProbe:
         kept = installed.admin.get(path)
         installed.admin.delete(path)
         until("the right is gone", lambda: not installed.refusal("held-0", HOLDER))
-        _refused(lambda: _probe(installed.operator, "held-0"), "cannot create resource")
+        refused(lambda: _probe(installed.operator, "held-0"), "cannot create resource")
         installed.admin.create({key: kept[key] for key in ("apiVersion", "kind", "roleRef", "subjects")} | {"metadata": _plain(kept)})
         until("the right is back", lambda: installed.refusal("held-0", HOLDER))
-
-
-class TestEpoch:
-    """One leader's writes: the API server refuses whoever carries an older epoch, object by object and everywhere."""
-
-    @pytest.fixture
-    def epoch(self, installed: Installed) -> Iterator[int]:
-        """A leader in epoch 7, seen by the policy; afterwards none."""
-        body = {"apiVersion": "laycan.dev/v1alpha1", "kind": "LeaderEpoch", "metadata": {"name": "cluster"}, "spec": {"epoch": 7}}
-        installed.operator.create(body)
-        until("the epoch is seen", lambda: _stale(installed))
-        yield 7
-        installed.admin.delete(LEADER_EPOCH)
-        until("the epoch is forgotten", lambda: not _stale(installed))
-
-    @pytest.mark.parametrize("status", [{"phase": "Accepted", "epoch": 6}, {"phase": "Accepted"}], ids=["older", "none"])
-    def test_contract_status(self, installed: Installed, epoch: int, name: str, status: Object) -> None:
-        """A status of an older leader, or of none, is refused though the contract's own epoch would allow it; the leader's is taken."""
-        installed.admin.create(_contract("desk", name))
-        path = f"{GROUP}/namespaces/desk/computecontracts/{name}/status"
-        _refused(lambda: installed.operator.patch(path, {"status": status}), "the leader is in epoch 7")
-        assert installed.operator.patch(path, {"status": status | {"epoch": epoch}})["status"]["epoch"] == epoch
-        installed.admin.patch(path, {"status": {"phase": "Delivered"}})
-        installed.admin.delete(path.removesuffix("/status"))
-
-    def test_node_fence(self, installed: Installed, epoch: int) -> None:
-        """An older leader cannot open or close a fence."""
-        _refused(lambda: installed.operator.patch(FENCE, {"spec": {"nodes": {"held-0": None}, "epoch": 6}}), "the leader is in epoch 7")
-        _refused(lambda: installed.operator.patch(FENCE, {"spec": {"nodes": {"held-0": None}}}), "the leader is in epoch 7")
-
-    def test_a_person_may_pause(self, installed: Installed, epoch: int) -> None:
-        """An annotation is no leader's write: the fence can be paused while it still carries an older epoch."""
-        for value in ("true", None):
-            installed.admin.patch(FENCE, {"metadata": {"annotations": {"laycan.dev/paused": value}}})
-
-    def test_a_person_may_open_a_node(self, installed: Installed, epoch: int) -> None:
-        """As docs/break-glass.md says: with the leader's epoch in the patch."""
-        opened = installed.admin.patch(FENCE, {"spec": {"epoch": epoch, "nodes": {"held-0": None}}}, dryRun="All")
-        assert "held-0" not in opened["spec"]["nodes"]
-
-
-class TestContractDelete:
-    """Deleting a running commitment cancels it, and must be meant."""
-
-    @pytest.mark.parametrize("phase", ["", "Received", "Quoted", "Rejected", "Delivered", "Settled"])
-    def test_without_commitment(self, installed: Installed, name: str, phase: str) -> None:
-        """Nothing is due before acceptance, nor after delivery: a plain delete does."""
-        installed.admin.delete(_committed(installed, "desk", name, phase))
-
-    @pytest.mark.parametrize("phase", ["Accepted", "Delivering"])
-    def test_with_commitment(self, installed: Installed, name: str, phase: str) -> None:
-        """Refused, in words that say what to do; the annotation must name this very contract."""
-        path = _committed(installed, "desk", name, phase)
-        _refused(lambda: installed.admin.delete(path), f"annotate it with laycan.dev/confirm-delete=ID-{name} first")
-        installed.admin.patch(path, {"metadata": {"annotations": {"laycan.dev/confirm-delete": "yes"}}})
-        _refused(lambda: installed.admin.delete(path), f"contract ID-{name} is {phase}")
-        installed.admin.patch(path, {"metadata": {"annotations": {"laycan.dev/confirm-delete": f"ID-{name}"}}})
-        installed.admin.delete(path)
-        assert installed.admin.find(path) is None
-
-    def test_all_at_once(self, installed: Installed, name: str) -> None:
-        """`kubectl delete cc --all` takes what is free to go, and no commitment."""
-        path = _committed(installed, "desk", name, "Delivering")
-        _refused(lambda: installed.admin.delete(f"{GROUP}/namespaces/desk/computecontracts"), "deleting it cancels it")
-        assert "deletionTimestamp" not in installed.admin.get(path)["metadata"]
-
-    def test_namespace_removal_does_not_hang(self, installed: Installed, name: str) -> None:
-        """Whoever may delete the namespace ends its contracts with it."""
-        installed.admin.create(fleet.namespace(name))
-        _committed(installed, name, name, "Accepted")
-        installed.admin.delete(f"/api/v1/namespaces/{name}")
-        until("the namespace is gone", lambda: installed.admin.find(f"/api/v1/namespaces/{name}") is None)
-
-    def test_in_a_namespace_that_ends(self, installed: Installed, name: str) -> None:
-        """While the namespace is being removed, whoever helps it along needs no confirmation."""
-        installed.admin.create(fleet.namespace(name))
-        path = _committed(installed, name, name, "Accepted")
-        installed.admin.patch(path, {"metadata": {"finalizers": ["example.com/slow"]}})
-        installed.admin.delete(f"/api/v1/namespaces/{name}")
-        until("it is Terminating", lambda: installed.admin.get(f"/api/v1/namespaces/{name}")["status"]["phase"] == "Terminating")
-        installed.admin.delete(path)
-        installed.admin.patch(path, {"metadata": {"finalizers": None}})
-        until("the namespace is gone", lambda: installed.admin.find(f"/api/v1/namespaces/{name}") is None)
 
 
 def _labels(key: str, value: str | None) -> Object:
@@ -272,32 +181,3 @@ def _plain(found: Object) -> Object:
 
 def _probe(api: Api, node: str) -> None:
     api.request("POST", "/api/v1/namespaces/laycan-probe/pods/probe/binding", binding("probe", node), dryRun="All")
-
-
-def _stale(installed: Installed) -> bool:
-    """Whether a write without an epoch is refused now. By the admin: what binds is the epoch, not the writer."""
-    try:
-        installed.admin.patch(FENCE, {"spec": {"nodes": {"held-0": HOLDER}}}, dryRun="All")
-    except ApiError as error:
-        return error.status == 403 and "the leader is in epoch" in error.message
-    return False
-
-
-def _contract(namespace: str, name: str) -> Object:
-    delivery = {"start": "2027-01-04T00:00:00Z", "end": "2027-02-03T00:00:00Z", "gpus": 8, "lotGpus": 8}
-    terms = {"contractId": f"ID-{name}", "productRef": {"name": "h100"}, "delivery": delivery}
-    return {
-        "apiVersion": "laycan.dev/v1alpha1",
-        "kind": "ComputeContract",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"intent": "Firm", "terms": terms},
-    }
-
-
-def _committed(installed: Installed, namespace: str, name: str, phase: str) -> str:
-    """Makes a contract in this phase and returns its path."""
-    installed.admin.create(_contract(namespace, name))
-    path = f"{GROUP}/namespaces/{namespace}/computecontracts/{name}"
-    if phase:
-        installed.operator.patch(f"{path}/status", {"status": {"phase": phase, "epoch": 1}})
-    return path
