@@ -20,7 +20,9 @@ def check_plan(
 ) -> None:
     """Re-check a plan, without the planner.
 
-    Feasibility, totals and the certificate are computed anew. Contracts that the plan refuses are taken as candidates. Exit: 0 sound, 1 violations (each on a line), 2 unreadable.
+    Feasibility, totals and the certificate are computed anew. Contracts that the plan refuses are taken as candidates.
+
+    Exit: 0 sound, 1 violations (each on a line), 2 unreadable.
     """
     with bad_input_exits():
         judged = read_plan(plan)

@@ -16,8 +16,9 @@ from typer.core import TyperCommand, TyperGroup
 # command -> (module, function of it that typer calls, its line in the help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "plan": ("laycan.cli.plan", "plan", "Plan contracts from manifests, without a cluster."),
-    "operator": ("laycan.cli.operator", "operator", "Run the operator: the process of the chart."),
     "check-plan": ("laycan.cli.check_plan", "check_plan", "Re-check a plan, without the planner."),
+    "operator": ("laycan.cli.operator", "operator", "Run the operator: the process of the chart."),
+    "release": ("laycan.cli.release", "release", "Open every fence, before an uninstall."),
 }
 
 

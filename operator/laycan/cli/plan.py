@@ -20,8 +20,6 @@ from laycan.resources.constants import API_VERSION
 from laycan.resources.times import parse_time
 from laycan_solver.model import Plan, Problem
 
-DEFAULT_EFFORT = 400  # trials of the planner's repair
-
 
 class Format(StrEnum):
     TABLE = "table"
@@ -40,8 +38,11 @@ def plan(
         typer.Option(metavar="T", help="Time to plan at, as 2027-01-01T00:00:00Z. Without it: now of --previous, else the clock."),
     ] = None,
     effort: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Iterations of improvement; the same input and effort give the same bytes.")
-    ] = DEFAULT_EFFORT,
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="Iterations of improvement; same input and effort, same bytes. Without it: the planner's own."
+        ),
+    ] = None,
     time_limit: Annotated[float | None, typer.Option(metavar="S", min=0, help="Wall-clock cap in seconds; shows in `stopped`.")] = None,
     stats: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CPU seconds and peak memory there, as JSON.")] = None,
     admit: Annotated[
@@ -58,7 +59,7 @@ def plan(
         problem = _problem(paths, previous, now, admit)
     from laycan_solver import planner  # OR-Tools and numpy are loaded here, after the input was found good
 
-    result = planner.plan(problem, effort, deadline=over)
+    result = planner.plan(problem, planner.EFFORT if effort is None else effort, deadline=over)
     _print(problem, result, output)
     if stats:
         stats.write_bytes(orjson.dumps(_usage(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +24,7 @@ from laycan.resources.product import ProductSpec
 from laycan.resources.terms import Terms
 
 SpecModel = TypeVar("SpecModel", bound=BaseModel)
+MOST = 50  # faults of one object that are listed
 SHOWN = 60  # characters of a wrong value that a message repeats
 
 
@@ -139,7 +141,9 @@ def _read(model: type[SpecModel], value: Any, root: str = "spec") -> SpecModel |
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        return [_fault(model, root, details) for details in error.errors(include_url=False, include_context=True)]
+        found = error.errors(include_url=False, include_context=True)
+        more = [Fault(root, f"has {len(found) - MOST} more faults")] if len(found) > MOST else []
+        return [_fault(model, root, details) for details in found[:MOST]] + more
     except RecursionError:
         return [Fault(root, "is nested too deeply")]
 
@@ -190,9 +194,14 @@ def _meant(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     return f"; did you mean {close[0]}?" if close else "; remove it" + (f" (known: {', '.join(known)})" if len(known) <= 12 else "")
 
 
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True)
+
+
 def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    schema = model.model_json_schema(by_alias=True)
-    node: dict[str, Any] = schema
+    schema = _schema(model)
+    node = schema
     for part in loc:
         node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
         choices = [*node.get("anyOf", ()), node]

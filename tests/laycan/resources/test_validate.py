@@ -111,6 +111,23 @@ def test_all_faults_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {**GOOD, **{f"field{i}": i for i in range(10_000)}},
+        spec(profile=[{"start": 1, "end": 2, "gpus": "x"}] * 300),
+        spec(profile=[{"start": "2030-01-04T00:00:00Z", "end": "2030-01-05T00:00:00Z", "gpus": 16}] * 10_000),
+        {**GOOD, "adopt": {"bindings": [{"node": "n", "gpus": 0}] * 1024}},
+    ],
+)
+def test_floods(raw: dict[str, Any]) -> None:
+    """F15: ten thousand faults cost no more than a few, and are counted."""
+    found = contract_spec(raw)
+    assert isinstance(found, list)
+    assert 1 <= len(found) <= validate.MOST + 1
+    assert sum(len(fault.text) for fault in found) < 20_000
+
+
 def test_a_refusal_is_short() -> None:
     """A refusal is a condition's message: it names the first faults and counts the others."""
     refusal = malformed([Fault(f"spec.f{i}", "is missing; add it") for i in range(6)])
