@@ -93,6 +93,10 @@ class Office:
         if self.error is not None and not isinstance(self.error, Killed):
             raise self.error
 
+    def dies_next(self) -> bool:
+        """Whether it has stopped before a write that it was not to survive."""
+        return isinstance(self.error, Killed)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
@@ -105,27 +109,25 @@ class Office:
 
     async def _main(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        async with MortalClient(self._credentials, dies_at=self._dies_at) as client:
-            self.writes = client.writes
-            reflectors = [Reflector(client, self.world, kind, path, view, time.monotonic) for kind, path, view in _KINDS]
-            watches = [asyncio.create_task(reflector.run()) for reflector in reflectors]
-            try:
-                await asyncio.gather(*(reflector.synced.wait() for reflector in reflectors))
-                self.delivery = Delivery(client, self.world, self.settings, lambda: int(time.time()))
-                self._ready.set()
-                await self._until_end(asyncio.create_task(self.delivery.run()))
-            finally:
-                for watch in watches:
-                    watch.cancel()
-                await asyncio.gather(*watches, return_exceptions=True)
-        await self._sockets_closed()
+        try:
+            async with MortalClient(self._credentials, dies_at=self._dies_at) as client:
+                self.writes = client.writes
+                await self._work(client)
+        finally:
+            await _sockets_closed()
 
-    async def _sockets_closed(self) -> None:
-        """TLS connections take a moment to say goodbye after their session is closed; a loop that ends before leaks them."""
-        selector = self._loop._selector  # type: ignore[union-attr]
-        end = time.monotonic() + 5
-        while len(selector.get_map()) > 1 and time.monotonic() < end:  # one is the loop's own
-            await asyncio.sleep(0.01)
+    async def _work(self, client: MortalClient) -> None:
+        reflectors = [Reflector(client, self.world, kind, path, view, time.monotonic) for kind, path, view in _KINDS]
+        watches = [asyncio.create_task(reflector.run()) for reflector in reflectors]
+        try:
+            await asyncio.gather(*(reflector.synced.wait() for reflector in reflectors))
+            self.delivery = Delivery(client, self.world, self.settings, lambda: int(time.time()))
+            self._ready.set()
+            await self._until_end(asyncio.create_task(self.delivery.run()))
+        finally:
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
 
     async def _until_end(self, run: asyncio.Task[None]) -> None:
         assert self._end is not None
@@ -136,6 +138,14 @@ class Office:
             run.result()
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
+
+
+async def _sockets_closed() -> None:
+    """TLS connections take a moment to say goodbye after their session is closed; a loop that ends before leaks them."""
+    selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    end = time.monotonic() + 5
+    while len(selector.get_map()) > 1 and time.monotonic() < end:  # noqa: ASYNC110 - one is the loop's own; no event tells
+        await asyncio.sleep(0.01)
 
 
 def _bound_pod(raw: Mapping[str, Any]) -> PodView | None:
@@ -268,7 +278,8 @@ def open_all(installed: Installed) -> tuple[int, int]:
     async def run() -> tuple[int, int]:
         async with Client(load_credentials(operator_kubeconfig(installed))) as client:
             done = await release(client, epoch(installed.admin))
-            return done.nodes, done.entries
+        await _sockets_closed()
+        return done.nodes, done.entries
 
     return asyncio.run(run())
 
@@ -337,6 +348,21 @@ def pods_on(api: Api, node: str) -> list[Object]:
 def foreign(api: Api, nodes: Sequence[str], holder: str = "") -> set[str]:
     """uids of pods on the nodes that are neither the holder's nor of the cluster's own agents."""
     return {pod["metadata"]["uid"] for node in nodes for pod in pods_on(api, node) if pod["metadata"]["namespace"] not in AGENTS | {holder}}
+
+
+def protect(market: Market, namespace: str, name: str, node: str) -> None:
+    """A running pod with a budget that allows no eviction."""
+    market.pod(namespace, name, node=node)
+    market.await_running(namespace, name)
+    budget: dict[str, Any] = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}},
+    }
+    market.admin.create(budget)
+    path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}"
+    until("the budget counts", lambda: market.admin.get(path).get("status", {}).get("currentHealthy") == 1)
 
 
 @contextmanager

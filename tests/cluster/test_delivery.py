@@ -12,7 +12,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import ApiError
 from controlplane.waiting import until
-from tests.cluster.delivering import FAST, Market, Office, delivered_cluster, foreign, holds, label, now, open_all, owners, pods_on
+from tests.cluster.delivering import FAST, Market, Office, delivered_cluster, foreign, holds, label, now, open_all, owners, pods_on, protect
 from tests.cluster.policies.installed import FENCE, Installed
 
 pytestmark = pytest.mark.xdist_group("delivery")
@@ -134,21 +134,6 @@ class TestStart:
             until("held", lambda: holds(market.admin, nodes, acme))
             assert time.time() >= begun + FAST.drain_seconds
             assert not foreign(market.admin, nodes, acme)
-
-
-def protect(market: Market, namespace: str, name: str, node: str) -> None:
-    """A running pod with a budget that allows no eviction."""
-    market.pod(namespace, name, node=node)
-    market.await_running(namespace, name)
-    budget: dict[str, Any] = {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}},
-    }
-    market.admin.create(budget)
-    path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}"
-    until("the budget counts", lambda: market.admin.get(path).get("status", {}).get("currentHealthy") == 1)
 
 
 class TestEnd:

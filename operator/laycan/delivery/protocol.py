@@ -49,6 +49,7 @@ class Delivery:
         self._tried: dict[str, float] = {}  # contract uid -> event loop's time at the end of the last attempt
         self._probed = 0.0
         self._looks = 0
+        self.passes = 0  # so far, for whoever wants to know that something was looked at
         self._told: frozenset[tuple[str, str]] = frozenset()  # (node, what was logged about it)
         self._observed: frozenset[tuple[str, str]] = frozenset()
         self._strangers: dict[str, int] = {}  # pod -> when it was first seen on a held node
@@ -89,6 +90,7 @@ class Delivery:
 
     async def _begin(self) -> None:
         self._changed.clear()
+        self.passes += 1
         for uid, task in list(self._attempts.items()):
             if task.done():
                 del self._attempts[uid]
@@ -118,6 +120,7 @@ class Delivery:
         for uid, names in groups.items():
             if uid not in self._attempts and time >= self._due(uid, names):
                 self._attempts[uid] = asyncio.create_task(self._attempt(uid, names), name=f"deliver {uid}")
+                self._attempts[uid].add_done_callback(lambda _: self._changed.set())
 
     def _due(self, uid: str, names: list[str]) -> float:
         """When the next attempt may begin, by the event loop's time."""
@@ -132,7 +135,6 @@ class Delivery:
         except (ApiError, FenceDownError) as error:
             log.warning("contract %s: %s", uid, error)
         self._tried[uid] = asyncio.get_running_loop().time()
-        self._changed.set()
 
     async def _make_fence(self) -> None:
         """The first start, or somebody deleted it: then the labels tell what it held."""
