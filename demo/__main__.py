@@ -118,14 +118,15 @@ class Play:
                 self.show.say(f"a stranger's pod that names {serving[0]} itself is refused: {error.message[:160]}", "red")
 
     def _serving(self, contracts: list[Object]) -> list[str]:
-        """Nodes that serve a short contract for another 25 seconds at least, alive ones only."""
+        """Nodes that serve a short contract for another 25 seconds at least, alive ones only; the largest contract not yet hit first."""
         now = int(time.time())
-        return sorted(
-            binding["node"]
-            for obj in filter(is_short, contracts)
-            for binding in (obj.get("status") or {}).get("bindings") or ()
-            if binding.get("handedOverAt") and now + 25 < seconds(binding["end"]) and binding["node"] not in self.dead
-        )
+        found = []
+        for obj in filter(is_short, contracts):
+            bindings = (obj.get("status") or {}).get("bindings") or ()
+            current = [b for b in bindings if b.get("handedOverAt") and now + 25 < seconds(b["end"]) and b["node"] not in self.dead]
+            hit = any(b["node"] in self.dead for b in bindings)
+            found += [(hit, -sum(b["gpus"] for b in current), b["node"]) for b in current]
+        return [node for _, _, node in sorted(found)]
 
     def is_over(self, contracts: list[Object]) -> bool:
         """Every short contract has ended, and every event of it was acknowledged."""

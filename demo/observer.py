@@ -71,6 +71,7 @@ class Observer:
 
     gpus_of: dict[str, int] = field(default_factory=dict)  # node -> physical GPUs
     wrong: set[str] = field(default_factory=set)
+    holders: set[str] = field(default_factory=set)  # the holders' own pods, seen Running on a node that is theirs
     intruders: set[str] = field(default_factory=set)  # pods seen on a node that another namespace holds
     killed: dict[str, int] = field(default_factory=dict)  # node -> when its heartbeat was stopped
     waiting: dict[str, tuple[int, int]] = field(default_factory=dict)  # contract -> (killed at, GPUs handed over before)
@@ -80,7 +81,7 @@ class Observer:
     def round(self, contracts: list[Object], fence: dict[str, str], pods: list[Object], now: int) -> None:
         found = claims(contracts)
         self.wrong.update(double_bookings(found, self.gpus_of))
-        self._look_for_intruders(fence, pods)
+        self._look_at_pods(fence, pods)
         self._look_for_rebinds(contracts, now)
 
     def kill(self, node: str, contracts: list[Object], now: int) -> None:
@@ -112,9 +113,11 @@ class Observer:
                 )
                 del self.waiting[key]
 
-    def _look_for_intruders(self, fence: dict[str, str], pods: list[Object]) -> None:
+    def _look_at_pods(self, fence: dict[str, str], pods: list[Object]) -> None:
         for pod in pods:
             node, namespace = pod["spec"].get("nodeName", ""), pod["metadata"]["namespace"]
             owner = fence.get(node, "")
+            if owner == namespace and (pod.get("status") or {}).get("phase") == "Running":
+                self.holders.add(f"{namespace}/{pod['metadata']['name']}")
             if owner and "." not in owner and namespace not in (owner, *INFRASTRUCTURE) and not pod["metadata"].get("deletionTimestamp"):
                 self.intruders.add(f"{namespace}/{pod['metadata']['name']} on {node}, held by {owner}")

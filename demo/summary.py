@@ -124,6 +124,9 @@ def summarise(contracts: list[Object], observer: Observer, ledger: Path, refusal
     webhooks(contracts, ledger, summary)
     summary.add("malformed contracts refused by the API server", len(refusals))
     summary.wrong += [f"{name}: malformed, yet accepted by the API server" for name, message in refusals.items() if not message]
+    summary.add("holders' pods seen running on their nodes", len(observer.holders))
+    if not observer.holders:
+        summary.wrong.append("no holder's pod ever ran")
     summary.add("strangers' pods seen on a held node", len(observer.intruders))
     summary.add("double bookings found by the independent checker", len(observer.wrong))
     summary.wrong += sorted(observer.wrong) + sorted(observer.intruders)
