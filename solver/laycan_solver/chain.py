@@ -15,7 +15,6 @@ import numpy as np
 from .book import Book
 from .eligible import Demand
 from .objective import NetChanges, Segment, flows_at_now, missing_profile
-from .place import allowed_columns, serving_columns
 from .timegrid import Flags, Ints
 
 NEVER = 1 << 60
@@ -81,50 +80,52 @@ def _layer(book: Book, demand: Demand, *, sharing: bool, cuts: bool) -> Outcome:
 
 def _room(book: Book, demand: Demand, first: int, last: int) -> tuple[Ints, Ints]:
     """Columns with any room, and [slice, column] how many more lots topology and the ledger allow."""
-    grid, fleet = book.ledger.grid, book.fleet
     columns = demand.columns
     if not len(columns):
         return columns, np.zeros((last - first, 0), dtype=np.int64)
-    if demand.scoped:
-        columns = _scope_columns(book, demand, first, last)
     units = book.ledger.units(demand, first, last, columns)
     if demand.spread:
-        domain = fleet.domains[demand.contract.spread_level]
-        for segment in book.segments[demand.index]:
-            a, b = (min(max(grid.index(t) - first, 0), last - first) for t in (segment.start, segment.end))
-            inside = domain[columns] == domain[segment.column]
-            full = _serving(book, demand, first, last, int(domain[segment.column])) >= demand.per_domain
-            units[a:b][:, inside] = np.where(full[a:b, None], 0, units[a:b][:, inside])
+        domain = book.fleet.domains[demand.contract.spread_level]
+        for within, lots in _serving(book, demand, first, last, domain).items():
+            units[np.ix_(lots >= demand.per_domain, domain[columns] == within)] = 0
+    if demand.scoped:
+        _keep_scope(book, demand, first, last, units)
     some = (units > 0).any(axis=0)
     return columns[some], units[:, some]
 
 
-def _serving(book: Book, demand: Demand, first: int, last: int, within: int) -> Ints:
-    """Per slice: lots of the contract in one spread domain."""
-    grid, domain = book.ledger.grid, book.fleet.domains[demand.contract.spread_level]
-    lots = np.zeros(last - first, dtype=np.int64)
+def _serving(book: Book, demand: Demand, first: int, last: int, domain: Ints) -> dict[int, Ints]:
+    """domain -> per slice: lots of the contract in it."""
+    grid = book.ledger.grid
+    lots: dict[int, Ints] = {}
     for s in book.segments[demand.index]:
-        if domain[s.column] == within:
-            a, b = (min(max(grid.index(t) - first, 0), last - first) for t in (s.start, s.end))
-            lots[a:b] += s.lots
+        a, b = (min(max(grid.index(t) - first, 0), last - first) for t in (s.start, s.end))
+        lots.setdefault(int(domain[s.column]), np.zeros(last - first, dtype=np.int64))[a:b] += s.lots
     return lots
 
 
-def _scope_columns(book: Book, demand: Demand, first: int, last: int) -> Ints:
-    """The nodes of the domain that serves the contract; when nothing does, of the one with the most room over the window."""
-    times = book.ledger.grid.times
-    if serving_columns(book, demand, demand.start, demand.end):
-        return allowed_columns(book, demand, demand.start, demand.end)
-    domain: Ints = book.fleet.domains[demand.contract.scope][demand.columns]
-    units = book.ledger.units(demand, first, last, demand.columns)
-    seconds = np.diff(np.array(times[first : last + 1], dtype=np.int64))
-    best, most = -1, 0
-    for d in np.unique(domain).tolist():
-        lots = np.minimum(units[:, domain == d].sum(axis=1), demand.lots)
-        if (weight := int((lots * seconds).sum())) > most:
-            best, most = d, weight
-    inside: Ints = demand.columns[domain == best]
-    return inside
+def _keep_scope(book: Book, demand: Demand, first: int, last: int, units: Ints) -> None:
+    """Leaves room only in the domain that serves the contract; where none does, in the one with the most room until one does again."""
+    domain = book.fleet.domains[demand.contract.scope]
+    inside = domain[demand.columns]
+    seconds = book.ledger.grid.seconds(first, last)
+    unserved = np.ones(last - first, dtype=bool)
+    for within, lots in _serving(book, demand, first, last, domain).items():
+        units[np.ix_(lots > 0, inside != within)] = 0
+        unserved &= lots == 0
+    for start, end in runs(unserved):
+        best, most = -1, 0
+        for d in np.unique(inside).tolist():
+            lots = np.minimum(units[start:end, inside == d].sum(axis=1), demand.lots)
+            if (weight := int((lots * seconds[start:end]).sum())) > most:
+                best, most = d, weight
+        units[start:end, inside != best] = 0
+
+
+def runs(flags: Flags) -> list[tuple[int, int]]:
+    """[start, end) of every run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _cut_weight(demand: Demand, share: int) -> int:

@@ -11,10 +11,11 @@ from collections import Counter
 import numpy as np
 
 from .book import Book
+from .chain import runs
 from .eligible import Demand
 from .model import Binding
 from .objective import Segment, missing_profile
-from .timegrid import Flags, Ints
+from .timegrid import Ints
 
 
 def keep_announced(book: Book) -> None:
@@ -46,7 +47,7 @@ def _keep(book: Book, demand: Demand, binding: Binding) -> None:
         fits &= _lots_missing(book, demand, first, last) > 0
         if not fits.any() or (cordoned and not fits[0]):
             return
-        for start, end in _runs(fits):
+        for start, end in runs(fits):
             book.put(demand.index, Segment(column, grid.times[first + start], grid.times[first + end], 1))
             if cordoned:
                 break  # once it has left, it does not come back
@@ -59,12 +60,6 @@ def _lots_missing(book: Book, demand: Demand, first: int, last: int) -> Ints:
         a, b = np.searchsorted(starts, (start, end)) - first
         missing[max(0, a) : max(0, b)] = lots
     return missing
-
-
-def _runs(flags: Flags) -> list[tuple[int, int]]:
-    """[start, end) of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _mend(book: Book, demand: Demand) -> None:

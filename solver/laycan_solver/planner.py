@@ -39,9 +39,11 @@ from .model import (
 from .objective import micros
 from .repair import polish, repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
+from .ruin import ruin
 from .timegrid import time_grid, turnarounds
 
 EFFORT = 400  # trials of repair
+PATIENCE = 100  # trials in vain after which the search ends
 
 
 def never() -> bool:
@@ -59,8 +61,10 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
     keep_announced(book)
     for index in construction_order(accepted):
         settle(book, index, cuts=True)
-    repair(book, effort, late)
+    trials = repair(book, effort, late)
     polish(book, late)
+    if ruin(book, effort - trials, PATIENCE, late):
+        polish(book, late)
     refused = _admit(problem, book, demands, candidates, effort, late)
     return _report(problem, book, refused, late.came)
 

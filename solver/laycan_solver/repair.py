@@ -58,7 +58,7 @@ def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:
     trials = variant = idle = 0
     while trials < effort and idle < VARIANTS and not late():
         progress = False
-        for index in _worst_first(book, floor):
+        for index in worst_first(book, floor):
             if trials >= effort or late():
                 break
             trials += 1
@@ -68,7 +68,7 @@ def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:
     return trials
 
 
-def _worst_first(book: Book, floor: dict[int, int]) -> list[int]:
+def worst_first(book: Book, floor: dict[int, int]) -> list[int]:
     """Short contracts, Firm first, by what could still be saved."""
     excess = {i: book.verdict(i).due - floor[i] for i in book.demands}
     return sorted((i for i, n in excess.items() if n > 0), key=lambda i: (not book.demands[i].contract.firm, -excess[i], i))
