@@ -31,9 +31,8 @@ def end_early(draft: Draft, world: World) -> None:
         _find_gaps(draft, world, owed)
         draft.ended_at = draft.now
         draft.bounds = cut(draft.bounds, draft.now)
-    if draft.ended_at <= owed.start:
-        if draft.phase is Phase.ACCEPTED:
-            draft.step(Step.CANCEL)
+    if draft.phase is Phase.ACCEPTED and draft.ended_at <= owed.start:
+        draft.step(Step.CANCEL)
         return
     account = _account(draft, world, owed)
     draft.reading = replace(draft.reading, counters=account.read(draft.ended_at))

@@ -185,6 +185,13 @@ class TestWindingUp:
         assert desk.told[-1]["data"]["contract"]["quantities"]["deliveredGpuSeconds"] == 9_600
         assert desk.at(T0 + 5000) is None or desk.quantities == {"contracted": 9_600, "delivered": 9_600}
 
+    def test_deleted_in_the_second_of_its_start(self) -> None:
+        """Delivery has begun, nothing was due yet: Terminated, with empty counters."""
+        desk = delivering()
+        desk.delete()
+        desk.at(T0)
+        assert (desk.phase, desk.quantities) == ("Terminated", {})
+
     def test_terminated_while_a_node_is_dead(self) -> None:
         """A fault that is known when the contract ends is counted."""
         desk = delivering()
