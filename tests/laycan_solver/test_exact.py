@@ -17,9 +17,10 @@ from laycan_solver.check_contract import Facts
 from laycan_solver.model import Plan, Problem
 from laycan_solver.planner import plan
 from tests.laycan_solver.best_fit import best_fit
-from tests.laycan_solver.exact import Exact, Truth, truth
+from tests.laycan_solver.exact import Exact
 from tests.laycan_solver.instances import TINY, fleet, problem
 from tests.laycan_solver.sliced import Sliced, plan_of
+from tests.laycan_solver.truth import Truth, truth
 
 KNOWN = Path(__file__).parent / "truth.json"  # written by `python -m tests.laycan_solver.test_exact`, in about three minutes
 TINY_SEEDS = range(60)
@@ -125,7 +126,7 @@ def known() -> dict[str, Truth]:
 
 
 def test_fleets() -> None:
-    """20 fleets of 40 nodes: legal, above the optimum, never worse than best fit, and together close to the optimum of tier 1."""
+    """20 fleets of 40 nodes: legal, above the optimum, never worse than best fit, and together within 5 % of the optimum of tier 1 (4.1 % measured)."""
     optimum = reached = 0
     for seed in FLEETS:
         p = fleet(seed)
@@ -134,7 +135,7 @@ def test_fleets() -> None:
         assert found.bound.firm_micros <= best.firm <= own(found)[0] <= own(baseline)[0]
         assert found.bound.total_micros <= best.total <= own(found)[1]
         optimum, reached = optimum + best.firm, reached + own(found)[0]
-    assert reached <= optimum * 112 // 100
+    assert reached <= optimum * 105 // 100
 
 
 @pytest.mark.parametrize("seed", [4, 14])
