@@ -8,7 +8,7 @@ bound than the contract has, so a free number is always found (interval graphs a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from laycan.control.decision import PlannedBinding
@@ -21,11 +21,14 @@ def rebind(bounds: Sequence[Bound], planned: Sequence[PlannedBinding], lots: int
     Raises ValueError when the plan binds more lots at once than the contract has: such a plan must never reach a status.
     """
     ahead = sorted(p._replace(start=max(p.start, now)) for p in planned if p.end > now)
-    numbers = _number(bounds, ahead, lots, lot_gpus, now)
+    on: dict[str, list[Bound]] = {}
+    for bound in bounds:
+        on.setdefault(bound.node, []).append(bound)
+    numbers = _number(bounds, on, ahead, lots, lot_gpus, now)
     made: list[Bound] = []
     continued: set[Bound] = set()
     for plan, mine in zip(ahead, numbers, strict=True):
-        before = _before(bounds, plan, mine, now)
+        before = _before(on.get(plan.node, ()), plan, mine, now)
         new = Bound(plan.node, plan.product, plan.gpus, mine, plan.start, plan.end, bound_at=now)
         if before is not None:
             new = replace(new, bound_at=before.bound_at, handed_over_at=before.handed_over_at, level=before.level)
@@ -43,22 +46,24 @@ def cut(bounds: Sequence[Bound], now: int) -> tuple[Bound, ...]:
 
 
 def _before(bounds: Sequence[Bound], plan: PlannedBinding, mine: tuple[int, ...], now: int) -> Bound | None:
-    """The binding on the same node that this one goes on from: it overlaps or touches it, best one that serves the same lots."""
-    near = [b for b in bounds if b.node == plan.node and b.end >= plan.start and b.start <= plan.end and b.end >= now]
+    """Of the bindings on the same node the one that this one goes on from: overlapping or touching, best with the same lots."""
+    near = [b for b in bounds if b.end >= plan.start and b.start <= plan.end and b.end >= now]
     return min(near, key=lambda b: (b.lots != mine or b.product != plan.product, b.start, b.lots), default=None)
 
 
-def _number(bounds: Sequence[Bound], ahead: Sequence[PlannedBinding], lots: int, lot_gpus: int, now: int) -> list[tuple[int, ...]]:
-    wanted = [_kept(bounds, plan) for plan in ahead]
+def _number(
+    bounds: Sequence[Bound], on: Mapping[str, Sequence[Bound]], ahead: Sequence[PlannedBinding], lots: int, lot_gpus: int, now: int
+) -> list[tuple[int, ...]]:
+    wanted = [_kept(on.get(plan.node, ()), plan) for plan in ahead]
     running = {lot for b in bounds if b.running(now) for lot in b.lots}
     busy_until = [0] * lots
     numbers: list[tuple[int, ...]] = [()] * len(ahead)
     order = sorted(range(len(ahead)), key=lambda i: (ahead[i].start, not wanted[i], i))
     for i in order:
         plan, count = ahead[i], ahead[i].gpus // lot_gpus
-        free = [lot for lot in range(lots) if busy_until[lot] <= plan.start]
-        mine = [lot for lot in wanted[i] if lot in free][:count]
+        mine = [lot for lot in wanted[i] if busy_until[lot] <= plan.start][:count]
         if len(mine) < count:
+            free = [lot for lot in range(lots) if busy_until[lot] <= plan.start]
             others = {lot for j in order if j != i and _overlap(plan, ahead[j]) for lot in wanted[j]}
             spare = sorted((lot for lot in free if lot not in mine), key=lambda lot: (lot in others, lot not in running, lot))
             mine += spare[: count - len(mine)]
@@ -72,7 +77,7 @@ def _number(bounds: Sequence[Bound], ahead: Sequence[PlannedBinding], lots: int,
 
 def _kept(bounds: Sequence[Bound], plan: PlannedBinding) -> list[int]:
     """The numbers of lots that are on this node already, those nearest to the plan's start first."""
-    mine = sorted((b for b in bounds if b.node == plan.node and _overlap(plan, b)), key=lambda b: (abs(b.start - plan.start), b.lots))
+    mine = sorted((b for b in bounds if _overlap(plan, b)), key=lambda b: (abs(b.start - plan.start), b.lots))
     return list(dict.fromkeys(lot for b in mine for lot in b.lots))
 
 
