@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from controlplane import fleet
-from controlplane.api import Api, Object
+from controlplane.api import Api, ApiError, Object
 from controlplane.local import ControlPlane
 from controlplane.process import free_ports
 from controlplane.users import service_account_token, write_kubeconfig
@@ -164,19 +164,29 @@ class Market:
 
     def __init__(self, plane: ControlPlane, folder: Path, nodes: int) -> None:
         self.plane, self.admin, self._folder, self._started = plane, plane.admin, folder, count(1)
-        self._operators: list[Operator] = []
+        self.operators: list[Operator] = []  # started since the last `close`
         self.installed = Installed(plane)
         self.installed.install()
         self.installed.people()
         fleet.apply_fleet(self.admin, fleet.nodes(nodes))
         self.nodes = [f"n{i:03}" for i in range(nodes)]
         until("all nodes Ready", lambda: all(fleet.ready(node) == "True" for node in self.admin.items("/api/v1/nodes")))
+        until("the kinds of the chart are served", self._served)
         self.admin.apply(product())
+
+    def _served(self) -> bool:
+        """An API server answers 429 for a kind that was just installed until its caches are there."""
+        try:
+            return all(
+                self.admin.get(f"{GROUP}/{plural}") for plural in ("computecontracts", "computeproducts", "outages", "exchangeendpoints")
+            )
+        except ApiError:
+            return False
 
     def operator(self, **options: Any) -> Operator:
         """Starts one, in the pod of its predecessor unless said otherwise; it ends with `close` at the latest."""
         started = Operator(self.plane, self._folder / f"operator-{next(self._started)}", **{"pod": "operator-0", **options})
-        self._operators.append(started)
+        self.operators.append(started)
         started.start()
         until("the operator lives", lambda: started.healthy() or not started.running())
         assert started.running(), started.log.read_text()
@@ -184,10 +194,11 @@ class Market:
 
     def close(self) -> None:
         """No operator runs, no contract is left, no node is held, every node is well."""
-        for operator in self._operators:
+        for operator in self.operators:
             if operator.running():
                 operator.signal(signal.SIGCONT)
             operator.kill()
+        self.operators.clear()
         for found in self.admin.items(CONTRACTS):
             path = f"{GROUP}/namespaces/{found['metadata']['namespace']}/computecontracts/{found['metadata']['name']}"
             note = {"laycan.dev/confirm-delete": found["spec"]["terms"]["contractId"]}

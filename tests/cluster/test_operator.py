@@ -136,8 +136,9 @@ def test_deleting_winds_up_and_frees_the_node(desk: Market) -> None:
     desk.operator()
     desk.admin.create(contract("soon", at(1), at(HOUR)))
     desk.admin.create(contract("later", at(HOUR), at(2 * HOUR)))
-    (node, *_), *_rest = bindings(await_phase(desk.admin, "soon", "Delivering"))
+    ((node, _, start, _),) = bindings(await_phase(desk.admin, "soon", "Delivering"))
     until("it is handed over", lambda: owners(desk.admin).get(node) == "acme")
+    until("it runs", lambda: start < at(0))
     await_phase(desk.admin, "later", "Accepted")
     with pytest.raises(ApiError, match="confirm-delete"):
         desk.admin.delete(f"{GROUP}/namespaces/desk/computecontracts/later")
