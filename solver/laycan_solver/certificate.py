@@ -164,22 +164,25 @@ def least_cost(demand: Demand, served: Served, prices: Prices, substitution: boo
     return least
 
 
-def contribution(demand: Demand, served: Served, prices: Prices, now: int, substitution: bool) -> int:
-    """Least that the contract costs in its whole window, less the dearest of what may be curtailed by right."""
+def contribution(demand: Demand, served: Served, prices: Prices, now: int, substitution: bool) -> tuple[int, bool]:
+    """Least that the contract costs in its whole window, less the dearest of what may be curtailed by right.
+
+    And whether that is exact, because nothing can serve it and nothing was taken off.
+    """
     seconds = prices.grid.seconds(served.first, served.last)
     least = least_cost(demand, served, prices, substitution)
     within = served.reach * seconds  # lot-seconds
     total = (demand.lots * int(seconds.sum()) - int(within.sum())) * demand.lot_rate + exact_dot(least, within)
-    contract = demand.contract
+    spared, contract = 0, demand.contract
     if substitution and not contract.firm and contract.notice_seconds is not None:
         noticed = prices.grid.starts[served.first : served.last] >= now + contract.notice_seconds
         costs = [(demand.lot_rate, demand.lots * int(seconds[noticed].sum()) - int(within[noticed].sum()))]
         costs += zip(least[noticed].tolist(), within[noticed].tolist(), strict=True)
         budget = demand.lots * contract.curtailable_seconds
         for cost, lot_seconds in sorted(costs, reverse=True):
-            total -= cost * min(budget, lot_seconds)
+            spared += cost * min(budget, lot_seconds)
             budget -= min(budget, lot_seconds)
-    return total
+    return total - spared, not spared and not served.reach.any()
 
 
 def proven(demands: Sequence[Demand], capacity: Capacity, rows: Mapping[str, Sequence[Row]], now: int) -> tuple[int, int]:
@@ -193,9 +196,8 @@ def _proven(demands: Sequence[Demand], capacity: Capacity, rows: Sequence[Row], 
     units = inexact = 0
     for demand in demands:
         served = capacity.served(demand)
-        owed = contribution(demand, served, prices, now, every)
-        curtailable = every and not demand.contract.firm and demand.contract.notice_seconds is not None
-        if not served.reach.any() and not curtailable:
+        owed, exact = contribution(demand, served, prices, now, every)
+        if exact:
             units += micros(owed) * SCALE
         else:
             units += owed

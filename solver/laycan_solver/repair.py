@@ -46,7 +46,7 @@ def unavoidable(book: Book) -> dict[int, int]:
     """Contract -> what it is owed whatever the plan, because topology and outages leave no room; in units."""
     capacity = Capacity(book.fleet, book.ledger.grid)
     free = Prices(book.fleet, book.ledger.grid, ())
-    return {i: contribution(d, capacity.served(d), free, book.now, True) for i, d in book.demands.items()}
+    return {i: contribution(d, capacity.served(d), free, book.now, True)[0] for i, d in book.demands.items()}
 
 
 def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:

@@ -1,0 +1,91 @@
+"""Admission: whole or not at all, in order, never at the cost of what was accepted, and refused with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from laycan_solver.check import check
+from laycan_solver.model import Plan, Reason, Scope
+from laycan_solver.planner import plan
+from tests.laycan_solver import small
+from tests.laycan_solver.small import binding, contract, node, outage
+
+
+def refused(found: Plan) -> list[tuple[str, Reason, str]]:
+    return [(u.contract, u.code, u.message) for u in found.undelivered if u.refused]
+
+
+def test_first_come() -> None:
+    """Of two candidates for one node the earlier is accepted, however dear the later is."""
+    first = contract("b", 0, 10, accepted=False, admission_order=("2026", "", "b"))
+    later = contract("a", 5, 15, accepted=False, admission_order=("2027", "", "a"), price_micros=10**9)
+    p = small.problem([node("n")], [later, first])
+    found = plan(p)
+    assert {b.contract for b in found.bindings} == {"desk/b"}
+    (key, code, message), *_ = refused(found)
+    assert (key, code) == ("desk/a", Reason.NO_CAPACITY)
+    assert "h100" in message
+    assert "proved" in message
+    assert "2027-01-01T05:00:00Z" in message
+    assert check(p, found) == []
+
+
+def test_more_than_the_fleet() -> None:
+    """More GPUs than all nodes of the grade hold: ExceedsFleet, proved."""
+    found = plan(small.problem([node("n")], [contract("x", 0, 10, 16, accepted=False)]))
+    ((_, code, message),) = refused(found)
+    assert code is Reason.EXCEEDS_FLEET
+    assert "proved" in message
+
+
+def test_topology_that_no_domain_has() -> None:
+    """Enough nodes, but not in one rack: TopologyShort, proved."""
+    nodes = [node("a", rack="r0"), node("b", rack="r1")]
+    found = plan(small.problem(nodes, [contract("x", 0, 10, 16, accepted=False, scope=Scope.RACK, all_or_nothing=True)]))
+    ((_, code, message),) = refused(found)
+    assert code is Reason.TOPOLOGY_SHORT
+    assert "RACK" in message
+
+
+def test_outage_in_the_window() -> None:
+    """A candidate must be served uncut: an outage of the only node refuses it, although a part could be served."""
+    found = plan(small.problem([node("n")], [contract("x", 0, 10, accepted=False)], outages=[outage("n", 4, 5)]))
+    ((_, code, message),) = refused(found)
+    assert code is Reason.NO_CAPACITY
+    assert "2027-01-01T04:00:00Z" in message
+
+
+def test_announced_contract_makes_room() -> None:
+    """An accepted contract that has not begun is placed anew so that a candidate fits; one that runs is not moved."""
+    nodes = [node("a", rack="r0"), node("b", rack="r0"), node("c", rack="r1")]
+    wide = contract("wide", 10, 20, 16, accepted=False, scope=Scope.RACK, all_or_nothing=True)
+    announced = small.problem(nodes, [contract("x", 5, 30), wide], previous=[binding("x", "a", 5, 30)])
+    found = plan(announced)
+    assert refused(found) == []
+    assert found.totals.owed_micros == found.totals.interruption_micros == 0
+    running = small.problem(nodes, [contract("x", -5, 30), wide], previous=[binding("x", "a", -5, 30)])
+    kept = plan(running)
+    assert [key for key, _, _ in refused(kept)] == ["desk/wide"]
+    assert [b.node for b in kept.bindings] == ["a"]
+
+
+def test_accepted_are_owed_no_more() -> None:
+    """With any number of dear candidates, an accepted contract that is short gets what it would get without them (I13)."""
+    accepted = [contract("x", 0, 10, 16, price_micros=1), contract("y", 0, 10, 8, firm=False, price_micros=1)]
+    dear = [contract(f"d{i}", i, i + 3, accepted=False, price_micros=10**8) for i in range(8)]
+    nodes = [node("a"), node("b")]
+    alone, beside = plan(small.problem(nodes, accepted)), plan(small.problem(nodes, accepted + dear))
+    assert [b for b in beside.bindings if b.contract in ("desk/x", "desk/y")] == list(alone.bindings)
+
+
+def test_curtailable_gives_way_but_not_in_the_same_plan() -> None:
+    """Interruptible capacity under right of curtailment is recalled for a candidate; another new candidate is not."""
+    lent = contract("lent", 0, 10, firm=False, notice_seconds=0, curtailable_seconds=10 * 3600)
+    new = contract("new", 2, 4, accepted=False, admission_order=("2", "", ""))
+    p = small.problem([node("n")], [lent, new])
+    found = plan(p)
+    assert refused(found) == []
+    assert found.totals.owed_micros == 0
+    assert check(p, found) == []
+    both = small.problem([node("n")], [replace(lent, accepted=False, admission_order=("1", "", "")), new])
+    assert [key for key, _, _ in refused(plan(both))] == ["desk/new"]

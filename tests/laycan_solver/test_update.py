@@ -1,0 +1,103 @@
+"""Keeping a plan up to date: only what an event touches changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from laycan_solver.check import check
+from laycan_solver.model import (
+    ContractChanged,
+    ContractGone,
+    Event,
+    NodeChanged,
+    NodeGone,
+    OutageChanged,
+    OutageGone,
+    TimePassed,
+)
+from laycan_solver.planner import Planner
+from tests.laycan_solver import small
+from tests.laycan_solver.small import HOUR, NOW, contract, hours, node, outage
+
+NODES = [node(f"n{i}") for i in range(4)]
+
+
+def planner() -> Planner:
+    return Planner(small.problem(NODES, [contract("x", 0, 50, 16), contract("y", 10, 60)]))
+
+
+def test_lost_node_touches_only_its_bindings() -> None:
+    """The bindings of a lost node are released, as many are acquired, all others stay."""
+    p = planner()
+    before = p.plan.bindings
+    lost = before[0].node
+    change = p.update([NodeChanged(replace(next(n for n in NODES if n.name == lost), usable=False))])
+    assert {b.node for b in change.released} == {lost}
+    assert sum(b.gpus for b in change.acquired) == sum(b.gpus for b in change.released)
+    assert set(p.plan.bindings) == set(before) - set(change.released) | set(change.acquired)
+    assert change.undelivered == ()
+    assert check(p.problem, p.plan) == []
+
+
+def test_nothing_happened() -> None:
+    """An update without events, or by time alone, changes no binding."""
+    p = planner()
+    assert p.update([]) == replace(p.update([]), released=(), acquired=(), moves=())
+    change = p.update([TimePassed(NOW + 5 * HOUR)])
+    assert (change.released, change.acquired) == ((), ())
+
+
+def test_copy_is_apart() -> None:
+    """A what-if on a copy leaves the planner as it was."""
+    p = planner()
+    before, what_if = p.plan, p.copy()
+    what_if.update([NodeGone("n0"), NodeGone("n1"), NodeGone("n2")])
+    assert what_if.plan.undelivered != ()
+    assert p.plan == before
+    assert len(p.problem.nodes) == 4
+
+
+def test_capacity_that_returns_is_used() -> None:
+    """What was short is served again as soon as a node comes back, and an outage that ends early gives its hours back."""
+    p = planner()
+    p.update([NodeGone("n0"), NodeGone("n1"), OutageChanged(outage("n2", 20, 30))])
+    assert p.plan.undelivered != ()
+    p.update([NodeChanged(node("n1")), OutageGone("outage-n2-20")])
+    assert p.plan.undelivered == ()
+
+
+def test_accepted_candidate_is_not_decided_again() -> None:
+    """A candidate that was accepted counts as accepted from then on; a newer, dearer one cannot displace it."""
+    one = contract("x", 5, 50, 32, accepted=False, admission_order=("2", "", ""))
+    p = Planner(small.problem(NODES, [one]))
+    assert len(p.plan.bindings) == 4
+    dearer = contract("y", 5, 50, 8, accepted=False, admission_order=("1", "", ""), price_micros=10**9)
+    change = p.update([ContractChanged(dearer)])
+    assert [(u.contract, u.refused) for u in change.undelivered] == [("desk/y", True)]
+    p.update([ContractGone("desk/x")])
+    assert {b.contract for b in p.plan.bindings} == {"desk/y"}
+
+
+@pytest.mark.parametrize("event", [NodeGone("nowhere"), OutageGone("none"), ContractGone("desk/none")])
+def test_unknown_names_are_nothing(event: Event) -> None:
+    """To lose what is not there changes nothing."""
+    p = planner()
+    before = p.plan.bindings
+    p.update([event])
+    assert p.plan.bindings == before
+
+
+def test_chain_is_kept() -> None:
+    """A chain that was announced stays as announced when something else changes."""
+    p = Planner(
+        small.problem(
+            [node("a"), node("b"), node("c")],
+            [contract("x", 0, 50)],
+            outages=[outage("a", 20, 50), outage("b", 0, 20), outage("c", 10, 30)],
+        )
+    )
+    before = [hours(b) for b in p.plan.bindings]
+    p.update([ContractChanged(contract("y", 0, 5))])
+    assert [hours(b) for b in p.plan.bindings if b.contract == "desk/x"] == before
