@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, groupby, pairwise
 from operator import itemgetter
 
 from laycan_solver.check_contract import MICRO_HOUR, Facts, half_up
@@ -48,23 +48,82 @@ def proven_bounds(facts: Facts, certificate: Mapping[str, object], contracts: It
         rows = {family: rows_of(certificate, family, facts.now) for family in ("firm", "total")}
     except ValueError as error:
         return {"firm": 0, "total": 0}, str(error)
-    firm, total = (Dual(facts, rows[family], family).bound(contracts) for family in rows)
+    reach = Reach(facts)
+    firm, total = (Dual(reach, rows[family], family).bound(contracts) for family in rows)
     return {"firm": firm, "total": max(firm, total)}, ""
+
+
+class Reach:
+    """What the nodes could hold over time, whatever the prices."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.nodes: dict[str, list[Node]] = defaultdict(list)  # grade -> usable nodes
+        for node in facts.nodes.values():
+            if node.usable:
+                self.nodes[node.grade].append(node)
+        self._stages: dict[object, list[Stage]] = {}
+        self._clipped: dict[object, list[Stage]] = {}  # by the above and the lots of a contract
+        self._rooms: dict[object, list[tuple[int, int]]] = {}
+
+    def stages(self, c: Contract, grades: Iterable[str]) -> list[Stage]:
+        """How many of its lots topology lets the whole fleet serve, as steps; contracts that differ in nothing here share them."""
+        cap = -(-c.lots // c.spread_domains) if c.spread_level else FOREVER
+        ran = any(self.facts.nodes[n].cordoned for n in self.facts.ran.get(c.key, ()) if n in self.facts.nodes)
+        key = (*sorted(grades), c.lot_gpus, c.scope, c.spread_level, cap, c.key if ran else None)
+        if (*key, c.lots) not in self._clipped:
+            same = itemgetter(1, 2)
+            stages = ((t, min(c.lots, lots), able) for t, lots, able in self._all_stages(c, grades, key, cap))
+            self._clipped[*key, c.lots] = [next(group) for _, group in groupby(stages, key=same)]
+        return self._clipped[*key, c.lots]
+
+    def _all_stages(self, c: Contract, grades: Iterable[str], key: tuple[object, ...], cap: int) -> list[Stage]:
+        if key not in self._stages:
+            lots: dict[str, Counter[str]] = defaultdict(Counter)  # domain of the scope -> domain of the spread -> lots
+            most: dict[str, int] = {"": 0}  # domain of the scope -> lots that the spread allows there
+            able: Counter[str] = Counter()  # grade -> lots
+            steps = self._stages[key] = list[Stage]()
+            for t, changes in self.changes(grades, c.key, c.lot_gpus):
+                touched = set()
+                for n, net in changes:
+                    outer, inner = (n.domains[level - 1] if level else "" for level in (c.scope, c.spread_level))
+                    lots[outer][inner] += net
+                    able[n.grade] += net
+                    touched.add(outer)
+                most |= {outer: sum(min(v, cap) for v in lots[outer].values()) for outer in touched}
+                steps.append((t, max(most.values()), frozenset(grade for grade, v in able.items() if v)))
+        return self._stages[key]
+
+    def changes(self, grades: Iterable[str], contract: str | None, size: int) -> list[tuple[int, list[tuple[Node, int]]]]:
+        """Instants, each with the nodes whose room, in pieces of `size` GPUs, changes there, and by how much."""
+        changes: dict[int, list[tuple[Node, int]]] = defaultdict(list, {self.facts.now: []})
+        for n in (n for grade in grades for n in self.nodes[grade]):
+            before = 0
+            for t, gpus in self._room(n, contract if n.cordoned else None):
+                if (pieces := gpus // size) != before:
+                    changes[t].append((n, pieces - before))
+                    before = pieces
+        return sorted(changes.items(), key=itemgetter(0))
+
+    def _room(self, n: Node, contract: str | None) -> list[tuple[int, int]]:
+        """GPUs of the node that one contract (None: that all) could hold, as steps; of a cordoned node only what runs there."""
+        key = n.name, contract
+        if key not in self._rooms:
+            stay = [b for b in self.facts.staying.get(n.name, ()) if contract in (None, b.contract)] if n.cordoned else []
+            edges = {t for t in chain((b.end for b in stay), *self.facts.dark.get(n.name, ())) if t > self.facts.now}
+            gpus = [(t, self.facts.gpus_at(n.name, t)) for t in (self.facts.now, *sorted(edges))]
+            self._rooms[key] = [(t, min(g, sum(b.gpus for b in stay if b.end > t)) if n.cordoned else g) for t, g in gpus]
+        return self._rooms[key]
 
 
 class Dual:
     """Values one family of prices for the contracts that a plan accepts."""
 
-    def __init__(self, facts: Facts, rows: Iterable[Row], family: str) -> None:
-        self.facts, self.family = facts, family
+    def __init__(self, reach: Reach, rows: Iterable[Row], family: str) -> None:
+        self.facts, self.reach, self.family = reach.facts, reach, family
         self.rows: dict[str, list[Row]] = defaultdict(list)  # grade -> prices
         for row in rows:
             self.rows[row[3]].append(row)
-        self.nodes: dict[str, list[Node]] = defaultdict(list)  # grade -> usable nodes
-        for node in facts.nodes.values():
-            if node.usable:
-                self.nodes[node.grade].append(node)
-        self.stages: dict[object, list[Stage]] = {}
         self.prices: dict[object, tuple[list[int], list[int]]] = {}
 
     def bound(self, contracts: Iterable[Contract]) -> int:
@@ -100,8 +159,8 @@ class Dual:
     def _path(self, c: Contract, noticed: int) -> Iterable[tuple[int, int, int, int]]:
         """Start, end, lots within reach and price of a served lot-second, over the due window."""
         begin, g = self.facts.begin(c), c.lot_gpus
-        options = {grade: cost for grade in self.nodes if (cost := self.facts.cost(c, grade)) is not None}
-        stages = self._stages(c, options)
+        options = {grade: cost for grade in self.reach.nodes if (cost := self.facts.cost(c, grade)) is not None}
+        stages = self.reach.stages(c, options)
         asked = {grade: self._asked(grade, g) for grade in options}
         grids = [[stage[0] for stage in stages], *(times for times, _ in asked.values())]
         edges = {begin, c.end}.union(*(grid[bisect_right(grid, begin) : bisect_left(grid, c.end)] for grid in grids))
@@ -111,7 +170,7 @@ class Dual:
             for grade in grades:
                 times, prices = asked[grade]
                 costs.append((options[grade] * 10**6 * g if self.family == "total" else 0) + prices[bisect_right(times, start) - 1])
-            yield start, end, min(c.lots, reach), min(costs, default=c.rate * g)
+            yield start, end, reach, min(costs, default=c.rate * g)
 
     def _asked(self, grade: str, g: int) -> tuple[list[int], list[int]]:
         """Price of the blocks of one lot of g GPUs, per second, as steps."""
@@ -124,49 +183,11 @@ class Dual:
             self.prices[grade, g] = times, list(accumulate(changes[t] for t in times))
         return self.prices[grade, g]
 
-    def _stages(self, c: Contract, options: Mapping[str, int]) -> list[Stage]:
-        """How many lots topology lets the whole fleet serve, as steps; contracts that differ in nothing here share them."""
-        cap = -(-c.lots // c.spread_domains) if c.spread_level else 0
-        ran = any(self.facts.nodes[n].cordoned for n in self.facts.ran.get(c.key, ()) if n in self.facts.nodes)
-        key = (*sorted(options), c.lot_gpus, c.scope, c.spread_level, cap, c.key if ran else None)
-        if key not in self.stages:
-            lots: dict[str, Counter[str]] = defaultdict(Counter)  # domain of the scope -> domain of the spread -> lots
-            able: Counter[str] = Counter()  # grade -> lots
-            steps = self.stages[key] = list[Stage]()
-            for t, changes in self._changes(options, c.key, c.lot_gpus):
-                for n, net in changes:
-                    outer, inner = (n.domains[level - 1] if level else "" for level in (c.scope, c.spread_level))
-                    lots[outer][inner] += net
-                    able[n.grade] += net
-                reach = max((sum(min(v, cap) if cap else v for v in inside.values()) for inside in lots.values()), default=0)
-                steps.append((t, reach, frozenset(grade for grade, v in able.items() if v)))
-        return self.stages[key]
-
-    def _room(self, n: Node, t: int, contract: str | None) -> int:
-        """GPUs of the node that one contract (None: that all) could hold at t; of a cordoned node only what runs there."""
-        gpus = self.facts.gpus_at(n.name, t)
-        if n.cordoned and gpus:
-            gpus = min(gpus, sum(b.gpus for b in self.facts.staying.get(n.name, ()) if b.end > t and contract in (None, b.contract)))
-        return gpus
-
-    def _changes(self, grades: Iterable[str], contract: str | None, size: int) -> list[tuple[int, list[tuple[Node, int]]]]:
-        """Instants, each with the nodes whose room, in pieces of `size` GPUs, changes there, and by how much."""
-        changes: dict[int, list[tuple[Node, int]]] = defaultdict(list, {self.facts.now: []})
-        for n in (n for grade in grades for n in self.nodes[grade]):
-            ends = [b.end for b in self.facts.staying.get(n.name, ())] if n.cordoned else []
-            edges = {t for t in chain(ends, *self.facts.dark.get(n.name, ())) if t > self.facts.now}
-            before = 0
-            for t in (self.facts.now, *sorted(edges)):
-                if (pieces := self._room(n, t, contract) // size) != before:
-                    changes[t].append((n, pieces - before))
-                    before = pieces
-        return sorted(changes.items(), key=itemgetter(0))
-
     def _capacity(self, grade: str) -> int:
         """What the blocks that the grade's nodes hold earn at these prices."""
         earned = 0
         for k in {row[2] for row in self.rows[grade]}:
-            steps, blocks = self._changes([grade], None, k), 0
+            steps, blocks = self.reach.changes([grade], None, k), 0
             for (t, changes), then in zip(steps, [*(t for t, _ in steps[1:]), FOREVER], strict=True):
                 blocks += sum(net for _, net in changes)
                 spans = ((max(t, row[0]), min(then, row[1]), row[4]) for row in self.rows[grade] if row[2] == k)

@@ -126,7 +126,7 @@ def known() -> dict[str, Truth]:
 
 
 def test_fleets() -> None:
-    """20 fleets of 40 nodes: legal, above the optimum, never worse than best fit, and together within 5 % of the optimum of tier 1 (4.1 % measured)."""
+    """20 fleets of 40 nodes: legal, never worse than best fit, and together within 5 % of the optimum of tier 1 (4.1 % measured)."""
     optimum = reached = 0
     for seed in FLEETS:
         p = fleet(seed)
