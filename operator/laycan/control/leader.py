@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LEASE = "laycan-operator"
 LEASE_SECONDS, DEADLINE_SECONDS, RETRY_SECONDS = 15, 10.0, 2.0
+_EXIT_SECONDS = 15.0  # a process that lost its lease and does not end by itself is ended
 _GROUP_PATH = f"/apis/{API_VERSION}"
 EPOCH_PATH = f"{_GROUP_PATH}/leaderepochs/cluster"
 FENCE_PATH = f"{_GROUP_PATH}/nodefences/cluster"
@@ -88,7 +90,11 @@ class Leader:
             log.exception("the thread of the lease failed")
         finally:
             self._valid_until = 0.0
-            self._tell(self.lost)
+            if not self._stop.is_set():
+                self._tell(self.lost)
+                force = threading.Timer(_EXIT_SECONDS, os._exit, [1])  # the event loop may be what hangs
+                force.daemon = True
+                force.start()
 
     def _tell(self, event: asyncio.Event) -> None:
         if self._loop is not None and not self._loop.is_closed():

@@ -98,7 +98,7 @@ class Office:
         self._reflectors = self._make_reflectors(client)
         tasks = [asyncio.create_task(r.run(), name=f"watch {r.kind}") for r in self._reflectors]
         try:
-            await self._until(asyncio.wait_for(asyncio.gather(*(r.synced.wait() for r in self._reflectors)), None))
+            await self._until(_all_synced(self._reflectors))
             await list_small_kinds(client, self.world)
             cluster = await client.get("/api/v1/namespaces/kube-system")
             log.info("epoch %d: %s, %.1f s after the lease", epoch, self._seen(), time.monotonic() - begun)
@@ -106,9 +106,7 @@ class Office:
             tasks += [asyncio.create_task(work, name=name) for name, work in self._works(client, authority).items()]
             await self._until(_first_end(tasks))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     def _works(self, client: Client, authority: Authority) -> dict[str, Coroutine[Any, Any, None]]:
         delivery = Delivery(client, self.world, self.settings, self._clock, lambda: not self._leader.holds())
@@ -162,3 +160,17 @@ async def _first_end(tasks: list[asyncio.Task[None]]) -> None:
     for task in done:
         task.result()  # raises what ended it
         raise RuntimeError(f"{task.get_name()} ended by itself")
+
+
+async def _all_synced(reflectors: list[Reflector]) -> None:
+    for reflector in reflectors:
+        await reflector.synced.wait()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancels until they have ended: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes in the same turn as its result."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)

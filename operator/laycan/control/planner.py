@@ -117,7 +117,8 @@ class Planner:
         while not self._dirty:
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._changed.wait()
             except TimeoutError:
                 self._poll()
         await self._debounce()
@@ -137,7 +138,8 @@ class Planner:
         self._changed.clear()
         while time.monotonic() < deadline:
             try:
-                await asyncio.wait_for(self._changed.wait(), QUIET_SECONDS)
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await self._changed.wait()
             except TimeoutError:
                 return
             self._changed.clear()

@@ -10,6 +10,7 @@ An answer that was lost leaves it open whether the write happened; what it would
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -176,10 +177,9 @@ class Writer:
             self._wakeup.clear()
             at = self._agenda.next_wake()
             timeout = None if at is None else max(0.05, at - self.clock())
-            try:
-                await asyncio.wait_for(self._wakeup.wait(), timeout)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._wakeup.wait()
         raise self._fatal
 
     def idle(self) -> bool:
