@@ -85,7 +85,7 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     bounds: list[Bound] = []
     for bound in draft.bounds:
         near = bound.start - settings.lead_seconds <= draft.now < bound.end
-        lots = possessed(world, bound, owed.holder, owed.lot_gpus) if near else ()
+        lots = possessed(world, bound, owed.holder, owed.lot_gpus, draft.contract.key, draft.now) if near else ()
         if bound.handed_over_at is None and len(lots) == len(bound.lots) and near:
             bound = replace(bound, handed_over_at=draft.now)
         elif bound.handed_over_at is not None and draft.now < bound.start and not lots:
@@ -98,7 +98,7 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
 
 
 def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
-    gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.now)
+    gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.contract.key, draft.now)
     draft.reading = replace(draft.reading, gaps=gaps)
 
 

@@ -15,16 +15,18 @@ from dataclasses import replace
 
 from laycan.delivery.reading import Gap, Reading
 from laycan.delivery.served import Bound
+from laycan.kube.views import physical_gpus
 from laycan.kube.world import World
 
 CONFIRM_SECONDS = 120  # how long the meter waits for the last heartbeat of a node that turned NotReady
 
 
-def possessed(world: World, bound: Bound, holder: str, lot_gpus: int) -> tuple[int, ...]:
-    """The lots of a binding that the holder has at this moment.
+def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, now: int) -> tuple[int, ...]:
+    """The lots of a binding of contract `key` that the holder has at this moment.
 
     Access begins when fence and label both name the holder. Once begun it lasts until one of them names somebody else or both are
-    gone: a NodeFence that is deleted and made again takes the GPUs from nobody.
+    gone: a NodeFence that is deleted and made again takes the GPUs from nobody. Where contracts share a node with fewer healthy GPUs
+    than were sold on it, those that come first by key have theirs.
     """
     node = world.nodes.get(bound.node)
     if node is None or not node.managed or not node.ready:
@@ -33,10 +35,23 @@ def possessed(world: World, bound: Bound, holder: str, lot_gpus: int) -> tuple[i
     named = {owner for owner in owners if owner}
     if named != {holder} or (bound.handed_over_at is None and "" in owners):
         return ()
-    return bound.lots[: node.gpus // lot_gpus]
+    whole = node.gpus >= physical_gpus(node)
+    return bound.lots[: max(0, node.gpus - (0 if whole else _ahead(world, bound.node, key, now))) // lot_gpus]
 
 
-def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: str, lot_gpus: int, now: int) -> tuple[Gap, ...]:
+def _ahead(world: World, name: str, key: str, now: int) -> int:
+    """GPUs of that node which other contracts have in use now and are counted for first."""
+    others = (
+        Bound.parse(raw)
+        for k in world.contracts
+        if k < key
+        for raw in world.contracts[k].status.get("bindings") or ()
+        if raw["node"] == name
+    )
+    return sum(other.gpus for other in others if other.running(now) and other.handed_over_at is not None)
+
+
+def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: str, lot_gpus: int, key: str, now: int) -> tuple[Gap, ...]:
     """The gaps as they are known now: opened, set back to their onset, closed. The same world and time change nothing more."""
     found = [g for g in reading.gaps if g.end is not None]
     still_open = [g for g in reading.gaps if g.end is None]
@@ -50,7 +65,7 @@ def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: s
         still_open = [g for g in still_open if g not in mine]
         past = [g.end for g in found if g.node == bound.node and g.end is not None]
         floor = max(reading.until, bound.start, bound.handed_over_at, *past, 0)
-        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus), floor, now)
+        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, now)
     found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
     return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
 

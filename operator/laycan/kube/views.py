@@ -131,6 +131,11 @@ def node_view(obj: Raw) -> NodeView:
     )
 
 
+def physical_gpus(node: NodeView) -> int:
+    """GPUs that are built in, healthy or not."""
+    return _gpu_count(node.raw["status"]["capacity"])
+
+
 def _pod_gpus(spec: Raw) -> int:
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     limits = [(c.get("resources") or {}).get("limits") or {} for c in containers]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from laycan.resources.base import Decimal, Digest, Gpus, Model, Name, Namespace, NodeGpus, Seconds, Time, checked, rules
+from laycan.resources.base import Decimal, Digest, Gpus, Model, Name, Namespace, NodeGpus, Ppm, Seconds, Time, checked, rules
 
 LEVELS = ("Any", "Zone", "Fabric", "Rack", "NVLinkDomain")  # topology from outside in
 ScopeLevel = Literal["Any", "Zone", "Fabric", "Rack", "NVLinkDomain"]
@@ -181,6 +181,10 @@ class Tolerance(Model):
 
     grace_seconds: Seconds = Field(description="An outage of a lot up to this long is excused, seconds.")
     cure_seconds: Seconds = Field(description="Damages start, from onset, once an outage has lasted this long, seconds.")
+    grace_cap_ppm: Ppm | None = Field(
+        default=None,
+        description="Share of the GPU-seconds contracted in 30 days of a contract that may be excused as grace, millionths; absent: 1000.",
+    )
 
 
 class Terms(Model):

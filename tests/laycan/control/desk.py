@@ -23,7 +23,7 @@ SOURCE = "urn:laycan:8a1c"
 
 
 def node(name: str, *, ready: bool = True, since: int = T0 - 9_000, holder: str = "", gpus: int = 8) -> NodeView:
-    return NodeView(name, f"uid-{name}", 1, {}, True, ready, since, gpus, holder, {})
+    return NodeView(name, f"uid-{name}", 1, {"status": {"capacity": {"nvidia.com/gpu": "8"}}}, True, ready, since, gpus, holder, {})
 
 
 class Desk:

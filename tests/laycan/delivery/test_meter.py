@@ -11,7 +11,7 @@ from laycan.delivery.gaps import CONFIRM_SECONDS, find_gaps, possessed, readable
 from laycan.delivery.meter import Account, Notice, curtailed, samples
 from laycan.delivery.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.served import Bound
-from laycan.kube.views import FenceView, NodeView
+from laycan.kube.views import ContractView, FenceView, NodeView
 from laycan.kube.world import World
 
 T = 1_798_000_000
@@ -24,7 +24,7 @@ def world(**nodes: NodeView) -> World:
 
 
 def node(name: str, *, ready: bool = True, since: int = T - 9_000, holder: str = "acme", gpus: int = 8, managed: bool = True) -> NodeView:
-    return NodeView(name, "uid", 1, {}, managed, ready, since, gpus, holder, {})
+    return NodeView(name, "uid", 1, {"status": {"capacity": {"nvidia.com/gpu": "8"}}}, managed, ready, since, gpus, holder, {})
 
 
 def bound(name: str = "a", lots: tuple[int, ...] = (0,), start: int = T, end: int = T + 1000, handed_over: int | None = T) -> Bound:
@@ -60,19 +60,30 @@ class TestPossession:
     )
     def test_of_two_lots_of_four(self, view: NodeView, lots: tuple[int, ...]) -> None:
         """Ready, managed, the holder's, and as many lots as there are GPUs."""
-        assert possessed(world(a=view), bound(lots=(0, 1)), "acme", 4) == lots
+        assert possessed(world(a=view), bound(lots=(0, 1)), "acme", 4, "desk/c", 0) == lots
 
     def test_label_and_fence_disagree(self) -> None:
         """A node that the fence gives to somebody else is not the holder's, whatever its label says."""
         seen = world(a=node("a"))
         seen.fence = FenceView(2, {"a": "other"}, {})
-        assert possessed(seen, bound(), "acme", 8) == ()
+        assert possessed(seen, bound(), "acme", 8, "desk/c", 0) == ()
+
+    def test_sharing_a_node_that_lost_gpus(self) -> None:
+        """Two contracts of one holder share eight GPUs of which seven are left: together they are counted for seven at most."""
+        seen = world(a=node("a", gpus=7))
+        first, second = bound(lots=(0,)), bound(lots=(0,))
+        raw = {"bindings": [{**first.dump(), "gpus": 4}]}
+        for name in ("c", "d"):
+            seen.contracts[f"desk/{name}"] = ContractView("desk", name, name, 1, 1, T, False, (), {}, {}, raw)
+        assert possessed(seen, first, "acme", 4, "desk/c", T + 5) == (0,)
+        assert possessed(seen, second, "acme", 4, "desk/d", T + 5) == ()
+        assert possessed(seen, second, "acme", 4, "desk/d", T + 5000) == (0,), "the other's window is over"
 
 
 class TestGaps:
     def gaps(self, seen: World, reading: Reading, now: int, *bounds: Bound) -> tuple[Gap, ...]:
-        found = find_gaps(seen, bounds or (bound(),), reading, "acme", 8, now)
-        assert find_gaps(seen, bounds or (bound(),), replace(reading, gaps=found), "acme", 8, now) == found
+        found = find_gaps(seen, bounds or (bound(),), reading, "acme", 8, "desk/c", now)
+        assert find_gaps(seen, bounds or (bound(),), replace(reading, gaps=found), "acme", 8, "desk/c", now) == found
         return found
 
     def test_nothing_lost(self) -> None:
