@@ -10,19 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from laycan.delivery.desired import END, FROZEN, QUARANTINE, Target, Want
 from laycan.delivery.drain import Drain, Order, stays
+from laycan.delivery.fence import Fence
 from laycan.delivery.labels import label, unlabel
+from laycan.delivery.situation import Situation
 from laycan.kube.client import ApiError, Client
-
-if TYPE_CHECKING:
-    from laycan.delivery.fence import Fence
-    from laycan.delivery.situation import Situation
-    from laycan.kube.views import NodeView, PodView
-    from laycan.kube.world import World
-    from laycan.settings import Settings
+from laycan.kube.views import NodeView, PodView
+from laycan.kube.world import World
+from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
 

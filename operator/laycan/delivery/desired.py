@@ -71,7 +71,7 @@ class Claims:
 
     by_contract: dict[str, tuple[Claim, ...]] = field(default_factory=dict)
     by_node: dict[str, dict[str, tuple[Claim, ...]]] = field(default_factory=dict)  # node -> contract -> its claims there
-    _instants: list[int] = field(default_factory=list)  # a heap; those of claims that went make one idle look each
+    _instants: list[tuple[int, str]] = field(default_factory=list)  # a heap of (instant, node); those of claims that went do no harm
 
     def put(self, key: str, claims: tuple[Claim, ...]) -> set[str]:
         """Replaces a contract's claims; returns the nodes that this concerns."""
@@ -92,7 +92,7 @@ class Claims:
             del self.by_contract[key]
         for claim in claims:
             for instant in (claim.freeze_at, claim.start, claim.end):
-                heapq.heappush(self._instants, instant)
+                heapq.heappush(self._instants, (instant, claim.node))
         return nodes
 
     def on(self, node: str) -> list[Claim]:
@@ -100,9 +100,15 @@ class Claims:
 
     def wake(self, now: int) -> int | None:
         """The next instant after `now` at which a target may change by the clock alone."""
-        while self._instants and self._instants[0] <= now:
-            heapq.heappop(self._instants)
-        return self._instants[0] if self._instants else None
+        self.due(now)
+        return self._instants[0][0] if self._instants else None
+
+    def due(self, now: int) -> set[str]:
+        """Nodes on which an instant has passed since this was last asked."""
+        nodes = set()
+        while self._instants and self._instants[0][0] <= now:
+            nodes.add(heapq.heappop(self._instants)[1])
+        return nodes
 
 
 def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Settings) -> tuple[Claim, ...]:
@@ -188,32 +194,26 @@ def _ended(owner: str, claims: list[Claim], settings: Settings, now: int) -> int
     return max(ends) + settings.drain_seconds if ends else 0
 
 
-def desired(
-    world: World, claims: Claims, failed: frozenset[str], recovered: frozenset[str], settings: Settings, now: int
-) -> tuple[dict[str, Target], int | None]:
-    """Targets of all managed nodes that are not to be left alone, and the next instant at which the clock may change one."""
-    owners = world.fence.nodes if world.fence else {}
-    due = {node for node, contracts in claims.by_node.items() if any(c.freeze_at <= now for here in contracts.values() for c in here)}
-    targets = {}
-    for name in due | owners.keys() | {name for name, node in world.nodes.items() if node.holder}:
-        target = node_target(world, claims, name, failed, recovered, settings, now)
-        if target is not None:
-            targets[name] = target
-    return targets, claims.wake(now)
-
-
-def node_target(
-    world: World, claims: Claims, name: str, failed: frozenset[str], recovered: frozenset[str], settings: Settings, now: int
-) -> Target | None:
-    """As `desired`, for one node; looked up again before every write."""
+def node_target(world: World, claims: Claims, name: str, failed: bool, recovered: bool, settings: Settings, now: int) -> Target | None:
+    """The target of any node, as `target_of`; pauses, and nodes that are not there or not of the fleet, are seen to here."""
     node = world.nodes.get(name)
     owner = world.fence.nodes.get(name, "") if world.fence else ""
     if node is not None and (node.annotations.get(PAUSE_ANNOTATION) == "true" or (not node.managed and not owner)):
         return None
     if node is None and not owner:
         return None  # a binding to a node that is not there: the planner's to move
-    known = owner or (node.holder if node is not None else "")  # an entry that was lost is read from the label
     if node is not None and not node.managed:
         here = [claim for claim in claims.on(name) if claim.live and claim.start <= now < claim.end]
-        return None if here else Target(Want.OPEN, _account(known, [], now))
-    return target_of(known, claims.on(name), name in failed, name in recovered, settings, now)
+        return None if here else Target(Want.OPEN, _account(owner, [], now))
+    known = owner or (node.holder if node is not None else "")  # an entry that was lost is read from the label
+    return target_of(known, claims.on(name), failed, recovered, settings, now)
+
+
+def desired(
+    world: World, claims: Claims, failed: frozenset[str], recovered: frozenset[str], settings: Settings, now: int
+) -> tuple[dict[str, Target], int | None]:
+    """Targets of all nodes that are not to be left alone, and the next instant at which the clock may change one."""
+    owners = world.fence.nodes if world.fence else {}
+    names = world.nodes.keys() | owners.keys()
+    found = {name: node_target(world, claims, name, name in failed, name in recovered, settings, now) for name in names}
+    return {name: target for name, target in found.items() if target is not None}, claims.wake(now)

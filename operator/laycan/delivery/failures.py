@@ -83,6 +83,11 @@ class Health:
         elif seen.whole_since == -1:
             seen.whole_since = now
 
+    def is_short(self, name: str) -> bool:
+        """Whether GPUs are missing on a node, or it was never looked at."""
+        seen = self.nodes.get(name)
+        return seen is None or seen.short_since is not None
+
     def gpus(self, node: NodeView, settings: Settings, now: int) -> int:
         """The GPUs that a plan may count on: a drop counts once it has lasted for the dwell."""
         seen = self.nodes.get(node.name)
@@ -105,6 +110,8 @@ def judge(world: World, claims: Claims, health: Health, settings: Settings, now:
     recovered, wakes = set(), []
     for name in owners.keys() | claims.by_node.keys():
         owner, node = owners.get(name, ""), world.nodes.get(name)
+        if node is not None and node.ready and node.holder == owner and not health.is_short(name) and not owner.startswith(QUARANTINE):
+            continue  # as nearly all are
         if owner.startswith(QUARANTINE):
             well_at = _well_at(name, node, claims, health, settings)
             if well_at is not None and well_at <= now:
@@ -179,6 +186,8 @@ def _break_circuit(
     found: Mapping[str, Failure], world: World, owners: Mapping[str, str], health: Health, settings: Settings
 ) -> tuple[dict[str, Failure], dict[str, Failure]]:
     """Gives up the first to fail; a window never holds more onsets of given-up nodes than the limit."""
+    if not found:
+        return {}, {}
     fleet = sum(1 for node in world.nodes.values() if node.managed)
     limit = max(1, fleet * settings.breaker.share_ppm // 1_000_000) if settings.breaker.share_ppm else 0
     reset = breaker_reset(world)

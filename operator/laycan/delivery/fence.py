@@ -37,9 +37,10 @@ class FenceDownError(Exception):
 class Fence:
     """`live` is False from the first probe that failed to the next that succeeds."""
 
-    def __init__(self, client: Client, world: World, probe: Probe) -> None:
+    def __init__(self, client: Client, world: World, probe: Probe, epoch: int) -> None:
         self.live = True
         self._client, self._world, self._probe = client, world, probe
+        self._epoch = epoch  # the one in which this process leads, whatever LeaderEpoch/cluster says by now
         self._waiting: list[tuple[Wanted, asyncio.Future[None]]] = []
         self._writing = asyncio.Lock()
         self._proven: dict[str, str] = {}  # node -> owner that was seen enforced
@@ -83,7 +84,7 @@ class Fence:
             "apiVersion": API_VERSION,
             "kind": "NodeFence",
             "metadata": {"name": SINGLETON},
-            "spec": {"epoch": self._world.epoch, "nodes": dict(nodes)},
+            "spec": {"epoch": self._epoch, "nodes": dict(nodes)},
         }
         try:
             self._take(await self._client.create(COLLECTION, body))
@@ -139,7 +140,7 @@ class Fence:
             self._proven.pop(node, None)
         body = {
             "metadata": {"resourceVersion": str(self._world.fence.resource_version)},
-            "spec": {"epoch": self._world.epoch, "nodes": dict(changes)},
+            "spec": {"epoch": self._epoch, "nodes": dict(changes)},
         }
         self._take(await self._client.patch_merge(PATH, body))
 

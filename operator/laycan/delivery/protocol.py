@@ -34,25 +34,37 @@ _DEBOUNCE_SECONDS = 0.02
 
 
 class Delivery:
-    """`paused` stops everything, as when another operator leads. One `Delivery` per process; `run()` or `step()`, not both."""
+    """`paused` stops everything, as when another operator leads; `epoch` is that of this process, by default the world's of now.
+
+    The world must be complete before. One `Delivery` per process; `run()` or `step()`, not both.
+    """
 
     def __init__(
-        self, client: Client, world: World, settings: Settings, clock: Callable[[], int], paused: Callable[[], bool] = lambda: False
+        self,
+        client: Client,
+        world: World,
+        settings: Settings,
+        clock: Callable[[], int],
+        paused: Callable[[], bool] = lambda: False,
+        epoch: int | None = None,
     ) -> None:
         self._client, self._world, self._settings, self._clock, self._paused = client, world, settings, clock, paused
         self._changed = asyncio.Event()
         self.situation = Situation(world, settings, self._changed.set)
-        self.fence = Fence(client, world, Probe(client, settings.probe_namespace))
+        self.fence = Fence(client, world, Probe(client, settings.probe_namespace), world.epoch if epoch is None else epoch)
         self._drain = Drain(client, settings)
         self._steps = Steps(client, world, self.situation, self.fence, self._drain, settings, clock)
+        self._groups: dict[str, list[str]] = {}  # contract uid -> its nodes on which something is to be done
         self._attempts: dict[str, asyncio.Task[None]] = {}  # contract uid -> what runs for it
         self._tried: dict[str, float] = {}  # contract uid -> event loop's time at the end of the last attempt
         self._probed = 0.0
         self._looks = 0
+        self._full_look = 0.0  # event loop's time of the next one
+        self._unsettled: set[str] = set()  # nodes on which something may have to be done
         self.passes = 0  # so far, for whoever wants to know that something was looked at
         self._told: frozenset[tuple[str, str]] = frozenset()  # (node, what was logged about it)
         self._observed: frozenset[tuple[str, str]] = frozenset()
-        self._strangers: dict[str, int] = {}  # pod -> when it was first seen on a held node
+        self._strangers: dict[str, tuple[str, int]] = {}  # pod on a held node -> the node, and when it was first seen there
 
     def unusable(self) -> frozenset[str]:
         """Nodes that a plan must not use now; changes are announced through `World.changed`."""
@@ -63,7 +75,7 @@ class Delivery:
         return self.situation.health.gpus(self._world.nodes[name], self._settings, self._clock())
 
     async def run(self) -> None:
-        """Passes until cancelled. The world must be complete before."""
+        """Passes until cancelled."""
         try:
             while True:
                 try:
@@ -100,22 +112,35 @@ class Delivery:
         enforce = self._settings.mode == "Enforce"
         if self._world.fence is None and enforce:
             await self._make_fence()
-        self.situation.look(self._clock())
+        touched = self._look()
         await self._tell_failures()
         if not enforce:
             self._tell_targets()
             return
-        await self._evict_strangers()
+        await self._evict_strangers(touched)
         await self._look_at_fence()
         if self.fence.live and not pauses_all(self._world, self._settings):
             self._start_attempts()
 
+    def _look(self) -> set[str]:
+        """Nodes on which something may have changed; all of them now and then, in case a change was overlooked."""
+        time = asyncio.get_running_loop().time()
+        full = time >= self._full_look
+        if full:
+            self._full_look = time + self._settings.reconcile_seconds
+        touched = self.situation.look(self._clock(), full)
+        self._unsettled |= touched
+        return touched
+
     def _start_attempts(self) -> None:
         time = asyncio.get_running_loop().time()
         groups: dict[str, list[str]] = {}
-        for name, target in self.situation.targets.items():
-            if not self._steps.settled(name, target):
-                groups.setdefault(target.uid, []).append(name)
+        targets, looked_at, self._unsettled = self.situation.targets, self._unsettled, set()
+        for name in looked_at & targets.keys():
+            if not self._steps.settled(name, targets[name]):
+                self._unsettled.add(name)
+                groups.setdefault(targets[name].uid, []).append(name)
+        self._groups = groups
         self._tried = {uid: tried for uid, tried in self._tried.items() if uid in groups}
         for uid, names in groups.items():
             if uid not in self._attempts and time >= self._due(uid, names):
@@ -126,7 +151,8 @@ class Delivery:
         """When the next attempt may begin, by the event loop's time."""
         if uid not in self._tried:
             return 0.0
-        waits = any(self._steps.strangers(name, self.situation.targets[name].keep) for name in names)
+        targets = self.situation.targets
+        waits = any(self._steps.strangers(name, targets[name].keep) for name in names if name in targets)
         return self._tried[uid] + (_RETRY_SECONDS if waits else _SOON_SECONDS)
 
     async def _attempt(self, uid: str, names: list[str]) -> None:
@@ -144,31 +170,29 @@ class Delivery:
         await self.fence.create(marked)
 
     async def _look_at_fence(self) -> None:
-        """Now and then, and at once again while it is not live, asks whether the fence still holds."""
-        time, entries = asyncio.get_running_loop().time(), sorted(self.fence.entries)
-        if not entries:
+        """Now and then, and soon again while it is not live, asks whether the fence still holds."""
+        time = asyncio.get_running_loop().time()
+        if not self.fence.entries:
             self.fence.live = True  # nothing to see; the next freeze proves itself
-            return
-        if time - self._probed < (PROBE_SECONDS if self.fence.live else _RETRY_SECONDS):
-            return
-        self._probed = time
-        self._looks += 1
-        await self.fence.look(entries[self._looks % len(entries)])
+        elif time - self._probed >= (PROBE_SECONDS if self.fence.live else _RETRY_SECONDS):
+            self._probed = time
+            self._looks += 1
+            names = sorted(self.fence.entries)
+            await self.fence.look(names[self._looks % len(names)])
 
-    async def _evict_strangers(self) -> None:
+    async def _evict_strangers(self, touched: set[str]) -> None:
         """After the hand-over the watch stays: whoever is on a held node and not the holder's goes."""
         found: dict[str, PodView] = {}
-        for name, owner in self.fence.entries.items():
-            node = self._world.nodes.get(name)
-            if "." not in owner and node is not None and node.managed and node.holder == owner:
+        for name in touched | {node for node, _ in self._strangers.values()}:
+            owner, node = self.fence.entries.get(name, ""), self._world.nodes.get(name)
+            if owner and "." not in owner and node is not None and node.managed and node.holder == owner:
                 found |= {f"{pod.namespace}/{pod.name}": pod for pod in self._steps.strangers(name, owner)}
         now, before = self._clock(), self._strangers
-        self._strangers = {key: before.get(key, now) for key, pod in found.items() if key in before or not pod.deleting}
-        for key in self._strangers:
-            if key not in before:
-                log.error("ALARM pod %s is on node %s, which is not its own; it is evicted", key, found[key].node)
+        self._strangers = {key: before.get(key, (pod.node, now)) for key, pod in found.items() if key in before or not pod.deleting}
+        for key in self._strangers.keys() - before.keys():
+            log.error("ALARM pod %s is on node %s, which is not its own; it is evicted", key, found[key].node)
         await asyncio.gather(
-            *(self._drain.remove([found[key]], since + self._settings.drain_seconds, now) for key, since in self._strangers.items())
+            *(self._drain.remove([found[key]], since + self._settings.drain_seconds, now) for key, (_, since) in self._strangers.items())
         )
 
     async def _tell_failures(self) -> None:
@@ -186,8 +210,10 @@ class Delivery:
             elif state.startswith("failed"):
                 log.error("node %s %s", name, state)
                 health.declared[name] = verdict.failed[name].onset
-                await self._read_lease(name)
-                self._world.changed("nodes", name)
+        failed = [name for name, state in new if state.startswith("failed")]
+        await asyncio.gather(*(self._read_lease(name) for name in failed))
+        for name in failed:
+            self._world.changed("nodes", name)
 
     async def _read_lease(self, name: str) -> None:
         """The Lease's last renewal is the last good sample before the fault."""
@@ -210,12 +236,7 @@ class Delivery:
         end = loop.time() + self._settings.reconcile_seconds
         if self.fence.entries:
             end = min(end, self._probed + (PROBE_SECONDS if self.fence.live else _RETRY_SECONDS))
-        waiting = [
-            self._due(uid, [name for name, target in self.situation.targets.items() if target.uid == uid])
-            for uid in self._tried
-            if uid not in self._attempts
-        ]
-        end = min([end, *waiting])
+        end = min([end, *(self._due(uid, names) for uid, names in self._groups.items() if uid not in self._attempts)])
         while not self._changed.is_set() and loop.time() < end:
             wake = self.situation.wake
             if wake is not None and self._clock() >= wake:

@@ -1,15 +1,16 @@
 """What delivery sees: claims, health, verdict and targets, kept up to date from the world's changes.
 
 The callbacks only note what changed, and tell whether it can matter: heartbeats, meter writes of statuses and pods of nodes that
-are not fenced wake nobody.
+are not fenced wake nobody. A look then works out anew what concerns the nodes that changed or fell due; a full look does so for
+all, and finds the same (which is tested).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from laycan.delivery.desired import Target, claims_of, claims_of_world, desired, node_target
+from laycan.delivery.desired import Target, claims_of, claims_of_world, node_target
 from laycan.delivery.failures import Health, Verdict, bound_gpus, judge, unusable
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
@@ -29,32 +30,57 @@ class Situation:
         self.targets: dict[str, Target] = {}  # node -> what is to become of it; the others are left alone
         self.wake: int | None = None  # Unix seconds
         self._world, self._settings, self._wake_up = world, settings, wake_up
-        self._nodes = set(world.nodes)  # changed since the last look
+        self._nodes = set(world.nodes)  # of which something changed since the last look
         self._last: dict[str, tuple[Any, ...]] = {}  # node -> what of it matters
-        self._pods: set[str] = set()  # keys of the pods on fenced nodes
+        self._owners: Mapping[str, str] = {}  # the fence's entries at the last look
+        self._pods: dict[str, str] = {}  # pod on a fenced node -> the node
         world.listeners.append(self._note)
 
     def close(self) -> None:
         self._world.listeners.remove(self._note)
 
-    def look(self, now: int) -> None:
-        owners = self._world.fence.nodes if self._world.fence else {}
-        for name in self._nodes | (owners.keys() - self.health.nodes.keys()):
-            self.health.observe(name, self._world.nodes.get(name), self._most_gpus(name, now), self._settings, now)
-        self._nodes.clear()
-        self.verdict = judge(self._world, self.claims, self.health, self._settings, now)
-        self.targets, wake = desired(self._world, self.claims, frozenset(self.verdict.failed), self.verdict.recovered, self._settings, now)
-        self.wake = min((instant for instant in (wake, self.verdict.wake) if instant is not None), default=None)
-        self._pods = {key for name in owners for key in self._world.pods_on.get(name, ())}
+    def look(self, now: int, full: bool = False) -> set[str]:
+        """The nodes for which something may be different now."""
+        world, claims = self._world, self.claims
+        names = self._nodes | claims.due(now) | self._fence_changes()
+        self._nodes = set()
+        if full:
+            names = names | world.nodes.keys() | self._owners.keys() | claims.by_node.keys()
+        for name in names:
+            self.health.observe(name, world.nodes.get(name), self._most_gpus(name, now), self._settings, now)
+        before = self.verdict
+        if names or (before.wake is not None and before.wake <= now):
+            self.verdict = judge(world, claims, self.health, self._settings, now)
+            names |= before.failed.keys() ^ self.verdict.failed.keys()
+            names |= before.recovered ^ self.verdict.recovered
+        for name in names:
+            target = self.target(name, now)
+            if target is not None:
+                self.targets[name] = target
+            else:
+                self.targets.pop(name, None)
+        self.wake = min((instant for instant in (claims.wake(now), self.verdict.wake) if instant is not None), default=None)
+        return names
 
     def target(self, name: str, now: int) -> Target | None:
         """The node's target in the world as it is this moment: asked again before every write."""
-        failed = frozenset(self.verdict.failed)
-        return node_target(self._world, self.claims, name, failed, self.verdict.recovered, self._settings, now)
+        failed = name in self.verdict.failed
+        recovered = name in self.verdict.recovered
+        return node_target(self._world, self.claims, name, failed, recovered, self._settings, now)
 
     def unusable(self, now: int) -> frozenset[str]:
         """For the planner; see failures.unusable."""
         return unusable(self._world, self._settings, now, self.claims, self.health, self.verdict)
+
+    def _fence_changes(self) -> set[str]:
+        """Nodes whose entry is not what it was at the last look; from now on their pods matter."""
+        old, self._owners = self._owners, self._world.fence.nodes if self._world.fence else {}
+        if old is self._owners:
+            return set()
+        changed = {name for name, _ in old.items() ^ self._owners.items()}
+        for name in changed:
+            self._pods |= dict.fromkeys(self._world.pods_on.get(name, ()), name)
+        return changed
 
     def _most_gpus(self, name: str, now: int) -> int:
         ahead = [claim for claim in self.claims.on(name) if claim.live and claim.end > now]
@@ -70,11 +96,10 @@ class Situation:
         if kind == "contracts":
             return self._contract_matters(key)
         if kind == "pods":
-            pod = self._world.pods.get(key)
-            return key in self._pods or (pod is not None and self._world.fence is not None and pod.node in self._world.fence.nodes)
+            return self._pod_matters(key)
         if kind == "products":  # leads may have changed
             return bool({contract for contract in self._world.contracts if self._contract_matters(contract)})
-        return kind in ("fence", "epoch")
+        return kind == "fence"
 
     def _node_matters(self, name: str) -> bool:
         node = self._world.nodes.get(name)
@@ -91,6 +116,16 @@ class Situation:
         nodes = self.claims.put(key, claims)
         self._nodes |= nodes
         return bool(nodes)
+
+    def _pod_matters(self, key: str) -> bool:
+        pod = self._world.pods.get(key)
+        node = self._pods.pop(key, "") if pod is None else pod.node
+        if not node or self._world.fence is None or node not in self._world.fence.nodes:
+            return False
+        if pod is not None:
+            self._pods[key] = node
+        self._nodes.add(node)
+        return True
 
 
 def _essence(node: NodeView | None) -> tuple[Any, ...]:

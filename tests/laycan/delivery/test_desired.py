@@ -103,7 +103,14 @@ class TestHolders:
         for at in (199, 200, 229, 230):
             found = target(one("acme", A, follows), at)
             assert found is not None
+            assert found.want is Want.HOLD
             assert entry_for("acme", "acme", found) == "acme", at
+
+    def test_double_booking(self) -> None:
+        """Should two statuses claim a node for the same second, whoever has it keeps it; nobody is evicted for a planner's defect."""
+        late, early = contract("z", "acme", [binding("n", 120, 200)]), contract("b", "beta", [binding("n", 100, 200)])
+        kept, fresh = target(one("acme", early, late), 150), target(one("", early, late), 150)
+        assert [found.holder for found in (kept, fresh) if found] == ["acme", "beta"]
 
     def test_a_longer_gap_ends_it(self) -> None:
         """Beyond the lead even the same holder has no right to the node in between."""

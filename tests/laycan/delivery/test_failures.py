@@ -117,6 +117,18 @@ class TestGpus:
         assert verdict(seven, 270, health).failed == {}
         assert verdict(seven, 271, health).failed["n"].onset == T0 + 150
 
+    def test_further_loss(self) -> None:
+        """On a node that has long had fewer GPUs, the next loss has a dwell of its own."""
+        health, bound = Health(), contract("a", "acme", [binding("n", 0, 10_000, gpus=6)])
+        counts = [(0, 8), (10, 7), (500, 7), (600, 5)]
+        for at, gpus in counts:
+            assert verdict(world([held("n", gpus=gpus)], [bound], {"n": "acme"}), at, health).failed == {}
+        five = held("n", gpus=5)
+        seen = world([five], [bound], {"n": "acme"})
+        assert [health.gpus(five, SETTINGS, T0 + at) for at in (600, 720, 721)] == [7, 7, 5]
+        assert verdict(seen, 720, health).failed == {}
+        assert verdict(seen, 721, health).failed["n"].onset == T0 + 600
+
     def test_plans_count_on_them_meanwhile(self) -> None:
         """The planner sees the usual number during the dwell, also right after a restart, and the real one after it."""
         health, seven = Health(), held("n", gpus=7)
