@@ -204,6 +204,10 @@ class Market:
         until("its ServiceAccount", lambda: self.admin.find(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
         return name
 
+    def desk_takes(self, namespace: str) -> None:
+        """Makes a namespace that was anybody's a buyer's of the desk."""
+        self.admin.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"laycan.dev/desk": "desk"}}})
+
     def pod(self, namespace: str, name: str, gpus: int = 8, node: str = "", **more: Any) -> None:
         """A pod, meant for one node if that is named; the scheduler puts it there."""
         selector = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
@@ -219,8 +223,10 @@ class Market:
     def await_running(self, namespace: str, name: str, seconds: float = 30) -> str:
         return until(f"{namespace}/{name} runs", lambda: self.runs(namespace, name), seconds=seconds)
 
-    def contract(self, name: str, holder: str, nodes: Sequence[str], start: int, end: int, bound_at: int | None = None) -> str:
-        """An accepted contract bound to whole nodes; its uid."""
+    def contract(
+        self, name: str, holder: str, nodes: Sequence[str], start: int, end: int, bound_at: int | None = None, adopts: bool = False
+    ) -> str:
+        """An accepted contract bound to whole nodes, and taking over what runs there if it `adopts`; its uid."""
         delivery = {
             "start": format_time(start),
             "end": format_time(end),
@@ -228,12 +234,14 @@ class Market:
             "lotGpus": 8,
             "handover": {"namespace": holder},
         }
-        manifest = {
+        manifest: Object = {
             "apiVersion": "laycan.dev/v1alpha1",
             "kind": "ComputeContract",
             "metadata": {"name": name, "namespace": "desk"},
             "spec": {"intent": "Firm", "terms": {"contractId": name, "productRef": {"name": PRODUCT}, "delivery": delivery}},
         }
+        if adopts:
+            manifest["spec"]["adopt"] = {"bindings": [{"node": node, "gpus": 8} for node in nodes]}
         uid = str(self.admin.create(manifest)["metadata"]["uid"])
         self.bind(name, [(node, start, end) for node in nodes], bound_at=bound_at)
         return uid

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +14,22 @@ import pytest
 from controlplane import fleet
 from controlplane.api import ApiError
 from controlplane.waiting import until
-from tests.cluster.delivering import FAST, Market, Office, delivered_cluster, foreign, holds, label, now, open_all, owners, pods_on, protect
-from tests.cluster.policies.installed import FENCE, Installed
+from tests.cluster.delivering import (
+    FAST,
+    Market,
+    Office,
+    delivered_cluster,
+    foreign,
+    holds,
+    label,
+    now,
+    open_all,
+    operator_kubeconfig,
+    owners,
+    pods_on,
+    protect,
+)
+from tests.cluster.policies.installed import FENCE, NAMESPACE, Installed
 
 pytestmark = pytest.mark.xdist_group("delivery")
 
@@ -135,6 +151,20 @@ class TestStart:
             assert time.time() >= begun + FAST.drain_seconds
             assert not foreign(market.admin, nodes, acme)
 
+    def test_adoption(self, market: Market) -> None:
+        """What already runs for the holder on an adopted node runs on; strangers beside it go, as everywhere."""
+        acme, beta, nodes = market.stranger("acme"), market.stranger(), market.nodes(1)
+        market.pod(acme, "serving", gpus=4, node=nodes[0])
+        market.pod(beta, "beside", gpus=4, node=nodes[0])
+        market.await_running(acme, "serving")
+        market.await_running(beta, "beside")
+        market.desk_takes(acme)
+        with Office(market.installed):
+            market.contract("adopted", acme, nodes, now(), now() + 600, adopts=True)
+            until("held", lambda: holds(market.admin, nodes, acme))
+            assert market.runs(acme, "serving") == nodes[0]
+            assert not market.admin.find(f"/api/v1/namespaces/{beta}/pods/beside")
+
 
 class TestEnd:
     """What becomes of a node after a window."""
@@ -239,6 +269,22 @@ class TestGuarding:
             until("enforced again", lambda: all(market.installed.refusal(node, acme) for node in nodes))
             assert market.runs(acme, "worker") in nodes
 
+    def test_api_server_restart(self, market: Market, cluster: Installed) -> None:
+        """The API server dies and comes back: what is held stays held, and what fell due meanwhile is handed over by itself."""
+        acme, gamma, (held, next_) = market.holder("acme"), market.holder("gamma"), market.nodes(2)
+        market.pod(acme, "worker")
+        with Office(market.installed):
+            market.contract("before", acme, [held], now(), now() + 600)
+            due = now() + 8
+            market.contract("after", gamma, [next_], due, due + 600)
+            market.await_running(acme, "worker")
+            cluster.plane.kill("kube-apiserver")
+            cluster.plane.start("kube-apiserver")
+            until("held", lambda: holds(market.admin, [next_], gamma), seconds=90)
+            assert holds(market.admin, [held], acme)
+            assert market.runs(acme, "worker") == held
+            until("enforced", lambda: market.installed.refusal(held, acme) and market.installed.refusal(next_, gamma), seconds=60)
+
     def test_label_taken_off(self, market: Market) -> None:
         """A label that an administrator removed from a held node comes back."""
         acme, nodes = market.holder("acme"), market.nodes(1)
@@ -303,7 +349,7 @@ class TestRestraint:
             until("held", lambda: holds(market.admin, nodes, acme))
 
     def test_release(self, market: Market) -> None:
-        """`laycan release` frees nodes in every state with no operator there, evicts nobody, and does nothing the second time."""
+        """Nodes in every state are freed with no operator there; nobody is evicted, and the second time nothing is left to do."""
         acme, (held, frozen, failed) = market.holder("acme"), market.nodes(3)
         market.pod(acme, "worker")
         with Office(market.installed):
@@ -318,6 +364,38 @@ class TestRestraint:
         assert marks(market, held) == {}
         assert market.runs(acme, "worker") == held
         assert open_all(market.installed) == (0, 0)
+
+    def test_release_beside_an_operator(self, market: Market) -> None:
+        """`laycan release` takes the lease and the epoch from an operator that still runs, which then can close nothing any more."""
+        acme, nodes = market.holder("acme"), market.nodes(2)
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "laycan-operator", "namespace": NAMESPACE},
+            "spec": {"holderIdentity": "pod_process", "leaseDurationSeconds": 15},
+        }
+        market.admin.apply(lease)
+        with Office(market.installed) as office:
+            market.contract("released", acme, nodes, now(), now() + 600)
+            until("held", lambda: holds(market.admin, nodes, acme))
+            assert released(market) == "released 2 nodes and 2 fence entries"
+            assert office.delivery is not None
+            passes = office.delivery.passes
+            until("the operator has tried again", lambda: office.delivery is not None and office.delivery.passes >= passes + 2)
+            assert holds(market.admin, nodes, "")
+            taken = market.admin.get(f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/laycan-operator")["spec"]
+            assert (taken["holderIdentity"], taken["leaseDurationSeconds"]) == ("laycan-release", 30)
+        assert released(market) == "released 0 nodes and 0 fence entries"
+
+
+def released(market: Market) -> str:
+    """Runs the command as the chart's hook does, with the operator's rights."""
+    command = [str(Path(sys.executable).with_name("laycan")), "release", "--namespace", NAMESPACE]
+    done = subprocess.run(
+        [*command, "--kubeconfig", str(operator_kubeconfig(market.installed))], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def ends_in_past(office: Office) -> bool:
