@@ -12,38 +12,21 @@ from dataclasses import replace
 from .admit import Admission
 from .book import Book
 from .bound import prove
+from .changes import apply
 from .construct import construction_order, settle
 from .eligible import Demand, Demands, Fleet
 from .keep import keep_announced
 from .ledger import Ledger
-from .model import (
-    Bound,
-    Contract,
-    ContractChanged,
-    ContractGone,
-    Difference,
-    Event,
-    Level,
-    Node,
-    NodeChanged,
-    NodeGone,
-    Outage,
-    OutageChanged,
-    OutageGone,
-    Plan,
-    Problem,
-    Stopped,
-    TimePassed,
-    Undelivered,
-)
+from .model import Bound, Difference, Event, Level, Plan, Problem, Stopped, Undelivered
 from .objective import micros
-from .repair import polish, repair
+from .polish import polish
+from .repair import repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
 from .ruin import ruin
 from .timegrid import time_grid, turnarounds
 
 EFFORT = 400  # trials of repair
-PATIENCE = 100  # trials in vain after which the search ends
+PATIENCE = 2  # trials in vain, per contract, after which the search ends
 
 
 def never() -> bool:
@@ -63,7 +46,7 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
         settle(book, index, cuts=True)
     trials = repair(book, effort, late)
     polish(book, late)
-    if ruin(book, effort - trials, PATIENCE, late):
+    if ruin(book, effort - trials, PATIENCE * len(accepted), late):
         polish(book, late)
     refused = _admit(problem, book, demands, candidates, effort, late)
     return _report(problem, book, refused, late.came)
@@ -162,35 +145,3 @@ class Planner:
 
 
 _plan = plan
-
-
-def apply(problem: Problem, event: Event) -> Problem:
-    """The problem after one event; raises ValueError for contradictions, as `Problem` does."""
-    match event:
-        case NodeChanged(node):
-            return replace(problem, nodes=_with_node(problem.nodes, node.name, (node,)))
-        case NodeGone(name):
-            return replace(problem, nodes=_with_node(problem.nodes, name, ()))
-        case ContractChanged(contract):
-            return replace(problem, contracts=_with_contract(problem.contracts, contract.key, (contract,)))
-        case ContractGone(key):
-            kept = tuple(b for b in problem.previous if b.contract != key)
-            return replace(problem, contracts=_with_contract(problem.contracts, key, ()), previous=kept)
-        case OutageChanged(outage):
-            return replace(problem, outages=_with_outage(problem.outages, outage.name, (outage,)))
-        case OutageGone(name):
-            return replace(problem, outages=_with_outage(problem.outages, name, ()))
-        case TimePassed(now):
-            return replace(problem, now=now)
-
-
-def _with_node(nodes: tuple[Node, ...], name: str, new: tuple[Node, ...]) -> tuple[Node, ...]:
-    return tuple(n for n in nodes if n.name != name) + new
-
-
-def _with_contract(contracts: tuple[Contract, ...], key: str, new: tuple[Contract, ...]) -> tuple[Contract, ...]:
-    return tuple(c for c in contracts if c.key != key) + new
-
-
-def _with_outage(outages: tuple[Outage, ...], name: str, new: tuple[Outage, ...]) -> tuple[Outage, ...]:
-    return tuple(o for o in outages if o.name != name) + new

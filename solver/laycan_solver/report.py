@@ -146,10 +146,11 @@ class Shortfalls:
         free = units.sum(axis=1)
         lost = [b.node for b in demand.before if self._gone(demand, b.node) and b.start < end and start < b.end]
         out = [fleet.nodes[c].name for c in demand.columns.tolist() if self._outage_in(c, start, end)]
-        if len(free) and int(free.min()) >= lots and (demand.scoped or demand.spread or demand.together):
-            where = contract.scope.name if demand.scoped else contract.spread_level.name if demand.spread else "all lots at once"
-            return Reason.TOPOLOGY_SHORT, f"{pool}: {want} from {window}: enough GPUs are free, but not as {where} asks"
-        if len(free) and int(free.min()) > 0:
+        enough = len(free) and int(free.min()) >= (lots if demand.together else 1)
+        if enough and (demand.scoped or demand.spread):
+            where = contract.scope.name if demand.scoped else f"spread over {contract.spread_domains} x {contract.spread_level.name}"
+            return Reason.TOPOLOGY_SHORT, f"{pool}: {want} from {window}: GPUs are free, but not as {where} asks"
+        if enough:
             limit = f"{demand.moves_per_month} planned cuts in 30 days" if demand.moves_per_month else "no planned cuts"
             text = f"no node is free throughout, and a change of nodes would owe more than the gap or exceed the limit ({limit})"
             return Reason.MOVE_LIMIT, f"{pool}: {want} from {window}: {text}"
