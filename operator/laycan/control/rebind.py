@@ -46,9 +46,9 @@ def cut(bounds: Sequence[Bound], now: int) -> tuple[Bound, ...]:
 
 
 def _before(bounds: Sequence[Bound], plan: PlannedBinding, mine: tuple[int, ...], now: int) -> Bound | None:
-    """Of the bindings on the same node the one that this one goes on from: overlapping or touching, best with the same lots."""
+    """Of the bindings on the same node the one that this one goes on from: overlapping before touching, best with the same lots."""
     near = [b for b in bounds if b.end >= plan.start and b.start <= plan.end and b.end >= now]
-    return min(near, key=lambda b: (b.lots != mine or b.product != plan.product, b.start, b.lots), default=None)
+    return min(near, key=lambda b: (not _overlap(plan, b), b.lots != mine or b.product != plan.product, b.start, b.lots), default=None)
 
 
 def _number(
