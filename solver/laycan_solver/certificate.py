@@ -24,6 +24,7 @@ from .objective import SCALE, micros
 from .timegrid import Flags, Ints, TimeGrid
 
 Row = tuple[int, int, int, str, int]
+MOST = 1 << 60  # prices and costs are cut to this, which can only lower a bound, so that arrays of 64 bits hold them
 BLOCKS = (1, 2, 4, 8)  # GPUs of the blocks that are priced; exact for sizes that are powers of two
 
 
@@ -138,7 +139,7 @@ class Prices:
             line = np.zeros(self.grid.slices, dtype=np.int64)
             for (g, k), price in self.of.items():
                 if g == grade:
-                    line += price * (gpus // k)
+                    line += np.minimum(price, MOST // max(1, gpus // k) // 8) * (gpus // k)
             self._lots[grade, gpus] = line
         return self._lots[grade, gpus]
 
@@ -155,11 +156,11 @@ def exact_dot(a: Ints, b: Ints) -> int:
 
 def least_cost(demand: Demand, served: Served, prices: Prices, substitution: bool) -> Ints:
     """Per slice of the window: the least that a lot-second within reach costs at these prices."""
-    least = np.full(len(served.reach), demand.lot_rate, dtype=np.int64)
+    least = np.full(len(served.reach), min(demand.lot_rate, MOST), dtype=np.int64)
     for grade, able in served.grades.items():
         cost = prices.lot(grade, demand.contract.lot_gpus)[served.first : served.last]
         if substitution:
-            cost = cost + demand.options[grade].cost * 1_000_000 * demand.contract.lot_gpus
+            cost = cost + min(demand.options[grade].cost * 1_000_000 * demand.contract.lot_gpus, MOST)
         least = np.where(able, np.minimum(least, cost), least)
     return least
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .eligible import Demand, Fleet
+from .eligible import MOST_GPUS, Demand, Fleet
 from .timegrid import Flags, Ints, TimeGrid
 
 Cells = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
@@ -57,14 +57,14 @@ class Ledger:
 
     def units(self, demand: Demand, first: int, last: int, columns: Ints) -> Ints:
         """[slice, column]: whole lots of `demand` that the node could take in the slice beside everything taken."""
-        lots: Cells = self.free[first:last][:, columns] // demand.contract.lot_gpus
+        lots: Cells = self.free[first:last][:, columns] // min(demand.contract.lot_gpus, MOST_GPUS)
         if demand.holder and self.fleet.whole[columns].any():
             lots[self._foreign(demand, first, last, columns)] = 0
         return lots.astype(np.int64)
 
     def window_units(self, demand: Demand, first: int, last: int, columns: Ints) -> Ints:
         """Per column: whole lots that the node could take through all of first .. last - 1."""
-        lots: Cells = self.free[first:last][:, columns].min(axis=0) // demand.contract.lot_gpus
+        lots: Cells = self.free[first:last][:, columns].min(axis=0) // min(demand.contract.lot_gpus, MOST_GPUS)
         if demand.holder and self.fleet.whole[columns].any():
             lots[self._foreign(demand, first, last, columns).any(axis=0)] = 0
         return lots.astype(np.int64)

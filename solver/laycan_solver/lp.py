@@ -20,6 +20,7 @@ class Kind(NamedTuple):
     costs: tuple[tuple[int, int], ...]  # grade, cost
 
 
+HIGHEST = 1 << 56  # of a price; a lower one is as valid
 Blocks = tuple[tuple[int, int, int], ...]  # grade, k, blocks
 
 
@@ -42,7 +43,7 @@ class SliceProgramme:
     def _solve(self, kinds: Sequence[Kind], blocks: Blocks) -> Mapping[tuple[int, int], int]:
         solver = self._solver
         solver.Clear()
-        scale = max(kind.rate for kind in kinds)
+        scale = max(1, *(kind.rate for kind in kinds))
         rows = {(grade, k): solver.Constraint(0, have) for grade, k, have in blocks}
         objective = solver.Objective()
         objective.SetMaximization()
@@ -59,5 +60,5 @@ class SliceProgramme:
                         row.SetCoefficient(served, kind.gpus // k)
         if solver.Solve() != solver.OPTIMAL:
             return {}
-        prices = {cell: round(row.DualValue() * scale) for cell, row in rows.items()}
+        prices = {cell: min(round(row.DualValue() * scale), HIGHEST) for cell, row in rows.items()}
         return {cell: price for cell, price in prices.items() if price > 0}
