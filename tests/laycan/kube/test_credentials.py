@@ -1,0 +1,46 @@
+"""Where the server is, whom to trust and who we are, from a kubeconfig."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+import yaml
+
+from laycan.kube.credentials import CredentialsError, load_credentials
+
+
+def kubeconfig(folder: Path, server: str, **user: str) -> Path:
+    cluster = {"server": server, **({"insecure-skip-tls-verify": True} if server.startswith("https") else {})}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+def test_a_token_becomes_a_bearer_header(tmp_path: Path) -> None:
+    """Once `Bearer`, whatever the library puts in front of it."""
+    found = load_credentials(kubeconfig(tmp_path, "http://127.0.0.1:8001/", token="t0ken"))
+    assert (found.server, found.authorization(), found.tls) == ("http://127.0.0.1:8001", "Bearer t0ken", None)
+
+
+def test_https_is_spoken_over_tls(tmp_path: Path) -> None:
+    """Verification is off only where the kubeconfig says so."""
+    found = load_credentials(kubeconfig(tmp_path, "https://127.0.0.1:6443", token="t0ken"))
+    assert found.insecure
+    assert found.tls is not None
+    assert found.tls.verify_mode is ssl.CERT_NONE
+
+
+def test_without_any_configuration_the_error_says_what_to_do(tmp_path: Path) -> None:
+    """A person reads this first."""
+    with pytest.raises(CredentialsError, match="--kubeconfig"):
+        load_credentials(tmp_path / "missing")

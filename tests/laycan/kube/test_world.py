@@ -1,0 +1,64 @@
+"""The world holds the newest of each object, and tells of changes only."""
+
+from __future__ import annotations
+
+from laycan.kube.views import FenceView, NamespaceView, fence_view, namespace_view, pod_view
+from laycan.kube.world import World
+
+
+def raw(name: str, version: int, **labels: str) -> dict[str, object]:
+    return {"metadata": {"name": name, "resourceVersion": str(version), "labels": labels}}
+
+
+def pod(name: str, node: str, version: int) -> dict[str, object]:
+    return {"metadata": {"name": name, "namespace": "n", "resourceVersion": str(version)}, "spec": {"nodeName": node}}
+
+
+def test_an_older_object_does_not_replace_a_newer_one() -> None:
+    """The answer of an own write is taken before the watch tells of it; what the watch still has in store is older."""
+    world = World()
+    world.put("products", "p", raw("p", 7, v="new"))
+    world.put("products", "p", raw("p", 6, v="old"))
+    assert world.products["p"]["metadata"]["labels"] == {"v": "new"}
+
+
+def test_listeners_hear_of_changes_and_not_of_echoes() -> None:
+    """The same object twice is one change."""
+    world, heard = World(), []
+    world.listeners.append(lambda kind, key: heard.append((kind, key)))
+    for _ in range(2):
+        world.put("namespaces", "a", namespace_view(raw("a", 1)))
+    world.drop("namespaces", "a")
+    world.drop("namespaces", "a")
+    assert heard == [("namespaces", "a")] * 2
+
+
+def test_the_one_fence_is_put_and_dropped_like_any_object() -> None:
+    """Kinds of which there is one object are attributes, not tables."""
+    world = World()
+    world.put("fence", "cluster", fence_view({"metadata": {"name": "cluster", "resourceVersion": "3"}, "spec": {"nodes": {"n1": "acme"}}}))
+    world.put("fence", "cluster", FenceView(2, {}, {}))
+    assert world.fence is not None
+    assert world.fence.nodes == {"n1": "acme"}
+    assert world.keys("fence") == {"cluster"}
+    world.drop("fence", "cluster")
+    assert world.fence is None
+    world.put("epoch", "cluster", 4)
+    world.drop("epoch", "cluster")
+    assert world.epoch == 0
+
+
+def test_pods_are_found_by_their_node() -> None:
+    """The index follows pods that come, move in name only, and go."""
+    world = World()
+    world.put("pods", "n/a", pod_view(pod("a", "n1", 1)))
+    world.put("pods", "n/b", pod_view(pod("b", "n1", 2)))
+    world.put("pods", "n/a", pod_view(pod("a", "n2", 3)))
+    world.drop("pods", "n/b")
+    assert {node: keys for node, keys in world.pods_on.items() if keys} == {"n2": {"n/a"}}
+
+
+def test_a_namespace_that_terminates_says_so() -> None:
+    """Either mark will do: the deletion timestamp or the phase."""
+    assert namespace_view({"metadata": {"name": "a", "deletionTimestamp": "2027-01-01T00:00:00Z"}}).terminating
+    assert namespace_view({"metadata": {"name": "a"}, "status": {"phase": "Terminating"}}) == NamespaceView("a", {}, True)
