@@ -86,7 +86,7 @@ class Claims:
     def double_held(self, now: int, capacity: Mapping[str, int]) -> list[tuple[str, tuple[str, ...]]]:
         """(node, contracts) that the written statuses hold twice at some instant from now on: must always be empty."""
         found = []
-        for node, keys in self._on.items():
+        for node, keys in sorted(self._on.items()):
             rows = [(k, c) for k in sorted(keys) for c in self.written.get(k, ()) if c.node == node and c.end > now]
             crossed = any(_at_once(a, b) and a.holder != b.holder for i, (_, a) in enumerate(rows) for _, b in rows[i + 1 :])
             shared = len({k for k, _ in rows}) > 1 and _peak(c for _, c in rows) > capacity.get(node, 1 << 30)

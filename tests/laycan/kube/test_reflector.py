@@ -59,7 +59,7 @@ def test_it_begins_with_all_objects_and_then_follows_changes() -> None:
     first = streams(
         event("ADDED", "a", 3), event("ADDED", "b", 2), complete(), event("DELETED", "a", 11), event("ADDED", "c", 12), stay=True
     )
-    api, world, _ = follow([first], lambda world, reflector: seen.append(reflector.synced.is_set()) or "c" in world.namespaces)
+    api, world, _ = follow([first], watch)
     assert world.namespaces.keys() == {"b", "c"}
     assert synced_with <= {"a", "b"}, "changes come after the end of the beginning"
     assert api.requests[0][1]["sendInitialEvents"] == "true"

@@ -1,0 +1,214 @@
+"""From the world to decisions, with the real planner in its own process, and with planners that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from laycan.control.decision import Decision
+from laycan.control.planner import Planner
+from laycan.control.solver_process import PLANNER, Solver, SolverError
+from laycan.control.writer import Authority, Writer
+from laycan.kube.client import Client
+from laycan.kube.credentials import Credentials
+from laycan.kube.world import World
+from laycan.resources.times import format_time
+from tests.laycan.control.town import HOUR, NOW, SETTINGS, Fleet, bound, contract, node, product, world
+
+BAD = "tests.laycan.control.planners"
+NOWHERE = Client(Credentials("http://127.0.0.1:1", None, lambda: ""))  # nothing here writes
+
+
+def planning(made: World, test: Callable[[Planner], Awaitable[None]], planner: str = PLANNER, deadline: float = 30.0) -> None:
+    """Runs a test with a planner of this world; its process ends with the test."""
+
+    async def go() -> None:
+        solver = Solver(planner, deadline)
+        writer = Writer(NOWHERE, made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: NOW, lambda: True, lambda: None)
+        writer.start()
+        office = Planner(made, writer, solver, Fleet(made), SETTINGS, lambda: NOW)
+        office.start()
+        try:
+            await test(office)
+        finally:
+            await solver.stop()
+
+    asyncio.run(go())
+
+
+def decided(office: Planner) -> dict[str, Decision]:
+    return office.writer.decisions
+
+
+def test_many_contracts_are_decided_by_one_plan() -> None:
+    """First come, first served; what does not fit is refused with the pool and the window."""
+    made = world([contract(name, created=NOW - age) for name, age in (("a", 90), ("b", 80), ("c", 70))])
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        found = decided(office)
+        assert {key: decision.accepted for key, decision in found.items()} == {"desk/a": True, "desk/b": True, "desk/c": False}
+        assert {b.node for key in ("desk/a", "desk/b") for b in found[key].bindings} == {"n1", "n2"}
+        reason = found["desk/c"].reason
+        assert reason is not None
+        assert (reason.code, reason.pool, reason.window) == ("NoCapacity", "h100", (NOW + HOUR, NOW + 2 * HOUR))
+
+    planning(made, test)
+
+
+def test_a_promise_that_is_decided_but_not_written_is_not_decided_again() -> None:
+    """A plan in between must neither move it nor give its nodes away."""
+    made = world([contract("a")])
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        first = decided(office)["desk/a"]
+        made.put("contracts", "desk/b", contract("b", created=NOW - 600))
+        await office.step()
+        assert decided(office)["desk/a"].bindings == first.bindings
+        assert decided(office)["desk/b"].accepted
+
+    planning(made, test)
+
+
+def test_the_lost_node_of_a_promise_is_replaced_and_others_stay() -> None:
+    """Also one on a cordoned node that runs."""
+    window: dict[str, Any] = {"created": NOW - 2 * HOUR, "delivery_start": format_time(NOW - HOUR)}
+    a, b = (contract(n, status=bound(m, start=NOW - HOUR, phase="Delivering"), **window) for n, m in (("a", "n1"), ("b", "n2")))
+    made = world([a, b], ["n1", "n2", "n3"])
+    made.put("nodes", "n2", replace(node("n2", 2), raw={**node("n2").raw, "spec": {"unschedulable": True}}))
+
+    async def test(office: Planner) -> None:
+        assert isinstance(office.fleet, Fleet)
+        office.fleet.failed = frozenset({"n1"})
+        await office.step()
+        assert [b.node for b in decided(office)["desk/a"].bindings] == ["n3"]
+        assert [b.node for b in decided(office)["desk/b"].bindings] == ["n2"]
+
+    planning(made, test)
+
+
+def test_a_promise_outlives_its_product() -> None:
+    """Somebody deleted the product: what is bound stays bound."""
+    made = world([contract("a", status=bound("n1"))])
+    made.drop("products", "h100")
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        assert [b.node for b in decided(office)["desk/a"].bindings] == ["n1"]
+
+    planning(made, test)
+
+
+def test_a_node_that_fails_while_the_plan_is_made_takes_no_new_promise() -> None:
+    """Each assignment is checked again when it is applied; the rest waits for the next plan."""
+    made = world([contract("a")], ["n1"])
+
+    async def test(office: Planner) -> None:
+        assert isinstance(office.fleet, Fleet)
+        task = asyncio.create_task(office.step())
+        await asyncio.sleep(0)
+        office.fleet.failed = frozenset({"n1"})
+        await task
+        assert "desk/a" not in decided(office)
+        office.fleet.failed = frozenset()
+        await office.step()
+        assert decided(office)["desk/a"].accepted
+
+    planning(made, test)
+
+
+def test_a_contract_that_was_made_anew_meanwhile_gets_its_own_decision() -> None:
+    """The name is the same, the uid is not."""
+    made = world([contract("a")])
+
+    async def test(office: Planner) -> None:
+        task = asyncio.create_task(office.step())
+        await asyncio.sleep(0)
+        made.drop("contracts", "desk/a")
+        made.put("contracts", "desk/a", contract("a", version="9", meta={"uid": "another"}))
+        await task
+        assert "desk/a" not in decided(office)
+
+    planning(made, test)
+
+
+def test_a_refusal_waits_when_the_world_moved_meanwhile() -> None:
+    """The node that it lacked may just have come; it is told after a few plans at the latest."""
+    made = world([contract("a", delivery_gpus=16)], ["n1"])
+
+    async def test(office: Planner) -> None:
+        task = asyncio.create_task(office.step())
+        await asyncio.sleep(0)
+        made.put("nodes", "n2", node("n2"))
+        await task
+        assert "desk/a" not in decided(office)
+        await office.step()
+        assert decided(office)["desk/a"].accepted
+
+    planning(made, test)
+
+
+@pytest.mark.parametrize("way", ["hangs", "dies", "raises", "lies"])
+def test_without_a_right_plan_nothing_is_decided_and_the_next_is_plain(way: str) -> None:
+    """F21: whatever the planner does, its answer is checked, and a plan without improvement stands in."""
+    made = world([contract("a"), contract("b")])
+
+    async def test(office: Planner) -> None:
+        with pytest.raises(SolverError):
+            await office.step()
+        assert decided(office) == {}
+        office._effort = 0  # as `run` does
+        await office.step()
+        assert {key: d.accepted for key, d in decided(office).items()} == {"desk/a": True, "desk/b": True}
+
+    planning(made, test, f"{BAD}:{way}", deadline=5.0)
+
+
+def test_a_planner_that_prints_is_understood_all_the_same() -> None:
+    """Answers have a channel of their own."""
+    made = world([contract("a")])
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        assert decided(office)["desk/a"].accepted
+
+    planning(made, test, f"{BAD}:chatters")
+
+
+def changes(made: World, office: Planner, kind: str, key: str, view: Any) -> bool:
+    """Whether this change of the world asks for a plan."""
+    office._dirty = False
+    made.put(kind, key, view)
+    return office._dirty
+
+
+def test_only_what_matters_asks_for_a_plan() -> None:
+    """Heartbeats, hand-overs, meters and our own writes come by the thousand and change no plan."""
+    made = world([contract("a", status=bound("n1"))])
+
+    async def test(office: Planner) -> None:
+        quiet = {
+            "a heartbeat": ("nodes", "n1", node("n1", 2)),
+            "a hand-over": ("nodes", "n1", node("n1", 3, labels={"laycan.node-restriction.kubernetes.io/holder": "acme"})),
+            "our own write": ("contracts", "desk/a", contract("a", version="6", status=bound("n2"))),
+            "its start": ("contracts", "desk/a", contract("a", version="7", status=bound("n2", phase="Delivering"))),
+            "its end": ("contracts", "desk/a", contract("a", version="8", status={"phase": "Delivered"})),
+            "a node of others": ("nodes", "alien", node("alien", managed=False)),
+        }
+        loud = {
+            "a lost GPU": ("nodes", "n1", node("n1", 4, gpus=7)),
+            "another rack": ("nodes", "n1", node("n1", 5, labels={"network.topology.nvidia.com/leaf": "r2"})),
+            "a new contract": ("contracts", "desk/b", contract("b")),
+            "a deletion": ("contracts", "desk/b", contract("b", version="6", meta={"deletionTimestamp": "2027-01-01T00:00:00Z"})),
+            "a new product": ("products", "h200", product("h200")),
+            "an outage": ("outages", "o", {"metadata": {"name": "o", "resourceVersion": "1"}, "spec": {"type": "Forced"}}),
+        }
+        assert {what: changes(made, office, *change) for what, change in quiet.items()} == dict.fromkeys(quiet, False)
+        assert {what: changes(made, office, *change) for what, change in loud.items()} == dict.fromkeys(loud, True)
+
+    planning(made, test)
