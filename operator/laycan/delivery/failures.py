@@ -7,17 +7,16 @@ no failure. What failed goes into quarantine, which the fence remembers.
 The circuit breaker looks at onsets: of the nodes that failed within any window no more than the settings' share is given up, in
 the order of failing. The others are withheld, and stay bound, until a person sets the annotation laycan.dev/breaker-reset on
 NodeFence/cluster to an instant after their onset, or they are well again.
-
-`Health` is what cannot be read from the API at one instant: since when GPUs are missing. After a restart it starts anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from laycan.delivery.desired import END, FROZEN, QUARANTINE, Claim, Claims, claims_of_world
+from laycan.delivery.health import Health
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
 from laycan.resources.constants import GROUP, PAUSE_ANNOTATION
@@ -32,68 +31,6 @@ DETECTION_SECONDS = 40  # where the product says nothing
 class Failure:
     reason: str  # NotReady | Deleted | Recreated | GpusLost
     onset: int  # Unix seconds
-
-
-@dataclass(slots=True)
-class _Seen:
-    uid: str = ""
-    made_at: int = 0  # when this process first saw this uid
-    labelled: bool = False  # this uid was seen with a holder label
-    gpus: int = 0  # the usual count
-    last: int = 0  # the latest
-    short_since: int | None = None  # fewer than usual since then
-    whole_since: int = 0  # no GPU unhealthy since then; 0 = never seen otherwise, -1 = some are
-    gone_since: int | None = None
-
-
-@dataclass(slots=True)
-class Health:
-    """Times of changes that a node's own object does not tell. Feed it every node that changed, and all of them at the start."""
-
-    nodes: dict[str, _Seen] = field(default_factory=dict)
-    declared: dict[str, int] = field(default_factory=dict)  # node in quarantine -> onset, as far as this process declared it
-
-    def observe(self, name: str, node: NodeView | None, bound_gpus: int, settings: Settings, now: int) -> None:
-        """`bound_gpus` are those bound there now: they were there once, though this process may never have seen them."""
-        seen = self.nodes.setdefault(name, _Seen())
-        if node is None:
-            seen.gone_since = now if seen.gone_since is None else seen.gone_since
-            return
-        if seen.uid != node.uid:
-            seen.uid, seen.made_at, seen.labelled = node.uid, now, False
-        seen.labelled = seen.labelled or bool(node.holder)
-        seen.gone_since = None
-        self._observe_count(seen, node, bound_gpus, settings, now)
-        self._observe_whole(seen, node, now)
-
-    def _observe_count(self, seen: _Seen, node: NodeView, bound_gpus: int, settings: Settings, now: int) -> None:
-        lapsed = seen.short_since is not None and now - seen.short_since > settings.dwell_seconds
-        if lapsed and node.gpus < seen.last:
-            seen.gpus, seen.short_since = seen.last, now  # a further loss has a dwell of its own
-        elif node.gpus >= max(seen.gpus, bound_gpus):
-            seen.gpus, seen.short_since = node.gpus, None
-        elif seen.short_since is None:
-            seen.gpus, seen.short_since = max(seen.gpus, bound_gpus), now
-        seen.last = node.gpus
-
-    def _observe_whole(self, seen: _Seen, node: NodeView, now: int) -> None:
-        capacity = int(node.raw["status"]["capacity"].get("nvidia.com/gpu", 0) or 0)
-        if node.gpus < max(1, capacity):
-            seen.whole_since = -1
-        elif seen.whole_since == -1:
-            seen.whole_since = now
-
-    def is_short(self, name: str) -> bool:
-        """Whether GPUs are missing on a node, or it was never looked at."""
-        seen = self.nodes.get(name)
-        return seen is None or seen.short_since is not None
-
-    def gpus(self, node: NodeView, settings: Settings, now: int) -> int:
-        """The GPUs that a plan may count on: a drop counts once it has lasted for the dwell."""
-        seen = self.nodes.get(node.name)
-        if seen is None or seen.short_since is None or now - seen.short_since > settings.dwell_seconds:
-            return node.gpus
-        return max(seen.gpus, node.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +67,7 @@ def _failure(
     name: str, owner: str, node: NodeView | None, claims: Claims, products: Mapping[str, Any], health: Health, settings: Settings, now: int
 ) -> tuple[Failure | None, int | None]:
     """How the node has failed, or when it may come to that."""
-    seen = health.nodes.get(name, _Seen())
+    seen = health.seen(name)
     live = [claim for claim in claims.on(name) if claim.live and claim.end > now]
     if node is None:
         return (Failure("Deleted", seen.gone_since or now), None) if owner else (None, None)
@@ -164,7 +101,7 @@ def detection_seconds(product: str, products: Mapping[str, Any]) -> int:
 
 def _well_at(name: str, node: NodeView | None, claims: Claims, health: Health, settings: Settings) -> int | None:
     """When a node in quarantine may be given back: Ready and whole for the hysteresis; one that is gone, after as long."""
-    seen = health.nodes.get(name, _Seen())
+    seen = health.seen(name)
     if node is None:
         return None if claims.on(name) or seen.gone_since is None else seen.gone_since + settings.hysteresis_seconds
     if not (node.managed and node.ready) or seen.whole_since < 0 or node.gpus < 1:
@@ -220,10 +157,10 @@ def _quarantined_at(name: str, world: World, health: Health) -> int:
     """When a node in quarantine failed: as remembered, else its last change of readiness, which is not earlier."""
     if name in health.declared:
         return health.declared[name]
-    node, seen = world.nodes.get(name), health.nodes.get(name)
+    node = world.nodes.get(name)
     if node is not None:
         return node.ready_since
-    return (seen.gone_since or 0) if seen else 0
+    return health.seen(name).gone_since or 0
 
 
 def unusable(

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 
 from laycan.delivery.attempt import Steps
-from laycan.delivery.desired import QUARANTINE, Target, Want
+from laycan.delivery.bulletin import Bulletin
 from laycan.delivery.drain import Drain
 from laycan.delivery.failures import pauses_all
 from laycan.delivery.fence import Fence, FenceDownError
@@ -22,7 +22,6 @@ from laycan.delivery.situation import Situation
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import PodView
 from laycan.kube.world import World
-from laycan.resources.times import parse_time
 from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,6 +52,7 @@ class Delivery:
         self.situation = Situation(world, settings, self._changed.set)
         self.fence = Fence(client, world, Probe(client, settings.probe_namespace), world.epoch if epoch is None else epoch)
         self._drain = Drain(client, settings)
+        self._bulletin = Bulletin(client, world)
         self._steps = Steps(client, world, self.situation, self.fence, self._drain, settings, clock)
         self._groups: dict[str, list[str]] = {}  # contract uid -> its nodes on which something is to be done
         self._attempts: dict[str, asyncio.Task[None]] = {}  # contract uid -> what runs for it
@@ -62,8 +62,6 @@ class Delivery:
         self._full_look = 0.0  # event loop's time of the next one
         self._unsettled: set[str] = set()  # nodes on which something may have to be done
         self.passes = 0  # so far, for whoever wants to know that something was looked at
-        self._told: frozenset[tuple[str, str]] = frozenset()  # (node, what was logged about it)
-        self._observed: frozenset[tuple[str, str]] = frozenset()
         self._strangers: dict[str, tuple[str, int]] = {}  # pod on a held node -> the node, and when it was first seen there
 
     def unusable(self) -> frozenset[str]:
@@ -78,6 +76,8 @@ class Delivery:
         """Passes until cancelled."""
         try:
             while True:
+                while self._paused():  # noqa: ASYNC110 - leadership does not tell when it is back
+                    await asyncio.sleep(_RETRY_SECONDS)
                 try:
                     await self._begin()
                 except (ApiError, FenceDownError) as error:
@@ -113,14 +113,16 @@ class Delivery:
         if self._world.fence is None and enforce:
             await self._make_fence()
         touched = self._look()
-        await self._tell_failures()
+        await self._bulletin.failures(self.situation, self.fence.entries)
         if not enforce:
-            self._tell_targets()
+            self._bulletin.targets(self.situation.targets)
             return
         await self._evict_strangers(touched)
         await self._look_at_fence()
         if self.fence.live and not pauses_all(self._world, self._settings):
             self._start_attempts()
+        else:
+            self._groups = {}
 
     def _look(self) -> set[str]:
         """Nodes on which something may have changed; all of them now and then, in case a change was overlooked."""
@@ -195,41 +197,6 @@ class Delivery:
             *(self._drain.remove([found[key]], since + self._settings.drain_seconds, now) for key, (_, since) in self._strangers.items())
         )
 
-    async def _tell_failures(self) -> None:
-        """Logs what failed, remembers when it was last well, and lets the planner know."""
-        verdict, health = self.situation.verdict, self.situation.health
-        states = {(name, f"failed: {failure.reason}") for name, failure in verdict.failed.items()}
-        states |= {(name, f"withheld: {failure.reason}") for name, failure in verdict.withheld.items()}
-        states |= {(name, "quarantine") for name, owner in self.fence.entries.items() if owner.startswith(QUARANTINE)}
-        new, self._told = states - self._told, frozenset(states)
-        for name in [name for name in health.declared if name not in {node for node, _ in states}]:
-            del health.declared[name]
-        for name, state in sorted(new):
-            if state.startswith("withheld"):
-                log.error("ALARM circuit breaker: node %s %s; it keeps what it holds until a person looks", name, state)
-            elif state.startswith("failed"):
-                log.error("node %s %s", name, state)
-                health.declared[name] = verdict.failed[name].onset
-        failed = [name for name, state in new if state.startswith("failed")]
-        await asyncio.gather(*(self._read_lease(name) for name in failed))
-        for name in failed:
-            self._world.changed("nodes", name)
-
-    async def _read_lease(self, name: str) -> None:
-        """The Lease's last renewal is the last good sample before the fault."""
-        try:
-            lease = await self._client.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
-            self._world.last_seen[name] = parse_time(f"{lease['spec']['renewTime'][:19]}Z")  # it has microseconds
-        except (ApiError, KeyError, ValueError) as error:
-            log.warning("no last sample of node %s, its change of readiness stands for it: %s", name, error)
-
-    def _tell_targets(self) -> None:
-        """Mode Observe: what would be done, once for each change."""
-        states = frozenset((name, _would(target)) for name, target in self.situation.targets.items())
-        for name, state in sorted(states - self._observed):
-            log.info("observe: node %s would be %s", name, state)
-        self._observed = states
-
     async def _wait(self) -> None:
         """Until something changed or is due. `clock` has whole seconds, so the last one before an instant is waited for in steps."""
         loop = asyncio.get_running_loop()
@@ -240,19 +207,10 @@ class Delivery:
         while not self._changed.is_set() and loop.time() < end:
             wake = self.situation.wake
             if wake is not None and self._clock() >= wake:
-                return
+                break
             seconds = end - loop.time() if wake is None else min(end - loop.time(), max(0.05, wake - self._clock() - 1))
             try:
                 await asyncio.wait_for(self._changed.wait(), max(seconds, 0.001))
             except TimeoutError:
                 continue
         await asyncio.sleep(_DEBOUNCE_SECONDS)
-
-
-def _would(target: Target) -> str:
-    return {
-        Want.HOLD: f"held for {target.holder}",
-        Want.PREPARE: f"frozen and emptied for {target.holder}",
-        Want.QUARANTINE: "put into quarantine",
-        Want.OPEN: "emptied of its holder and freed",
-    }[target.want]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from laycan.delivery.desired import Target, claims_of, claims_of_world, node_target
-from laycan.delivery.failures import Health, Verdict, bound_gpus, judge, unusable
+from laycan.delivery.failures import Verdict, bound_gpus, judge, unusable
+from laycan.delivery.health import Health
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
 from laycan.resources.constants import PAUSE_ANNOTATION

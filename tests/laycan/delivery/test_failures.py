@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laycan.delivery.desired import claims_of_world
-from laycan.delivery.failures import Health, Verdict, judge, unusable
+from laycan.delivery.failures import Verdict, judge, unusable
+from laycan.delivery.health import Health
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
 from laycan.resources.times import format_time
