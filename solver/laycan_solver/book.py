@@ -5,7 +5,7 @@ Every change goes through `put` and `drop`. `mark` and `roll_back` undo a trial:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from .eligible import Demand, Fleet
 from .ledger import Ledger
@@ -64,8 +64,9 @@ class Book:
             was_put, index, segment = self._journal.pop()
             self._apply(index, segment, -1 if was_put else 1)
 
-    def changed_since(self, mark: int) -> set[int]:
-        return {index for _, index, _ in self._journal[mark:]}
+    def columns_since(self, mark: int) -> set[int]:
+        """Nodes that changed since `mark`, in what was not undone."""
+        return {segment.column for _, _, segment in self._journal[mark:]}
 
     def clear(self, index: int) -> None:
         for segment in list(self.segments[index]):
@@ -82,15 +83,3 @@ class Book:
         for index in indices:
             total = plus(total, self.verdict(index).tiers)
         return total
-
-    def arrangement(self) -> Mapping[int, tuple[Segment, ...]]:
-        """A copy of all segments, to come back to by `restore`."""
-        return {index: tuple(segments) for index, segments in self.segments.items()}
-
-    def restore(self, arrangement: Mapping[int, tuple[Segment, ...]]) -> None:
-        for index in self.segments:
-            self.clear(index)
-        for index, segments in arrangement.items():
-            for segment in segments:
-                self.put(index, segment)
-        self._journal.clear()

@@ -7,27 +7,34 @@ from collections.abc import Callable
 import numpy as np
 
 from .book import Book
-from .clearing import Clearing, Window, windows_of
+from .clearing import Window, windows_of
 from .construct import settle
 from .eligible import Demand
 from .objective import Segment
-from .place import allowed_columns
-from .repair import attempt
+from .place import allowed_columns, find_place, put_all
 
 Movable = dict[int, list[tuple[int, Segment]]]  # column -> segments there that some other node could take as they are
 
 
 def polish(book: Book, late: Callable[[], bool]) -> None:
-    """Leaves no gap that one step would close: a free node, a chain, or one segment of another contract moved to where there is room."""
+    """Tries every contract that is short until a whole pass changes nothing; again only after its nodes have changed."""
+    step = 0
+    tried: dict[int, int] = {}  # contract -> step of its last try
+    changed: dict[int, int] = {}  # column -> step of its last change
     progress = True
     while progress and not late():
         progress = False
         movable = _movable(book)
         for index in sorted(i for i in book.demands if book.verdict(i).owed):
-            before = book.verdict(index).tiers
+            columns = book.demands[index].columns.tolist()
+            if index in tried and all(changed.get(c, 0) < tried[index] for c in columns):
+                continue
+            step += 1
+            tried[index], mark = step, book.mark()
             settle(book, index, cuts=True)
-            progress |= book.verdict(index).tiers < before
-            progress |= _one_move(book, book.demands[index], movable)
+            _one_move(book, book.demands[index], movable)
+            for column in book.columns_since(mark):
+                changed[column], progress = step, True
 
 
 def _movable(book: Book) -> Movable:
@@ -49,8 +56,25 @@ def _one_move(book: Book, demand: Demand, movable: Movable) -> bool:
         return False
     for window in windows_of(book, demand):
         for index, segment in _single_blockers(book, demand, window, movable):
-            if segment in book.segments[index] and attempt(book, demand, [Clearing(segment.column, 1, 0, ((index, segment),))]):
+            if segment in book.segments[index] and _move(book, demand, window, index, segment):
                 return True
+    return False
+
+
+def _move(book: Book, demand: Demand, window: Window, index: int, segment: Segment) -> bool:
+    """Moves the segment to another node as it is and serves a lot in its place; undone unless the objective falls."""
+    grid, mark, before = book.ledger.grid, book.mark(), book.tiers((demand.index, index))
+    book.drop(index, segment)
+    first, last = grid.index(window.start), grid.index(window.end)
+    if place := find_place(book, demand, first, last, 1):
+        put_all(book, demand, first, last, place)
+        first, last = grid.index(segment.start), grid.index(segment.end)
+        placement = find_place(book, book.demands[index], first, last, segment.lots)
+        put_all(book, book.demands[index], first, last, placement)
+        legal = book.verdict(demand.index).legal and book.verdict(index).legal
+        if placement and legal and book.tiers((demand.index, index)) < before:
+            return True
+    book.roll_back(mark)
     return False
 
 
