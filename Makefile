@@ -30,7 +30,7 @@ fmt: $(READY)
 	$(BIN)/ruff format .
 
 test: lint controlplane
-	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 demo: controlplane
 	$(BIN)/python -m demo $(if $(KEEP),--keep,)

@@ -67,7 +67,7 @@ def cluster(tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         with Canary(installed.admin) as canary:
             yield installed
         assert canary.refusals == []
-        assert canary.created > 100
+        assert canary.created
 
 
 @pytest.fixture
