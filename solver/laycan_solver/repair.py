@@ -14,7 +14,7 @@ from .certificate import Capacity, Prices, contribution
 from .clearing import Clearing, Window, choose, clearings_of, windows_of
 from .construct import construction_order, settle
 from .eligible import Demand
-from .objective import Segment
+from .objective import Segment, minus, plus
 
 VARIANTS = 4  # places tried for a short contract before it is left for a later pass
 
@@ -66,12 +66,16 @@ def attempt(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
     """Ejects, serves the contract, serves the ejected; undone unless the objective falls."""
     mark = book.mark()
     touched = {demand.index, *(index for c in chosen for index, _ in c.ejected)}
-    before = book.tiers(touched)
+    once = {i: book.verdict(i).tiers for i in touched}
+    before = expected = book.tiers(touched)  # expected: where those still to be served end as they were
     eject(book, chosen)
     if demand.together:
         book.clear(demand.index)
     for index in (demand.index, *construction_order(book.demands[i] for i in sorted(touched - {demand.index}))):
         settle(book, index, cuts=True)
+        expected = plus(expected, minus(book.verdict(index).tiers, once[index]))
+        if expected >= before:
+            break
     if book.tiers(touched) < before and all(book.verdict(i).legal for i in touched):
         return True
     book.roll_back(mark)
