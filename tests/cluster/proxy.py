@@ -31,7 +31,7 @@ class Strike:
 
 
 class Proxy:
-    """Use as a context manager; `url` is where it listens. Leases and dry runs are no writes: they decide nothing that lasts."""
+    """Use as a context manager; `url` is where it listens. Leases, Events and dry runs are no writes: they decide nothing that lasts."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self.writes: list[str] = []  # "PATCH /apis/…", in the order of arrival
@@ -104,7 +104,8 @@ class Proxy:
 
     def _count(self, request: web.Request) -> Strike | None:
         """Notes a write; the strike that is due at it."""
-        if request.method == "GET" or "dryRun" in request.query or "/leases/" in request.path or request.path.endswith("/leases"):
+        idle = request.path.endswith(("/leases", "/events")) or "/leases/" in request.path
+        if request.method == "GET" or "dryRun" in request.query or idle:
             return None
         self.writes.append(f"{request.method} {request.path}")
         strike = self._strike

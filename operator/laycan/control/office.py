@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from laycan.control.announce import Announcer
 from laycan.control.leader import Identity, Leader, advance_epoch, await_epoch_fence
 from laycan.control.planner import Planner
 from laycan.control.reconcile import Reconcile, list_small_kinds
@@ -110,7 +111,8 @@ class Office:
 
     def _works(self, client: Client, authority: Authority) -> dict[str, Coroutine[Any, Any, None]]:
         delivery = Delivery(client, self.world, self.settings, self._clock, lambda: not self._leader.holds())
-        writer = Writer(client, self.world, authority, self._clock, self._leader.holds, lambda: planner.replan())
+        announcer = Announcer(client, str(self._leader.identity), self._clock)
+        writer = Writer(client, self.world, authority, self._clock, self._leader.holds, lambda: planner.replan(), announcer.tell)
         planner = Planner(self.world, writer, self._solver, delivery, self.settings, self._clock)
         reconcile = Reconcile(client, self.world, writer, planner, self._clock, self.settings.reconcile_seconds)
         sender = Sender(self.world, secret_reader(client), writer.acked, self._clock)
@@ -121,6 +123,7 @@ class Office:
             "write": writer.run(),
             "plan": planner.run(),
             "send": sender.run(),
+            "announce": announcer.run(),
             "reconcile": reconcile.run(),
             "epoch": self._watch_epoch(authority.epoch),
         }
