@@ -80,12 +80,6 @@ def test_good_contracts_are_bound_and_bad_ones_refused_with_their_reasons(desk: 
     assert "spec.terms.productRef.name" in refused["nowhere"]["message"]
     assert refused["late"]["pool"] == "h100"
 
-    def announced() -> set[tuple[str, str]]:
-        events = desk.admin.items("/apis/events.k8s.io/v1/namespaces/desk/events")
-        return {(event["regarding"]["name"], event["reason"]) for event in events}
-
-    until("Events tell of it", lambda: {("good-0", "Accepted"), ("huge", "Rejected")} <= announced())
-
 
 def test_what_a_contract_names_may_arrive_after_it(desk: Market) -> None:
     """One apply creates a contract, its product and its namespace in any order; the contract waits a moment for them."""

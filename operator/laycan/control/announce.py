@@ -66,6 +66,7 @@ class Announcer:
     def __init__(self, client: Client, instance: str, clock: Callable[[], int]) -> None:
         self._client, self._instance, self._clock = client, instance, clock
         self._waiting: asyncio.Queue[tuple[ContractView, News, int]] = asyncio.Queue(WAITING)
+        self._told: set[int] = set()  # HTTP codes that the log has seen
 
     def tell(self, old: ContractView, new: ContractView) -> None:
         for item in news(old, new):
@@ -80,7 +81,14 @@ class Announcer:
                     f"/apis/events.k8s.io/v1/namespaces/{contract.namespace}/events", event(contract, item, self._instance, at)
                 )
             except ApiError as error:
-                log.info("%s: no Event %s: %s", contract.key, item.reason, error)
+                log.log(
+                    logging.DEBUG if error.status in self._told else logging.WARNING,
+                    "%s: no Event %s: %s",
+                    contract.key,
+                    item.reason,
+                    error,
+                )
+                self._told.add(error.status)
 
 
 def event(contract: ContractView, item: News, instance: str, at: int) -> dict[str, Any]:
