@@ -14,17 +14,15 @@ def drawn() -> set[tuple[str, str]]:
     return set(re.findall(r"^    (\w+) --> (\w+)$", text, re.MULTILINE))
 
 
+def folder(module: str) -> str:
+    """`laycan.kube.world` -> kube, anything of the solver -> solver."""
+    return "solver" if module.startswith("laycan_solver") else module.removeprefix("laycan.").split(".")[0]
+
+
 def imported() -> set[tuple[str, str]]:
     graph = grimp.build_graph("laycan", "laycan_solver", cache_dir=None)
-    edges = set()
-    for module in graph.modules:
-        for target in graph.find_modules_directly_imported_by(module):
-            pair = tuple(
-                "solver" if name.startswith("laycan_solver") else name.split(".")[1] if "." in name else "laycan" for name in (module, target)
-            )
-            if pair[0] != pair[1] and pair[0] in FOLDERS and pair[1] in (*FOLDERS, "solver"):
-                edges.add(pair)
-    return edges
+    pairs = ((folder(module), folder(target)) for module in graph.modules for target in graph.find_modules_directly_imported_by(module))
+    return {(a, b) for a, b in pairs if a != b and a in FOLDERS and b in (*FOLDERS, "solver")}
 
 
 def test_the_picture_matches_the_imports() -> None:
