@@ -17,8 +17,8 @@ class _Model(BaseModel):
 class Breaker(_Model):
     """No more than this share of the fleet is given up as failed within the window without a human."""
 
-    share_ppm: int = Field(50_000, ge=0, le=1_000_000)
-    window_seconds: int = Field(600, ge=1)
+    share_ppm: int = Field(default=50_000, ge=0, le=1_000_000)
+    window_seconds: int = Field(default=600, ge=1)
 
 
 class Settings(_Model):
@@ -27,15 +27,15 @@ class Settings(_Model):
     probe_namespace: str = "laycan-probe"
     exempt_namespaces: tuple[str, ...] = ("kube-system", "kube-node-lease", "kube-public", "laycan-system", "gpu-operator")
     agent_namespaces: tuple[str, ...] = ("monitoring",)
-    lead_seconds: int = Field(60, ge=0)  # how long before a window its nodes are frozen and drained
-    drain_seconds: int = Field(30, ge=0)  # PodDisruptionBudgets are respected for so long after a re-bind
-    hysteresis_seconds: int = Field(900, ge=0)  # a node that returns stays in quarantine for so long
-    dwell_seconds: int = Field(120, ge=0)  # fewer healthy GPUs for longer than this is a failure
+    lead_seconds: int = Field(default=60, ge=0)  # how long before a window its nodes are frozen and drained
+    drain_seconds: int = Field(default=30, ge=0)  # PodDisruptionBudgets are respected for so long after a re-bind
+    hysteresis_seconds: int = Field(default=900, ge=0)  # a node that returns stays in quarantine for so long
+    dwell_seconds: int = Field(default=120, ge=0)  # fewer healthy GPUs for longer than this is a failure
     breaker: Breaker = Breaker()
-    meter_seconds: int = Field(60, ge=1)  # how often quantities are written while a contract is delivered
-    meter_lag_seconds: int = Field(60, ge=0)  # the meter trails, so that a fault that is noticed late lies in the open period
-    reconcile_seconds: int = Field(30, ge=1)
-    plan_effort: int = Field(2000, ge=0)
+    meter_seconds: int = Field(default=60, ge=1)  # how often quantities are written while a contract is delivered
+    meter_lag_seconds: int = Field(default=60, ge=0)  # the meter trails, so that a fault that is noticed late lies in the open period
+    reconcile_seconds: int = Field(default=30, ge=1)
+    plan_effort: int = Field(default=2000, ge=0)
     pause_all: bool = False
 
 
