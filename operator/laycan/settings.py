@@ -35,7 +35,7 @@ class Settings(_Model):
     meter_seconds: int = Field(default=60, ge=1)  # how often quantities are written while a contract is delivered
     meter_lag_seconds: int = Field(default=60, ge=0)  # the meter trails, so that a fault that is noticed late lies in the open period
     reconcile_seconds: int = Field(default=30, ge=1)
-    plan_effort: int = Field(default=2000, ge=0)
+    plan_effort: int = Field(default=400, ge=0)
     pause_all: bool = False
 
 
