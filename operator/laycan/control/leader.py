@@ -1,9 +1,7 @@
-"""At most one operator writes, and the API server can tell which.
+"""At most one operator leads: a Lease keeps a second process waiting while the first is alive.
 
-Two locks, because one does not do. A Lease keeps a second process waiting while the first is alive; it is renewed in a thread of
-its own, so that a busy event loop does not lose it. But a process that was stopped for a while and goes on does not know that its
-lease has passed to another. So every leader also counts the epoch of LeaderEpoch/cluster up by one, every write of a contract's
-status or of the NodeFence carries the epoch, and an admission policy refuses the older one.
+It is renewed in a thread of its own, so that a busy event loop does not lose it. A process that was stopped for a while and goes on
+does not know that its lease has passed to another: that is what `epoch` is for.
 
 A holder that died leaves its lease behind, which must lapse first; only a container that was restarted in the same pod need not
 wait, because its predecessor is surely dead (and fenced, were it not).
@@ -22,7 +20,6 @@ from typing import Any
 
 from laycan.kube.client import ApiError, Client, Json
 from laycan.kube.credentials import Credentials
-from laycan.resources.constants import API_VERSION
 from laycan.resources.times import format_time
 
 log = logging.getLogger(__name__)
@@ -30,9 +27,6 @@ log = logging.getLogger(__name__)
 LEASE = "laycan-operator"
 LEASE_SECONDS, DEADLINE_SECONDS, RETRY_SECONDS = 15, 10.0, 2.0
 _EXIT_SECONDS = 15.0  # a process that lost its lease and does not end by itself is ended
-_GROUP_PATH = f"/apis/{API_VERSION}"
-EPOCH_PATH = f"{_GROUP_PATH}/leaderepochs/cluster"
-FENCE_PATH = f"{_GROUP_PATH}/nodefences/cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,60 +186,3 @@ class Leader:
 
 def _micro_time(seconds: int) -> str:
     return format_time(seconds).removesuffix("Z") + ".000000Z"
-
-
-async def advance_epoch(client: Client) -> int:
-    """Counts LeaderEpoch/cluster up by one and returns the new epoch; makes the object where it is missing."""
-    while True:
-        try:
-            found = await client.get(EPOCH_PATH)
-            epoch = int((found.get("spec") or {}).get("epoch") or 0) + 1
-            body = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": {"epoch": epoch}}
-            await client.patch_merge(EPOCH_PATH, body)
-        except ApiError as error:
-            if error.status == 404:
-                await _create(client)
-            elif error.status not in (0, 409):
-                raise
-            await asyncio.sleep(0.1)
-            continue
-        return epoch
-
-
-async def _create(client: Client) -> None:
-    body = {"apiVersion": API_VERSION, "kind": "LeaderEpoch", "metadata": {"name": "cluster"}, "spec": {"epoch": 0}}
-    try:
-        await client.create(f"{_GROUP_PATH}/leaderepochs", body)
-    except ApiError as error:
-        if error.status != 409:
-            raise
-
-
-async def await_epoch_fence(client: Client, epoch: int, patience_seconds: float = 5.0) -> bool:
-    """Waits until the API server refuses writes of the epoch before ours (asked by dry run); False when it never does.
-
-    Until then the last leader's writes could still come between our reading the world and our first write.
-    """
-    if epoch <= 1:
-        return True  # there was none before us
-    deadline = time.monotonic() + patience_seconds
-    while time.monotonic() < deadline:
-        if await _refuses(client, epoch - 1):
-            return True
-        await asyncio.sleep(0.05)
-    log.warning("the API server does not refuse writes of epoch %d: is the policy laycan-epoch installed?", epoch - 1)
-    return False
-
-
-async def _refuses(client: Client, epoch: int) -> bool:
-    body = {"apiVersion": API_VERSION, "kind": "NodeFence", "metadata": {"name": "cluster"}, "spec": {"epoch": epoch}}
-    try:
-        try:
-            await client.patch_merge(FENCE_PATH, {"spec": {"epoch": epoch}}, {"dryRun": "All"})
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            await client.create(f"{_GROUP_PATH}/nodefences", body, {"dryRun": "All"})
-    except ApiError as error:
-        return error.status in (403, 422) and "epoch" in error.message
-    return False

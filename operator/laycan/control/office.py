@@ -15,11 +15,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from laycan.control.announce import Announcer
-from laycan.control.leader import Identity, Leader, advance_epoch, await_epoch_fence
+from laycan.control.epoch import advance_epoch, await_epoch_fence
+from laycan.control.gate import Gate
+from laycan.control.leader import Identity, Leader
 from laycan.control.planner import Planner
 from laycan.control.reconcile import Reconcile, list_small_kinds
+from laycan.control.requests import DeposedError, Requests
 from laycan.control.solver_process import Solver
-from laycan.control.writer import Authority, DeposedError, Writer
+from laycan.control.writer import Authority, Writer
 from laycan.delivery.protocol import Delivery
 from laycan.events.secrets import secret_reader
 from laycan.events.sender import Sender
@@ -112,7 +115,9 @@ class Office:
     def _works(self, client: Client, authority: Authority) -> dict[str, Coroutine[Any, Any, None]]:
         delivery = Delivery(client, self.world, self.settings, self._clock, lambda: not self._leader.holds())
         announcer = Announcer(client, str(self._leader.identity), self._clock)
-        writer = Writer(client, self.world, authority, self._clock, self._leader.holds, lambda: planner.replan(), announcer.tell)
+        gate = Gate(self.world, lambda: planner.replan())
+        requests = Requests(client, self.world, gate, self._leader.holds)
+        writer = Writer(self.world, authority, self._clock, requests, announcer.tell)
         planner = Planner(self.world, writer, self._solver, delivery, self.settings, self._clock)
         reconcile = Reconcile(client, self.world, writer, planner, self._clock, self.settings.reconcile_seconds)
         sender = Sender(self.world, secret_reader(client), writer.acked, self._clock)

@@ -149,7 +149,7 @@ class Planner:
         now = self.clock()
         self._dirty, self._wake = False, None
         self._health = self._health_now()
-        made = snapshot.promises(self.world, self.writer.in_flight, self.writer.decisions, self._health[0])
+        made = snapshot.promises(self.world, self.writer.requests.in_flight, self.writer.decisions, self._health[0])
         screening = admission.screen(self.world, self.specs, self.settings, now, made.keys())
         self._wake = screening.wake
         self.writer.decide(screening.decided)

@@ -19,29 +19,23 @@ from typing import Any
 
 from laycan.control import status as statuses
 from laycan.control.agenda import Agenda, Priority
-from laycan.control.claims import Claim, Claims, claims_of
+from laycan.control.claims import Claims
 from laycan.control.decision import Decision
 from laycan.control.finalizer import finalizers_wanted
+from laycan.control.gate import Gate
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
 from laycan.control.pace import Pace
-from laycan.control.patches import merge_patch
-from laycan.kube.client import ApiError, Client
-from laycan.kube.views import ContractView, contract_view
+from laycan.control.requests import DeposedError, Requests
+from laycan.kube.client import ApiError
+from laycan.kube.views import ContractView
 from laycan.kube.world import World
-from laycan.resources.constants import API_VERSION
 from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
 
 FIRST_WORD_SECONDS = 2  # a new contract waits so long for its first decision: one write says Received and Accepted
-BLOCKED_SECONDS = 5  # a write that waits longer for another's release needs a new plan
-_DEPOSED = ("laycan-epoch", "epoch never falls")  # the policy's name, and the rule of the object's own schema
 _LONGEST_BACKOFF = 300
 _LOOKS_PER_TURN = 64
-
-
-class DeposedError(Exception):
-    """The API server refused our epoch: another operator leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,41 +48,31 @@ class Authority:
 
 
 @dataclass(slots=True)
-class Writes:
-    """Counts since the start."""
-
-    statuses: int = 0
-    finalizers: int = 0
-    conflicts: int = 0
-    failures: int = 0
-    looks: int = 0
-
-
-@dataclass(slots=True)
 class Writer:
-    client: Client
     world: World
     authority: Authority
     clock: Callable[[], int]
-    leads: Callable[[], bool]  # asked before each write
-    replan: Callable[[], None]  # what is written cannot become what was decided
+    requests: Requests
     told: Callable[[ContractView, ContractView], None] = lambda old, new: None  # after each status write
     decisions: dict[str, Decision] = field(default_factory=dict)
-    claims: Claims = field(default_factory=Claims)
-    writes: Writes = field(default_factory=Writes)
-    in_flight: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # key -> status on its way
     _agenda: Agenda = field(default_factory=Agenda)
     _pace: Pace = field(default_factory=Pace)
     _busy: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: dict[str, Priority] = field(default_factory=dict)  # touched while busy
     _acked: dict[str, frozenset[str]] = field(default_factory=dict)  # key -> ids of events that the exchange has
-    _blocked: dict[str, tuple[int, frozenset[str]]] = field(default_factory=dict)  # key -> (since, contracts that must let go first)
-    _unsure: set[str] = field(default_factory=set)  # keys to be read before anything is written
     _failed: dict[str, tuple[int, str]] = field(default_factory=dict)  # key -> (failures in a row, last message)
     _fence: Mapping[str, str] = field(default_factory=dict)
     _deleting: set[str] = field(default_factory=set)
     _fatal: DeposedError | None = None
     _wakeup: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def gate(self) -> Gate:
+        return self.requests.gate
+
+    @property
+    def claims(self) -> Claims:
+        return self.gate.claims
 
     # --- what makes a contract worth a look
 
@@ -117,16 +101,12 @@ class Writer:
 
     def _contract_changed(self, key: str) -> None:
         contract = self.world.contracts.get(key)
-        held = self.claims.written.get(key, ())
-        self.claims.observe(key, self._claims(contract, contract.status) if contract else ())
+        for waiting in self.gate.observe(key):
+            self.touch(waiting, Priority.FAILURE)
         if contract is None:
             self._forget(key)
         elif contract.deleting:
             self._deleting.add(key)
-        if held != self.claims.written.get(key, ()):
-            for other, (_, awaited) in list(self._blocked.items()):
-                if key in awaited:
-                    self.touch(other, Priority.FAILURE)
         if contract is not None:
             self.touch(key, Priority.NEW if contract.phase in UNDECIDED else Priority.COSMETIC)
 
@@ -134,7 +114,6 @@ class Writer:
         self._deleting.discard(key)
         self.decisions.pop(key, None)
         self._acked.pop(key, None)
-        self._blocked.pop(key, None)
         self._failed.pop(key, None)
         self._agenda.wake(key, None)
 
@@ -187,8 +166,7 @@ class Writer:
 
     def _look(self, key: str, priority: Priority) -> None:
         contract = self.world.contracts.get(key)
-        self.writes.looks += 1
-        if contract is None and key not in self._unsure:
+        if contract is None and key not in self.requests.unsure:
             self._forget(key)
             return
         try:
@@ -203,23 +181,24 @@ class Writer:
 
     def _work(self, key: str, contract: ContractView | None) -> Callable[[], Any] | None:
         """The request that this contract needs now; None: nothing, and its next wake is set."""
-        if key in self._unsure or contract is None:
-            return lambda: self._read(key)
+        if key in self.requests.unsure or contract is None:
+            return lambda: self.requests.read(key)
         now = self.clock()
         finalizers = finalizers_wanted(contract, self.world, self.claims, self._decision(contract), self.authority.settings, now)
         if finalizers is not None:
-            return lambda: self._write_finalizers(contract, finalizers)
+            return lambda: self.requests.write_finalizers(contract, finalizers)
         if contract.phase == "" and self._decision(contract) is None and now < contract.created + FIRST_WORD_SECONDS:
             self._agenda.wake(key, contract.created + FIRST_WORD_SECONDS)
             return None
-        status = self._unblocked_status(contract, now)
+        decision = self._decision(contract)
+        status = self.gate.pass_through(contract, decision, lambda decided: self._status(contract, decided, now), now)
         if status is None:
             self._agenda.wake(key, self._next_look(contract, now))
             return None
         return lambda: self._write_status(contract, status)
 
     def _next_look(self, contract: ContractView, now: int) -> int | None:
-        blocked = now + 1 if contract.key in self._blocked else None
+        blocked = now + 1 if self.gate.waits(contract.key) else None
         wakes = [at for at in (statuses.next_wake(contract, now, self.world, self.authority.settings), blocked) if at is not None]
         return max(min(wakes), now + 1) if wakes else None
 
@@ -231,49 +210,6 @@ class Writer:
         acked = self._acked.get(contract.key, frozenset())
         by = self.authority
         return statuses.next_status(contract, self.world, decision, acked, by.settings, by.source, by.epoch, now)
-
-    # --- release before acquire
-
-    def _unblocked_status(self, contract: ContractView, now: int) -> dict[str, Any] | None:
-        decision = self._decision(contract)
-        status = self._status(contract, decision, now)
-        wanted = self._claims(contract, status) if status else ()
-        if wanted == self.claims.written.get(contract.key, ()):
-            return status
-        blocked = self.claims.blockers(contract.key, wanted, now, self._capacity(wanted))
-        if not blocked:
-            self._blocked.pop(contract.key, None)
-            return status
-        awaited = frozenset().union(*blocked.values())
-        since, _ = self._blocked.get(contract.key, (now, awaited))
-        self._blocked[contract.key] = since, awaited
-        if now - since >= BLOCKED_SECONDS:
-            self._blocked[contract.key] = now, awaited
-            log.warning("%s waits for %s to let go: planning anew", contract.key, ", ".join(sorted(awaited)[:4]))
-            self.replan()
-        if contract.phase not in COMMITTED or decision is None or not awaited & self._blocked.keys():
-            return None  # those in the way are about to be written
-        return self._released_status(contract, decision, frozenset(blocked), now)
-
-    def _released_status(self, contract: ContractView, decision: Decision, blocked: frozenset[Claim], now: int) -> dict[str, Any] | None:
-        """They wait for us as we for them: let go of what we leave first, and acquire in a second write."""
-        spots = {(c.node, c.gpus, c.start, c.end) for c in blocked}
-        kept = tuple(b for b in decision.bindings if (b.node, b.gpus, b.start, b.end) not in spots)
-        status = self._status(contract, replace(decision, bindings=kept), now)
-        claims = self._claims(contract, status) if status else ()
-        if self.claims.blockers(contract.key, claims, now, self._capacity(claims)):
-            return None
-        return status
-
-    def _capacity(self, claims: tuple[Claim, ...]) -> dict[str, int]:
-        return {c.node: node.gpus for c in claims if (node := self.world.nodes.get(c.node)) is not None}
-
-    def _claims(self, contract: ContractView, status: Mapping[str, Any]) -> tuple[Claim, ...]:
-        def turnaround(product: str) -> int:
-            spec = (self.world.products.get(product) or {}).get("spec") or {}
-            return int(spec.get("turnaroundSeconds") or 0)
-
-        return claims_of(contract, status, turnaround)
 
     # --- the requests
 
@@ -291,76 +227,29 @@ class Writer:
         except Exception:
             self._fail(key, "its write failed", trace=True)
         finally:
-            self.in_flight.pop(key, None)
             del self._busy[key]
             if (priority := self._again.pop(key, None)) is not None:
                 self.touch(key, priority)
             self._wakeup.set()
 
     def _refused(self, key: str, error: ApiError) -> None:
-        if error.status in (403, 422) and any(words in error.message for words in _DEPOSED):
-            self._fatal = DeposedError(f"{key}: {error}")
-        elif error.status == 409:
-            self.writes.conflicts += 1
-            self._unsure.add(key)
+        if error.status == 409:
             self._again[key] = Priority.NEW
-        elif error.status == 0:
-            self._unsure.add(key)
-            self._fail(key, str(error))
-        elif error.status == 404:
-            self.claims.settle(key)  # gone; the watch will say so
-        else:
-            self.claims.settle(key)
+        elif error.status != 404:  # gone: the watch will say so
             self._fail(key, str(error))
 
     def _fail(self, key: str, message: str, *, trace: bool = False) -> None:
         """Notes it once per message and looks again later and later."""
-        self.writes.failures += 1
         count, before = self._failed.get(key, (0, ""))
         if message != before:
             log.warning("%s: %s", key, message, exc_info=trace)
         self._failed[key] = count + 1, message
         self._agenda.wake(key, self.clock() + min(_LONGEST_BACKOFF, 1 << min(count, 9)))
 
-    async def _read(self, key: str) -> None:
-        try:
-            view = contract_view(await self.client.get(_path(key)))
-        except ApiError as error:
-            if error.status != 404:
-                raise
-        else:
-            self._take(key, view)
-        self._unsure.discard(key)
-        self.claims.settle(key)
-        self.in_flight.pop(key, None)
-
-    async def _write_finalizers(self, contract: ContractView, finalizers: list[str]) -> None:
-        self._must_lead(contract)
-        body = {"metadata": {"resourceVersion": str(contract.resource_version), "finalizers": finalizers}}
-        self._take(contract.key, contract_view(await self.client.patch_merge(_path(contract.key), body)))
-        self.writes.finalizers += 1
-
     async def _write_status(self, contract: ContractView, status: dict[str, Any]) -> None:
-        self._must_lead(contract)
-        patch = merge_patch(contract.status, status)
-        body = {"metadata": {"resourceVersion": str(contract.resource_version)}, "status": patch}
-        self.claims.begin(contract.key, self._claims(contract, status))
-        self.in_flight[contract.key] = status
-        answer = contract_view(await self.client.patch_merge(f"{_path(contract.key)}/status", body))
-        self.claims.settle(contract.key)
-        self.writes.statuses += 1
-        self._take(contract.key, answer)
+        answer = await self.requests.write_status(contract, status)
         self._drop_acked(contract.key, answer)
         self.told(contract, answer)
-
-    def _must_lead(self, contract: ContractView) -> None:
-        if not self.leads():
-            raise DeposedError(f"{contract.key} is not written: the lease was not renewed in time")
-
-    def _take(self, key: str, view: ContractView) -> None:
-        known = self.world.contracts.get(key)
-        if known is not None and known.uid == view.uid:  # never brings back what the watch has seen go
-            self.world.put("contracts", key, view)
 
     def _drop_acked(self, key: str, view: ContractView) -> None:
         if key in self._acked:
@@ -368,8 +257,3 @@ class Writer:
             self._acked[key] &= waiting
             if not self._acked[key]:
                 del self._acked[key]
-
-
-def _path(key: str) -> str:
-    namespace, name = key.split("/", 1)
-    return f"/apis/{API_VERSION}/namespaces/{namespace}/computecontracts/{name}"

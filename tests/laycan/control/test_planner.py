@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from laycan.control.decision import Decision
+from laycan.control.gate import Gate
 from laycan.control.planner import Planner
+from laycan.control.requests import Requests
 from laycan.control.solver_process import PLANNER, Solver, SolverError
 from laycan.control.writer import Authority, Writer
 from laycan.kube.client import Client
@@ -28,7 +30,8 @@ def planning(made: World, test: Callable[[Planner], Awaitable[None]], planner: s
 
     async def go() -> None:
         solver = Solver(planner, deadline)
-        writer = Writer(NOWHERE, made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: NOW, lambda: True, lambda: None)
+        requests = Requests(NOWHERE, made, Gate(made, lambda: None), lambda: True)
+        writer = Writer(made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: NOW, requests)
         writer.start()
         office = Planner(made, writer, solver, Fleet(made), SETTINGS, lambda: NOW)
         office.start()

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from laycan.control.decision import Decision, PlannedBinding, Reason
-from laycan.control.writer import Authority, DeposedError, Writer
+from laycan.control.gate import Gate
+from laycan.control.requests import DeposedError, Requests
+from laycan.control.writer import Authority, Writer
 from laycan.resources.constants import FINALIZER
 from laycan.resources.times import format_time
 from tests.laycan.control.apiserver import Contracts, Fault
@@ -52,7 +54,8 @@ def write(
         async with serving(api.handle) as client:
             api.show(made)
             authority = Authority(SETTINGS, "urn:laycan:x", epoch)
-            writer = Writer(client, made, authority, lambda: int(time.time()), lambda: True, lambda: None)
+            requests = Requests(client, made, Gate(made, lambda: None), lambda: True)
+            writer = Writer(made, authority, lambda: int(time.time()), requests)
             writer.start()
             writer.decide({f"desk/{name}": decision for name, decision in decisions.items()})
             task = asyncio.create_task(writer.run())
@@ -150,7 +153,8 @@ def test_nothing_is_written_without_the_lease() -> None:
     async def go() -> None:
         async with serving(api.handle) as client:
             api.show(made)
-            writer = Writer(client, made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: int(time.time()), lambda: False, lambda: None)
+            requests = Requests(client, made, Gate(made, lambda: None), lambda: False)
+            writer = Writer(made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: int(time.time()), requests)
             writer.start()
             writer.decide({"desk/a": to("n1", "a")})
             with pytest.raises(DeposedError):
