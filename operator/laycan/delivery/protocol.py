@@ -9,6 +9,7 @@ anyway. Nothing is remembered that a restart could not see again in the API.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -209,8 +210,7 @@ class Delivery:
             if wake is not None and self._clock() >= wake:
                 break
             seconds = end - loop.time() if wake is None else min(end - loop.time(), max(0.05, wake - self._clock() - 1))
-            try:
-                await asyncio.wait_for(self._changed.wait(), max(seconds, 0.001))
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds, 0.001)):  # wait_for of Python 3.11 may swallow a cancellation
+                    await self._changed.wait()
         await asyncio.sleep(_DEBOUNCE_SECONDS)

@@ -35,6 +35,29 @@ def test_not_leading() -> None:
     assert asyncio.run(asyncio.wait_for(main(), 10)) == 0
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_a_cancellation_is_never_lost(turns: int) -> None:
+    """However close a cancellation comes to a change of the world, the loop of passes ends: a task that swallows it hangs the exit."""
+    seen = world([node("n")])
+    nowhere = Client(Credentials("http://127.0.0.1:1", None, lambda: ""))
+    observe = SETTINGS.model_copy(update={"mode": "Observe"})
+
+    async def main() -> None:
+        delivery = Delivery(nowhere, seen, observe, lambda: T0)
+        run = asyncio.create_task(delivery.run())
+        while delivery.passes < 1:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)  # its debounce is over, it waits
+        seen.put("nodes", "n", node("n", ready=False))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        run.cancel()
+        await asyncio.wait({run}, timeout=0.5)
+        assert run.cancelled()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("owner", "marked", "target", "entry"),
     [
