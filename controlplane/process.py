@@ -34,7 +34,7 @@ class Process:
     """
 
     def __init__(self, name: str, argv: Sequence[str], log: Path, *, outlives_us: bool = False) -> None:
-        self.name, self.log = name, log
+        self.name, self.argv, self.log = name, tuple(argv), log
         parent = os.getpid()
         with log.open("ab") as out:
             self._child = _forker.submit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import signal
 import sys
@@ -17,13 +18,14 @@ from types import FrameType
 from controlplane.api import ApiError
 from controlplane.fleet import kill_node, revive_node
 from demo.observer import Observer, seconds
-from demo.script import CUES, Cue, Object, holders_workloads, intruders, is_short, load, pod_on, shifted
+from demo.script import CUES, DESK, Cue, Object, holders_workloads, intruders, is_short, load, pod_on, shifted
 from demo.show import Show
-from demo.stage import ROOT, Stage, fleet_of, set_up
+from demo.stage import ROOT, Stage, fleet_of, restart, set_up
 from demo.summary import OVER, Summary, summarise
 
 EXAMPLES = ROOT / "examples"
 CONTRACTS = "/apis/laycan.dev/v1alpha1/computecontracts"
+RESTARTS = 2
 LIMIT_SECONDS = 165  # from the first contract; the whole ends within three minutes
 
 
@@ -35,7 +37,9 @@ class Play:
         self.observer = Observer()
         self.refusals: dict[str, str] = {}  # malformed example -> the API server's message
         self.dead: list[str] = []
-        self._shown: dict[str, str] = {}  # contract -> phase that the log has told
+        self._told: set[str] = set()  # uids of the Events that the log has told
+        self.restarts = 0
+        self._heard = 0  # lines of the receiver's ledger that the log has told
         self._rebinds_told = 0
         self._cues = list(CUES)
 
@@ -69,7 +73,7 @@ class Play:
                 self.act(self._cues.pop(0), contracts)
             if not self._cues and self.is_over(contracts):
                 return
-            self.check_processes()
+            self.keep_operator()
             time.sleep(0.5)
 
     def round(self) -> list[Object]:
@@ -78,8 +82,8 @@ class Play:
         contracts = api.items(CONTRACTS)
         pods = api.items("/api/v1/pods", fieldSelector="spec.nodeName!=")
         self.observer.round(contracts, self.fence(), pods, now)
-        for obj in sorted(contracts, key=lambda o: str(o["metadata"]["name"])):
-            self._tell(obj)
+        self._tell_events()
+        self._tell_webhooks()
         for key, took in self.observer.rebound[self._rebinds_told :]:
             self.show.say(f"{key} has all its GPUs again, {took} s after its node died", "green")
         self._rebinds_told = len(self.observer.rebound)
@@ -91,14 +95,26 @@ class Play:
         found = self.stage.api.find("/apis/laycan.dev/v1alpha1/nodefences/cluster") or {}
         return dict((found.get("spec") or {}).get("nodes") or {})
 
-    def _tell(self, obj: Object) -> None:
-        name, status = obj["metadata"]["name"], obj.get("status") or {}
-        phase = status.get("phase", "")
-        if phase and phase != self._shown.get(name):
-            self._shown[name] = phase
-            reason = status.get("reason") or {}
-            why = f": {reason['code']}, {reason['message']}" if phase == "Rejected" and reason else ""
-            self.show.say(f"{name} {phase}{why}", "red" if phase == "Rejected" else "")
+    def _tell_events(self) -> None:
+        """What happened and why, as the operator wrote it into Events on the contracts."""
+        events = self.stage.api.items(f"/apis/events.k8s.io/v1/namespaces/{DESK}/events")
+        for event in sorted(events, key=lambda e: int(e["metadata"]["resourceVersion"])):
+            if event["metadata"]["uid"] not in self._told:
+                self._told.add(event["metadata"]["uid"])
+                self.show.say(
+                    f"{event['regarding']['name']} {event['reason']}: {event['note']}", "yellow" if event["type"] == "Warning" else ""
+                )
+
+    def _tell_webhooks(self) -> None:
+        """What the exchange's receiver verified since the last look, one line for all of it."""
+        lines = self.stage.ledger.read_text().splitlines() if self.stage.ledger.exists() else []
+        heard = [entry["event"] for entry in map(json.loads, lines[self._heard :]) if "event" in entry]
+        self._heard = len(lines)
+        if heard:
+            told = ", ".join(
+                f"{e['subject'].rsplit('-', 1)[-1]} {e['type'].removeprefix('dev.laycan.').removesuffix('.v1')}" for e in heard
+            )
+            self.show.say(f"webhooks verified by the receiver: {told}", "cyan")
 
     def act(self, cue: Cue, contracts: list[Object]) -> None:
         serving = self._serving(contracts)
@@ -133,10 +149,16 @@ class Play:
         short = list(filter(is_short, contracts))
         return all(o.get("status", {}).get("phase") in OVER and not o["status"].get("outbox") for o in short)
 
-    def check_processes(self) -> None:
-        for process in self.stage.processes:
-            if not process.running():
+    def keep_operator(self) -> None:
+        """An operator that ends (a machine too busy to renew its lease) is started again, as its Deployment would; others must not end."""
+        for process in list(self.stage.processes):
+            if process.running():
+                continue
+            if process.name != "operator" or self.restarts >= RESTARTS:
                 raise RuntimeError(f"the {process.name} has ended; its log ends with:\n{process.log_tail()}")
+            self.restarts += 1
+            self.show.say(f"the operator has ended and is started again: {process.log_tail(40).splitlines()[-1][:160]}", "bold yellow")
+            restart(self.stage, process)
 
 
 def report(show: Show, summary: Summary) -> int:
@@ -163,7 +185,9 @@ def perform(folder: Path, keep: bool) -> int:
             play.open()
             play.run()
             final = play.round()
-        status = report(show, summarise(final, play.observer, folder / "ledger.jsonl", play.refusals))
+        summary = summarise(final, play.observer, stage.ledger, play.refusals)
+        summary.add("restarts of the operator", play.restarts)
+        status = report(show, summary)
         if keep:
             show.console.print(
                 f"\nStill running. In another terminal: [bold]export KUBECONFIG={stage.plane.admin_kubeconfig}[/bold]\nCtrl-C ends it.",

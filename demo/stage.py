@@ -34,6 +34,11 @@ class Stage:
     secret: str  # the webhook key, whsec_...
     processes: list[Process]
 
+    @property
+    def ledger(self) -> Path:
+        """The receiver's record, a line of JSON for each request."""
+        return self.folder / "ledger.jsonl"
+
 
 def set_up(folder: Path, fleet: Sequence[Object], products: Sequence[Object], holders: Sequence[str], stack: ExitStack, say: Say) -> Stage:
     """Brings everything up in order; what was started is stopped when `stack` closes."""
@@ -87,8 +92,12 @@ def endpoint(url: str) -> Object:
 def launch(stage: Stage, name: str, argv: Sequence[str], stack: ExitStack) -> Process:
     process = Process(name, [sys.executable, *argv], stage.folder / "logs" / f"{name}.log")
     stage.processes.append(process)
-    stack.callback(process.stop, 5.0)
+    stack.callback(stop, stage, len(stage.processes) - 1)
     return process
+
+
+def stop(stage: Stage, place: int) -> None:
+    stage.processes[place].stop(5.0)
 
 
 def start_receiver(stage: Stage, port: int, stack: ExitStack) -> None:
@@ -97,7 +106,7 @@ def start_receiver(stage: Stage, port: int, stack: ExitStack) -> None:
     launch(
         stage,
         "receiver",
-        ["-m", "demo.receiver", "--port", str(port), "--secret-file", str(key), "--ledger", str(stage.folder / "ledger.jsonl")],
+        ["-m", "demo.receiver", "--port", str(port), "--secret-file", str(key), "--ledger", str(stage.ledger)],
         stack,
     )
 
@@ -119,6 +128,13 @@ def start_operator(stage: Stage, stack: ExitStack) -> None:
         str(free_ports(1)[0]),
     ]
     launch(stage, "operator", argv, stack)
+
+
+def restart(stage: Stage, process: Process) -> Process:
+    """Starts a process anew that has ended, as a Deployment would."""
+    again = Process(process.name, process.argv, process.log)
+    stage.processes[stage.processes.index(process)] = again
+    return again
 
 
 def fleet_of(examples: Path) -> list[Object]:
