@@ -83,7 +83,7 @@ def namespace(name: str, labels: dict[str, str] | None = None) -> Object:
 def pod(namespace: str, name: str, *, gpus: int = 0, annotations: dict[str, str] | None = None, **spec: Any) -> Object:
     """A Pod manifest of one container that asks for so many GPUs; more fields of its spec by name."""
     limits = {GPU: str(gpus)} if gpus else {}
-    container = {"name": "main", "image": "registry.k8s.io/pause:3.10", "resources": {"limits": limits}}
+    container = {"name": "main", "image": "example.invalid/pause:1", "resources": {"limits": limits}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
