@@ -15,7 +15,7 @@ from typing import Any
 
 import urllib3
 
-from controlplane.api import Api, Object
+from controlplane.api import Api, ApiError, Object
 
 CONTRACTS = "/apis/laycan.dev/v1alpha1/computecontracts"
 NEXT = {
@@ -47,11 +47,11 @@ def holder(contract: Object) -> str:
 
 
 class Reader:
-    """Watches until `stop`. `excused` are nodes that lots may leave."""
+    """Watches until `stop`. `excused` are nodes that lots may leave; `leaps` counts API servers that began anew under the watch."""
 
     def __init__(self, api: Api, nodes: Collection[str]) -> None:
         self.faults: list[str] = []
-        self.states = 0
+        self.states = self.leaps = 0
         self.excused: set[str] = set()
         self._api, self._nodes = api, set(nodes)
         self._now: dict[str, Object] = {}  # uid -> the contract as it stands
@@ -72,14 +72,38 @@ class Reader:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                for event in self._api.watch(CONTRACTS, seconds=2, resourceVersion=self._version):
-                    if event.get("type") not in ("ADDED", "MODIFIED", "DELETED"):
-                        self.faults.append(f"the reader's own watch failed: {event}")
-                        return
-                    self._version = event["object"]["metadata"]["resourceVersion"]
-                    self._see(event["type"], event["object"])
-            except urllib3.exceptions.HTTPError:
-                continue
+                self._follow()
+            except (urllib3.exceptions.HTTPError, ApiError):
+                self._stop.wait(0.1)
+
+    def _follow(self) -> None:
+        """One watch, to its end."""
+        for event in self._api.watch(CONTRACTS, seconds=2, resourceVersion=self._version):
+            if event.get("kind") == "Status" and event.get("code") in (429, 503):  # an API server that has just started
+                self._stop.wait(0.2)
+                return
+            if event.get("type") == "ERROR" and event["object"].get("code") == 410:  # it has forgotten what was before its start
+                self._leap()
+                return
+            if event.get("type") not in ("ADDED", "MODIFIED", "DELETED"):
+                self.faults.append(f"the reader's own watch failed: {event}")
+                self._stop.set()
+                return
+            self._version = event["object"]["metadata"]["resourceVersion"]
+            self._see(event["type"], event["object"])
+
+    def _leap(self) -> None:
+        """All contracts as they are now, at once; the states between are not seen, but what became of each is judged."""
+        listing = self._api.get(CONTRACTS)
+        before, self._now = self._now, {item["metadata"]["uid"]: item for item in listing["items"]}
+        self._version = listing["metadata"]["resourceVersion"]
+        self.leaps += 1
+        for uid, contract in self._now.items():
+            if uid in before:
+                self._compare(contract["metadata"]["name"], before[uid], contract)
+            self._judge(contract["metadata"]["name"], contract)
+        gone = [contract for uid, contract in before.items() if uid not in self._now and running(contract)]
+        self.faults += [f"I2 {contract['metadata']['name']} went unseen" for contract in gone]
 
     def _see(self, what: str, contract: Object) -> None:
         self.states += 1

@@ -31,6 +31,29 @@ def contract(name: str, *nodes: str, phase: str = "Accepted", holder: str = "acm
     return made
 
 
+class Restarted:
+    """An API server that no longer knows what was before it; `items` is what it has."""
+
+    def __init__(self, *items: Object) -> None:
+        self._items = list(items)
+
+    def watch(self, path: str, **query: Any) -> list[Object]:
+        return [{"type": "ERROR", "object": {"code": 410}}]
+
+    def get(self, path: str) -> Object:
+        return {"metadata": {"resourceVersion": "9"}, "items": self._items}
+
+
+def test_a_restarted_api_server_hides_nothing_that_lasts() -> None:
+    """What was doubled, lost or moved while the watch was down is seen from the list; what is as it was is no fault."""
+    reader = Reader(cast(Api, Restarted(contract("a", "n1"), contract("b", "n1", holder="beta"))), ["n1", "n2", "n3"])
+    for known in (contract("a", "n1"), contract("b", "n2", holder="beta"), contract("c", "n3")):
+        reader._now[known["metadata"]["uid"]] = known
+    reader._follow()
+    assert [fault.split()[:2] for fault in reader.faults] == [["I1", "n1"], ["I10", "b:"], ["I1", "n1"], ["I2", "c"]]
+    assert reader.leaps == 1
+
+
 def faults(*events: tuple[str, Object]) -> list[str]:
     reader = Reader(cast(Api, None), ["n1", "n2", "n3"])
     for what, found in events:
