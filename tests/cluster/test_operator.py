@@ -49,6 +49,11 @@ def holder(desk: Market) -> str:
     return str((desk.admin.find(LEASE) or {}).get("spec", {}).get("holderIdentity", ""))
 
 
+def told(desk: Market) -> set[tuple[str, str]]:
+    """(contract, reason) of the Kubernetes Events in the desk's namespace."""
+    return {(event["regarding"]["name"], event["reason"]) for event in desk.admin.items("/apis/events.k8s.io/v1/namespaces/desk/events")}
+
+
 def test_good_contracts_are_bound_and_bad_ones_refused_with_their_reasons(desk: Market) -> None:
     """Each contract gets its own answer; one that is wrong, or waits for what it names, delays nobody."""
     desk.operator()
@@ -79,6 +84,10 @@ def test_good_contracts_are_bound_and_bad_ones_refused_with_their_reasons(desk: 
     assert {name: reason["code"] for name, reason in refused.items()} == codes
     assert "spec.terms.productRef.name" in refused["nowhere"]["message"]
     assert refused["late"]["pool"] == "h100"
+    until(
+        "people are told",
+        lambda: {("good-0", "Accepted"), ("good-5", "Accepted"), ("huge", "Rejected"), ("late", "Rejected")} <= told(desk),
+    )
 
 
 def test_what_a_contract_names_may_arrive_after_it(desk: Market) -> None:
