@@ -23,6 +23,7 @@ from laycan.resources.times import parse_time
 from laycan.settings import Settings
 
 FROZEN, QUARANTINE, END = "frozen.", "quarantine.", "end."
+LINGER_SECONDS = 2  # a binding cut by a new plan may pass to another contract of its holder: its release is written first
 _LIVE_PHASES = frozenset({"Accepted", "Delivering"})
 
 
@@ -52,6 +53,7 @@ class Claim:
     live: bool  # of an accepted contract that is not being deleted; else it is history
     paused: bool
     adopted: bool  # what runs there already is the holder's own
+    cut: bool = False  # it ends before its contract does
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Claims:
         if not claims:
             del self.by_contract[key]
         for claim in claims:
-            for instant in (claim.freeze_at, claim.start, claim.end):
+            for instant in (claim.freeze_at, claim.start, claim.end, claim.end + LINGER_SECONDS * claim.cut):
                 heapq.heappush(self._instants, (instant, claim.node))
         return nodes
 
@@ -117,6 +119,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
     holder = ((terms.get("delivery") or {}).get("handover") or {}).get("namespace", "")
     adopted = {entry["node"] for entry in ((contract.spec.get("adopt") or {}).get("bindings") or ())}
     live = contract.phase in _LIVE_PHASES and not contract.deleting and bool(holder)
+    over = str((terms.get("delivery") or {}).get("end", ""))
     claims = []
     for binding in contract.status.get("bindings") or ():
         start, end = parse_time(binding["start"]), parse_time(binding["end"])
@@ -136,6 +139,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
                 live=live,
                 paused=contract.annotations.get(PAUSE_ANNOTATION) == "true",
                 adopted=binding["node"] in adopted,
+                cut=live and binding["end"] < over,
             )
         )
     return tuple(claims)
@@ -167,7 +171,9 @@ def target_of(owner: str, claims: Iterable[Claim], failed: bool, recovered: bool
         return Target(Want.QUARANTINE, _account(owner, claims, now)) if owner else None
     claim = _due(owner, claims, now)
     if claim is None:
-        return Target(Want.OPEN, _account(owner, claims, now), deadline=_ended(owner, claims, settings, now)) if owner else None
+        if not owner or any(c.cut and c.holder == owner and c.end <= now < c.end + LINGER_SECONDS for c in claims):
+            return None
+        return Target(Want.OPEN, _account(owner, claims, now), deadline=_ended(owner, claims, settings, now))
     if claim.paused and owner != claim.holder:
         return None
     want = Want.HOLD if claim.start <= now or owner == claim.holder else Want.PREPARE

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laycan.delivery.attempt import entry_for
-from laycan.delivery.desired import Target, Want, claims_of_world, desired
+from laycan.delivery.desired import LINGER_SECONDS, Target, Want, claims_of_world, desired
 from laycan.kube.views import ContractView, NodeView
 from laycan.kube.world import World
+from laycan.resources.times import format_time
 from laycan.settings import Settings
 from tests.laycan.delivery.worlds import SETTINGS, T0, binding, contract, node, world
 
@@ -105,6 +106,19 @@ class TestHolders:
             assert found is not None
             assert found.want is Want.HOLD
             assert entry_for("acme", "acme", found) == "acme", at
+
+    def test_passing_to_another_contract_of_the_holder(self) -> None:
+        """A node whose binding a new plan cut is not emptied at once: the holder's other contract, which gets it, is written next."""
+        cut = contract("a", "acme", [binding("n", 100, 150)], end=format_time(T0 + 200))
+        assert target(one("acme", cut), 150) is None
+        found, wake = desired(one("acme", cut), claims_of_world(one("acme", cut), SETTINGS), NONE, NONE, SETTINGS, T0 + 150)
+        assert (found, wake) == ({}, T0 + 150 + LINGER_SECONDS)
+        late = target(one("acme", cut), 150 + LINGER_SECONDS)
+        assert late is not None
+        assert late.want == Want.OPEN
+        other = target(one("acme", cut, contract("b", "beta", [binding("n", 160, 300)])), 150)
+        assert other is not None
+        assert (other.want, other.holder) == (Want.PREPARE, "beta"), "nobody else waits for it"
 
     def test_double_booking(self) -> None:
         """Should two statuses claim a node for the same second, whoever has it keeps it; nobody is evicted for a planner's defect."""

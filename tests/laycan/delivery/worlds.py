@@ -35,8 +35,9 @@ def binding(node: str, start: int, end: int, *, gpus: int = 8, bound_at: int | N
 def contract(
     name: str, holder: str, bindings: Sequence[Mapping[str, Any]], *, phase: str = "Accepted", deleting: bool = False, **more: Any
 ) -> ContractView:
-    """A contract of the namespace `desk`; its uid is `uid-<name>`."""
-    spec = {"terms": {"delivery": {"handover": {"namespace": holder}}}, **more.pop("spec", {})}
+    """A contract of the namespace `desk`; its uid is `uid-<name>`, its window ends with its last binding unless `end` says otherwise."""
+    delivery = {"handover": {"namespace": holder}, "end": more.pop("end", max((b["end"] for b in bindings), default=""))}
+    spec = {"terms": {"delivery": delivery}, **more.pop("spec", {})}
     status = {"phase": phase, "bindings": list(bindings)}
     annotations = more.pop("annotations", {})
     return ContractView("desk", name, f"uid-{name}", 1, 1, T0, deleting, (), annotations, spec, status)
