@@ -76,13 +76,20 @@ def _failure(
     if _held(owner) and not node.holder and not seen.labelled:  # the protocol labels before it hands over: this is another machine
         return Failure("Recreated", seen.made_at or now), None
     if not node.ready:
-        fails_at = node.ready_since + min((detection_seconds(claim.product, products) for claim in live), default=DETECTION_SECONDS)
+        known = live or claims.on(
+            name
+        )  # a contract that was moved away may be gone before the quarantine is written: its terms still count
+        fails_at = node.ready_since + min((detection_seconds(claim.product, products) for claim in known), default=DETECTION_SECONDS)
         return (Failure("NotReady", node.ready_since), None) if fails_at <= now else (None, fails_at)
-    bound = bound_gpus(live, now)
-    if node.gpus < bound and seen.short_since is not None:
-        fails_at = seen.short_since + settings.dwell_seconds + 1
-        return (Failure("GpusLost", seen.short_since), None) if fails_at <= now else (None, fails_at)
-    return None, None
+    if seen.short_since is None or node.gpus >= max(bound_gpus(live, now), _bound_at(seen.short_since, owner, claims.on(name))):
+        return None, None
+    fails_at = seen.short_since + settings.dwell_seconds + 1
+    return (Failure("GpusLost", seen.short_since), None) if fails_at <= now else (None, fails_at)
+
+
+def _bound_at(instant: int, owner: str, claims: list[Claim]) -> int:
+    """GPUs of the node's holder that were bound at that instant, wherever they are bound now."""
+    return sum(claim.gpus for claim in claims if claim.holder == owner and claim.start <= instant < claim.end)
 
 
 def _held(owner: str) -> bool:

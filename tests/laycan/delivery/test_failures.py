@@ -76,6 +76,31 @@ class TestReadiness:
         assert verdict(acme([down]), 1000, settings=WIDE.model_copy(update={"pause_all": True})).failed == {}
 
 
+class TestMovedAway:
+    """The plan may move a contract off a failed node before the quarantine is in the fence, which may be down just then."""
+
+    def test_not_ready(self) -> None:
+        """The node stays failed: it must not be opened and given to the next while its kubelet may still run the old pods."""
+        down = held("n", ready=False, since=T0 + 10)
+        moved = contract("a", "acme", [binding("n", 0, 18), binding("m", 18, 10_000)], phase="Delivering")
+        seen = world([down, node("m")], [moved], {"n": "acme"}, {"detection": {"seconds": 7}})
+        assert set(verdict(seen, 18).failed) == {"n"}
+
+    def test_gpus_lost(self) -> None:
+        """So does a node that lost GPUs; one that is whole is simply opened."""
+        health = Health()
+        few, whole = held("n", gpus=5), held("w")
+        seen = world(
+            [held("n"), whole], [contract("a", "acme", [binding("n", 0, 10_000), binding("w", 0, 10_000)])], {"n": "acme", "w": "acme"}
+        )
+        verdict(seen, 10, health)
+        seen.nodes["n"] = few
+        verdict(seen, 20, health)
+        cut = contract("a", "acme", [binding("n", 0, 141), binding("w", 0, 141), binding("m", 141, 10_000)], phase="Delivering")
+        seen.contracts["desk/a"] = cut
+        assert set(verdict(seen, 145, health).failed) == {"n"}
+
+
 class TestIdentity:
     """Deleted, and made anew under the same name."""
 
