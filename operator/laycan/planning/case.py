@@ -7,6 +7,7 @@ believed: what is over is left out, what was accepted stays so, and its bindings
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from laycan.planning.manifests import BadInputError, Manifests, ReadContract
@@ -107,9 +108,10 @@ def _currency_faults(contracts: Iterable[ReadContract]) -> list[str]:
 
 
 def _of_known(bindings: Iterable[Binding], contracts: Iterable[Contract], notes: list[str]) -> list[Binding]:
-    """Announced bindings of contracts that are not given any more announce nothing."""
-    known = {c.key for c in contracts}
+    """Announced bindings inside the windows of their contracts; those of contracts that are not given any more announce nothing."""
+    known = {c.key: c for c in contracts}
     gone = sorted({b.contract for b in bindings if b.contract not in known})
     if gone:
         notes.append(f"previous bindings of {len(gone)} contracts that are not planned are passed over, the first of {gone[0]}")
-    return sorted(b for b in bindings if b.contract in known)
+    inside = (replace(b, start=max(b.start, c.start), end=min(b.end, c.end)) for b in bindings if (c := known.get(b.contract)))
+    return sorted(b for b in inside if b.start < b.end)

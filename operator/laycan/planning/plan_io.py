@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from laycan.planning.manifests import BadInputError
@@ -77,6 +77,8 @@ class _Entry(BaseModel):
 
 
 class _Binding(_Entry):
+    """As a plan may claim it; whether that is legal is for the checker to say."""
+
     contract: str
     node: str
     product: str
@@ -129,16 +131,32 @@ class _Gap(_Entry):
     total: int
 
 
+class _Announced(_Binding):
+    """As it must be to have been announced."""
+
+    gpus: int = Field(ge=1, le=65_536)
+
+    @model_validator(mode="after")
+    def _lasts(self) -> _Announced:
+        if parse_time(self.end) <= parse_time(self.start):
+            raise ValueError(f"end is not later than start ({self.start})")
+        return self
+
+
 class _Previous(_Entry):
     """What a plan that only serves as the previous one must have."""
 
     api_version: Literal["laycan.dev/v1alpha1"]
     kind: Literal["Plan"]
     now: Instant
+    bindings: list[_Announced]
+
+
+class _Whole(_Entry):
+    api_version: Literal["laycan.dev/v1alpha1"]
+    kind: Literal["Plan"]
+    now: Instant
     bindings: list[_Binding]
-
-
-class _Whole(_Previous):
     undelivered: list[_Undelivered]
     moves: list[_Move]
     totals: _Totals
@@ -148,7 +166,7 @@ class _Whole(_Previous):
     certificate: dict[str, Any] = Field(default_factory=dict)
 
 
-_Document = TypeVar("_Document", bound=_Previous)
+_Document = TypeVar("_Document", _Previous, _Whole)
 
 
 def read_previous(path: str) -> tuple[int, list[Binding]]:
@@ -174,7 +192,7 @@ def read_plan(path: str) -> Plan:
     )
 
 
-def _bindings(document: _Previous) -> list[Binding]:
+def _bindings(document: _Previous | _Whole) -> list[Binding]:
     return [Binding(b.contract, b.node, b.product, b.gpus, parse_time(b.start), parse_time(b.end)) for b in document.bindings]
 
 

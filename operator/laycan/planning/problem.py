@@ -29,6 +29,7 @@ Raw = Mapping[str, Any]
 Topology = Mapping[str, Sequence[str]]  # level -> label keys, of which the first present counts
 
 SCOPES = {"Any": Scope.ANY, "Zone": Scope.ZONE, "Fabric": Scope.FABRIC, "Rack": Scope.RACK, "NVLinkDomain": Scope.NVLINK_DOMAIN}
+MOST_GPUS = 65_536  # of a contract, hence of a binding
 LAST = "~"  # sorts after every time and identifier: who does not say when he traded comes after those who do
 
 
@@ -198,4 +199,4 @@ def bindings_from(key: str, status: Raw) -> list[Binding]:
             found.append(Binding(key, str(entry["node"]), str(entry["product"]), gpus, start, end))
         except (KeyError, TypeError, ValueError):
             continue
-    return [b for b in found if b.start < b.end and b.gpus > 0]
+    return [b for b in found if b.start < b.end and 0 < b.gpus <= MOST_GPUS]

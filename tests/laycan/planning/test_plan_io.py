@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Non
     path = tmp_path_factory.mktemp("plan") / "plan.json"
     path.write_bytes(plan_json(plan))
     assert read_plan(str(path)) == plan
-    assert read_previous(str(path)) == (plan.now, list(plan.bindings))
+    announced = tuple(b for b in plan.bindings if b.start < b.end and 0 < b.gpus <= 65_536)
+    path.write_bytes(plan_json(replace(plan, bindings=announced)))
+    assert read_previous(str(path)) == (plan.now, list(announced))
 
 
 ONE = Plan(
@@ -113,6 +116,25 @@ def test_what_is_no_plan(tmp_path: Path, change: dict[str, Any], says: str) -> N
     path.write_text(json.dumps({**plan_document(ONE), **change}))
     with pytest.raises(BadInputError, match=f"plan.json: Plan: {says}"):
         read_plan(str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"gpus": 0}, "bindings.0.gpus: .* greater than or equal to 1"),
+        ({"gpus": -8}, "bindings.0.gpus: .* greater than or equal to 1"),
+        ({"gpus": 10**12}, "bindings.0.gpus: .* less than or equal to 65536"),
+        ({"end": "2027-01-01T00:00:00Z"}, "bindings.0: .* end is not later than start"),
+    ],
+)
+def test_what_was_never_announced(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    """A plan is judged with whatever bindings it claims; a previous plan holds bindings that some plan may have had."""
+    path = tmp_path / "plan.json"
+    document = plan_document(ONE)
+    path.write_text(json.dumps({**document, "bindings": [{**document["bindings"][0], **change}]}))
+    assert len(read_plan(str(path)).bindings) == 1
+    with pytest.raises(BadInputError, match=f"plan.json: Plan: {says}"):
+        read_previous(str(path))
 
 
 def test_unreadable(tmp_path: Path) -> None:
