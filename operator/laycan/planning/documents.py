@@ -53,7 +53,11 @@ def _texts(paths: Iterable[str], lines: list[str]) -> Iterator[tuple[str, bytes]
             yield "-", sys.stdin.buffer.read()
             continue
         here = Path(path)
-        files = sorted(f for f in here.iterdir() if f.suffix in SUFFIXES and f.is_file()) if here.is_dir() else [here]
+        try:
+            files = sorted(f for f in here.iterdir() if f.suffix in SUFFIXES and f.is_file()) if here.is_dir() else [here]
+        except OSError as error:  # no right to look into the folder, or a name that no file can have
+            lines.append(f"{path[:200]}: cannot be read: {error.strerror}; correct the path")
+            continue
         if not files:
             lines.append(f"{path}: no file here ends in {', '.join(SUFFIXES)}; name the files, or another folder")
         for file in files:
@@ -64,15 +68,17 @@ def _texts(paths: Iterable[str], lines: list[str]) -> Iterator[tuple[str, bytes]
 
 
 def _parsed(name: str, text: bytes, lines: list[str]) -> list[Any]:
+    """The documents of one file; of a YAML stream that is broken those before the fault."""
     if not text.strip():  # such as the file that a shell has just opened for this command's output
         return []
+    found: list[Any] = []
     try:
         if name.endswith(".json"):
             return [orjson.loads(text)]
         if text.lstrip()[:1] == b"{":  # JSON is YAML, but read fifty times as fast
             with suppress(orjson.JSONDecodeError):
                 return [orjson.loads(text)]
-        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+        found.extend(document for document in yaml.load_all(text, Loader=_Loader) if document is not None)
     except orjson.JSONDecodeError as error:
         lines.append(f"{name}:{error.lineno}: is not JSON: {error.msg}")
     except yaml.MarkedYAMLError as error:
@@ -80,4 +86,4 @@ def _parsed(name: str, text: bytes, lines: list[str]) -> list[Any]:
         lines.append(f"{name}:{mark.line + 1 if mark else 1}: is not YAML: {error.problem}")
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         lines.append(f"{name}: is not YAML: {str(error).splitlines()[0]}")
-    return []
+    return found

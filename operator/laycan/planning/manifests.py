@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from laycan.planning.documents import documents
@@ -22,6 +23,9 @@ from laycan.resources.validate import Fault
 
 Raw = Mapping[str, Any]
 JUDGED = ("ComputeContract", "ComputeProduct", "ExchangeEndpoint", "Outage")  # the kinds of laycan.dev that people write
+OTHERS = ("ContractInstruction", "NodeFence", "LeaderEpoch", "Plan", "PlanStats")  # the others, which a plan does not depend on
+
+DEEPEST = 3  # lists in lists that are read; YAML's anchors can make a few lines of them endless
 
 
 class BadInputError(Exception):
@@ -74,26 +78,39 @@ class _Reading:
         self.places: dict[tuple[str, str], str] = {}  # (kind, key) -> where it was given first
         self.contract_ids: dict[tuple[str, str], str] = {}  # (exchange or namespace, contractId) -> contract
 
-    def take(self, file: str, document: Any) -> None:
+    def take(self, file: str, document: Any, depth: int = 0) -> None:
         """Any document: an object, or a list of objects."""
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str) or not isinstance(document.get("apiVersion"), str):
             self.lines.append(f"{file}: an object without apiVersion and kind; add them")
             return
         kind, version = document["kind"], document["apiVersion"]
-        if kind.endswith("List") and isinstance(document.get("items"), list):
-            typed = {"apiVersion": version, "kind": kind.removesuffix("List")} if kind != "List" else {}
-            for item in document["items"]:
-                self.take(file, {**typed, **item} if isinstance(item, dict) else item)
+        if kind.endswith("List") and "items" in document:
+            self._list(file, document, depth)
         elif version == API_VERSION and kind in JUDGED:
             self._ours(file, kind, document)
-        elif version.partition("/")[0] == GROUP and kind in JUDGED:
+        elif kind in JUDGED and (kind.startswith("Compute") or version.partition("/")[0] == GROUP):  # others have an Outage, too
             self.lines.append(f"{file}: {kind}: apiVersion: must be {API_VERSION}, not {version[:80]}")
+        elif version.partition("/")[0] == GROUP and kind not in OTHERS:
+            close = get_close_matches(kind[:80], JUDGED, n=1, cutoff=0.5)
+            mend = f"did you mean {close[0]}?" if close else f"known are {', '.join((*JUDGED, *OTHERS))}"
+            self.lines.append(f"{file}: {kind[:80]}: kind: is none of {GROUP}; {mend}")
         elif (version, kind) == ("v1", "Node"):
             self._node(file, document)
         elif kind == "ResourceSlice" and version.startswith("resource.k8s.io/"):
             self._slice(document)
         else:
             self.found.notes.append(f"{file}: {kind[:80]} passed over; a plan does not depend on it")
+
+    def _list(self, file: str, document: dict[str, Any], depth: int) -> None:
+        kind, items = document["kind"], document["items"]
+        typed = {"apiVersion": document["apiVersion"], "kind": kind.removesuffix("List")} if kind != "List" else {}
+        if items is not None and not isinstance(items, list):
+            self.lines.append(f"{file}: {kind[:80]}: items: must be a list of objects")
+        elif depth == DEEPEST:
+            self.lines.append(f"{file}: {kind[:80]}: lists in lists in lists; give the objects in one list")
+            return
+        for item in items if isinstance(items, list) else ():
+            self.take(file, {**typed, **item} if isinstance(item, dict) else item, depth + 1)
 
     def _ours(self, file: str, kind: str, raw: dict[str, Any]) -> None:
         if not (named := self._named(file, kind, raw, namespaced=kind in ("ComputeContract", "ExchangeEndpoint"))):

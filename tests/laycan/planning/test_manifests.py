@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from laycan.planning.case import problem_of
 from laycan.planning.manifests import BadInputError, Manifests, load
-from laycan_solver.model import Level
+from laycan.resources.times import parse_time
+from laycan_solver.model import Binding, Level
 from tests.fixtures.schemas import JSON
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -181,6 +182,16 @@ class TestFaults:
                 "Node n1: status.capacity[nvidia.com/gpu]: must be a count of GPUs such as '8', not '8k'",
             ),
             ({"a_yaml": "apiVersion: v1\nkind: Node\nmetadata: {}\n"}, "Node: metadata.name: is missing; add it"),
+            (
+                {"a_yaml": contract(ComputeContract="ComputeContrat")},
+                "ComputeContrat: kind: is none of laycan.dev; did you mean ComputeContract?",
+            ),
+            ({"a_yaml": contract(**{"laycan.dev": "laycan.io"})}, "apiVersion: must be laycan.dev/v1alpha1, not laycan.io/v1alpha1"),
+            ({"a_json": '{"apiVersion": "v1", "kind": "NodeList", "items": {}}'}, "NodeList: items: must be a list of objects"),
+            (
+                {"a_json": '{"apiVersion": "v1", "kind": "List", "items": [' * 400 + "]}" * 400},
+                "List: lists in lists in lists; give the objects",
+            ),
         ],
     )
     def test_each(self, tmp_path: Path, files: dict[str, str], says: str) -> None:
@@ -195,6 +206,15 @@ class TestFaults:
             f"{tmp_path}/gone.yaml: cannot be read: No such file or directory; correct the path",
             f"{tmp_path}: no file here ends in .yaml, .yml, .json; name the files, or another folder",
         ]
+
+    def test_paths_that_no_file_can_have(self) -> None:
+        """A name too long is a fault like any other."""
+        assert faults(Path("x" * 5000)) == [f"{'x' * 200}: cannot be read: File name too long; correct the path"]
+
+    def test_a_broken_stream_hides_nothing_before_it(self, tmp_path: Path) -> None:
+        """Documents before the one that is not YAML are judged all the same."""
+        lines = faults(write(tmp_path, a_yaml=contract(Firm="Frim") + "---\na: [\n"))
+        assert [line.partition(f"{tmp_path}/a.yaml")[2][:20] for line in lines] == [":12: is not YAML: did", ": ComputeContract de"]
 
     def test_one_currency(self, tmp_path: Path) -> None:
         """Amounts in two currencies cannot be added."""
@@ -273,3 +293,10 @@ class TestCase:
         manifests = self.read(tmp_path, contract() + f"status: {{phase: Accepted, bindings: [{binding}]}}\n")
         assert [b.node for b in problem_of(manifests, now=0).previous] == ["n1"]
         assert problem_of(manifests, now=0, previous=[]).previous == ()
+
+    def test_announced_bindings_lie_inside_the_window(self, tmp_path: Path) -> None:
+        """What a previous plan had outside of the contract's window is nothing to be kept."""
+        manifests = self.read(tmp_path, contract())
+        start, end = parse_time("2030-01-04T00:00:00Z"), parse_time("2030-01-05T00:00:00Z")
+        announced = [Binding("desk/c", "n1", "h100", 8, start - 9, end + 9), Binding("desk/c", "n1", "h100", 8, end, end + 9)]
+        assert problem_of(manifests, now=0, previous=announced).previous == (Binding("desk/c", "n1", "h100", 8, start, end),)
