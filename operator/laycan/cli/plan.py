@@ -60,9 +60,10 @@ def plan(
     from laycan_solver import planner  # OR-Tools and numpy are loaded here, after the input was found good
 
     result = planner.plan(problem, planner.EFFORT if effort is None else effort, deadline=over)
-    _print(problem, result, output)
     if stats:
-        stats.write_bytes(orjson.dumps(_usage(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        with bad_input_exits():
+            _write_stats(stats)
+    _print(problem, result, output)
 
 
 def _problem(paths: list[str], previous: str | None, now: str | None, admit: bool) -> Problem:
@@ -100,6 +101,13 @@ def _print(problem: Problem, result: Plan, output: Format) -> None:
         from laycan.cli.plan_table import print_plan
 
         print_plan(problem, result, wide=output is Format.WIDE)
+
+
+def _write_stats(path: Path) -> None:
+    try:
+        path.write_bytes(orjson.dumps(_usage(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise BadInputError([f"--stats {path}: cannot be written: {error.strerror}; correct the path"]) from None
 
 
 def _usage() -> dict[str, str | float | int]:

@@ -25,4 +25,4 @@ def parse_time(text: str) -> int:
 
 def format_time(seconds: int) -> str:
     """The text of an instant from year 1 to 9999; raises ValueError or OverflowError beyond."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat() + "Z"  # strftime writes year 1 as "1"

@@ -92,6 +92,12 @@ class TestPlan:
         assert stats["maxResidentKiB"] > 1000
         assert laycan("plan", EXAMPLES, tmp_path, "--now", NOW).exit_code == 0
 
+    def test_stats_that_cannot_be_written(self, tmp_path: Path) -> None:
+        """A wrong path is bad input, and nothing is printed."""
+        result = laycan("plan", EXAMPLES, "--now", NOW, "--stats", tmp_path / "gone" / "stats.json", "-o", "json")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "cannot be written: No such file or directory; correct the path" in result.stderr
+
     def test_time_limit(self) -> None:
         """A cap that has passed at once shows in `stopped`, unless nothing was left to find."""
         assert planned("--time-limit", "0")["stopped"] in ("TimeLimit", "Optimal")
