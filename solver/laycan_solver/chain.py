@@ -24,7 +24,10 @@ MOST_LAYERS = 4096
 
 @dataclass(frozen=True)
 class Prices:
-    """Per slice, what happens at its start: weights of arriving from a gap, of leaving into one and of changing node."""
+    """Per slice, what happens at its start: weights of arriving from a gap, of leaving into one and of changing node.
+
+    A gap shorter than `planning.move.seconds` weighs what a change of node does: nobody shall idle for a second to be spared it.
+    """
 
     arrive: Ints
     leave: Ints
@@ -141,15 +144,17 @@ def _prices(book: Book, demand: Demand, first: int, slices: int, share: int, cut
     arrive, leave, change = (np.zeros(slices + 1, dtype=np.int64) for _ in range(3))
     change[:] = planned
     net = NetChanges(book.segments[demand.index])
+    starts = grid.starts[first : first + slices + 1]
     for time in net.at:
-        if not (demand.start < time < demand.end) or not 0 <= (i := grid.index(time) - first) <= slices:
+        if not (demand.start < time < demand.end) or not 0 <= grid.index(time) - first <= slices:
             continue
         left, arrived = net.flows(time)
         if left:
             serves = any(d < 0 and fleet.serves_on(demand, c, time) for c, d in net.at[time].items())
-            arrive[i] = planned if serves else cut
+            soon = (starts >= time) & (starts < time + max(1, demand.move_seconds))
+            arrive[soon] = np.maximum(arrive[soon], planned if serves else cut)
         if arrived:
-            leave[i] = planned
+            leave[(starts <= time) & (starts > time - max(1, demand.move_seconds))] = planned
     for time in verdict.instants:
         if 0 <= (i := grid.index(time) - first) <= slices:
             free = cuts or time in verdict.planned
@@ -158,7 +163,7 @@ def _prices(book: Book, demand: Demand, first: int, slices: int, share: int, cut
     if demand.running and grid.times[first] == demand.start and demand.start not in verdict.instants:
         left, arrived, forced = flows_at_now(demand, fleet, net.at.get(demand.start, {}))
         if min(left, arrived + 1) > min(forced, arrived + 1):
-            arrive[0] = planned
+            arrive[starts < demand.start + max(1, demand.move_seconds)] = planned
     return Prices(arrive, leave, change)
 
 
@@ -170,7 +175,7 @@ def _way(
     rows = _telling_rows(units, missing > 0, prices)
     seconds = np.add.reduceat(book.ledger.grid.seconds(first, first + len(missing)), rows)
     outage = book.ledger.capacity[first : first + len(missing)][:, columns] < demand.contract.lot_gpus
-    walk = Walk(len(rows), len(columns))
+    walk = Walk(len(rows), len(columns), demand.move_seconds)
     ranks = demand.costs[np.searchsorted(demand.columns, columns)]
     preference = np.minimum(units[rows].sum(axis=0), 255)  # the fullest nodes first
     for t, row in enumerate(rows.tolist()):
@@ -194,7 +199,9 @@ def _telling_rows(units: Ints, wanted: Flags, prices: Prices) -> Ints:
 class Walk:
     """The dynamic program: cheapest weight of being on each node, and of being on none, through each row."""
 
-    def __init__(self, rows: int, columns: int) -> None:
+    def __init__(self, rows: int, columns: int, shortest: int) -> None:
+        self.shortest = shortest  # seconds; after a shorter gap, arriving weighs what a change would have weighed
+        self.gone, self.resume = shortest, 0  # seconds since the last node was left, and that weight
         self.on = np.full(columns, NEVER, dtype=np.int64)
         self.off = 0
         self.stayed = np.zeros((rows, columns), dtype=bool)
@@ -214,7 +221,7 @@ class Walk:
     ) -> None:
         arrive, leave, change, forced = prices
         best = int(self.on.argmin())
-        base, source = self.off + arrive, -1
+        base, source = self.off + (arrive if self.gone >= self.shortest else max(arrive, self.resume)), -1
         if wanted and self.on[best] < NEVER:
             if self.on[best] + change < base:
                 base, source = int(self.on[best]) + change, best
@@ -224,6 +231,8 @@ class Walk:
                 base, source = int(leaving[cut]) + min(change, forced), cut
         if self.on[best] + leave < self.off:
             self.off, self.left[t] = int(self.on[best]) + leave, best
+            self.gone, self.resume = 0, min(change, forced) if outage[best] else change
+        self.gone += seconds
         self.off += seconds * SECOND if wanted else 0
         self.source[t] = source
         fresh = base + preference

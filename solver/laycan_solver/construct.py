@@ -59,7 +59,7 @@ def _serve_together(book: Book, demand: Demand, cuts: bool) -> None:
     if placement or not cuts:
         put_all(book, demand, first, last, placement)
         return
-    row, near = first, _liked(book, demand)
+    row, near, near_end = first, _liked(book, demand), demand.start - 1
     while row < last:
         stop = _longest(book, demand, row, last)
         mark, before = book.mark(), book.verdict(demand.index)
@@ -69,9 +69,10 @@ def _serve_together(book: Book, demand: Demand, cuts: bool) -> None:
         after = book.verdict(demand.index)
         if stop == row or not after.legal or after.tiers >= before.tiers:
             book.roll_back(mark)
-            row += 1
+            cut = stop > row and near_end == grid.times[row]  # not worth it, or not allowed: nor is a gap just to avoid it
+            row = grid.first_from(near_end + demand.move_seconds if cut else 0, row + 1)
         else:
-            row, near = stop, {column for column, _ in placement}
+            row, near, near_end = stop, {column for column, _ in placement}, grid.times[stop]
 
 
 def _longest(book: Book, demand: Demand, row: int, last: int) -> int:

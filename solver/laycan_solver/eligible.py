@@ -106,7 +106,7 @@ class Demand:
     moves_per_month: int  # 0 = planned cuts are not allowed
     running: dict[int, int] = field(default_factory=dict)  # column -> lots that run there at now (also where they cannot stay)
     before: tuple[Binding, ...] = ()  # bindings of the previous plan, clipped to the due window
-    announced: tuple[Binding, ...] = ()  # those of them on nodes that still exist
+    announced: tuple[Binding, ...] = ()  # those of them on nodes that still exist; on cordoned ones only what runs
     rights: dict[int, int] = field(default_factory=dict)  # cordoned column -> lots that may stay
 
     @property
@@ -176,7 +176,8 @@ class Demands:
             self.holder.get(contract.holder, 0), product.turnaround_seconds, contract.all_or_nothing and not delivering,
             -(-contract.lots // max(1, contract.spread_domains)) if contract.spread_level is not Scope.ANY else contract.lots,
             product.move_seconds, 0 if forced else product.moves_per_month,
-            self._running(contract, mine), before, tuple(b for b in before if b.node in self.fleet.column), self._rights(contract, mine),
+            self._running(contract, mine), before, tuple(self._clipped(contract, self._open(previous), start, end)),
+            self._rights(contract, mine),
         )  # fmt: skip
 
     def _columns(self, contract: Contract, options: dict[int, Option]) -> Ints:
@@ -191,6 +192,12 @@ class Demands:
             column = self.fleet.column.get(binding.node, -1)
             lots[column] = lots.get(column, 0) + binding.gpus // contract.lot_gpus
         return lots
+
+    def _open(self, previous: Sequence[Binding]) -> list[Binding]:
+        """Announced bindings that may be kept: nothing begins on a cordoned node, at `now` as little as later."""
+        fleet, now = self.fleet, self.problem.now
+        known = [b for b in previous if b.node in fleet.column]
+        return [b for b in known if b.start < now or not fleet.nodes[fleet.column[b.node]].cordoned]
 
     def _clipped(self, contract: Contract, previous: Sequence[Binding], start: int, end: int) -> list[Binding]:
         return [

@@ -44,6 +44,10 @@ class TimeGrid:
         i = bisect_left(self.times, time)
         return i < len(self.times) and self.times[i] == time
 
+    def first_from(self, time: int, least: int) -> int:
+        """The first slice that starts at `time` or later, and is not before `least`."""
+        return max(least, bisect_left(self.times, time))
+
     def seconds(self, first: int, last: int) -> Ints:
         """Lengths of the slices first .. last - 1."""
         return np.diff(self.starts[first : last + 1])

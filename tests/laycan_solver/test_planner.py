@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laycan_solver.check import check
-from laycan_solver.model import MoveReason, Reason, Stopped
+from laycan_solver.model import Contract, MoveReason, Reason, Stopped
 from laycan_solver.planner import plan
 from tests.laycan_solver import small
 from tests.laycan_solver.best_fit import best_fit
 from tests.laycan_solver.instances import TINY, Shape, problem
 from tests.laycan_solver.sliced import Sliced, plan_of
-from tests.laycan_solver.small import binding, contract, hours, node, outage, product
+from tests.laycan_solver.small import HOUR, NOW, binding, contract, hours, node, outage, product
 
 MIDDLE = Shape(nodes=24, contracts=50)
 
@@ -133,6 +133,39 @@ def test_cordon_keeps_what_runs() -> None:
     found = plan(p)
     assert [(b.contract, *hours(b)) for b in found.bindings] == [("desk/x", "a", -5, 50)]
     assert check(p, found) == []
+
+
+def test_cordon_takes_nothing_that_begins_now() -> None:
+    """Beside a lot that runs on a cordoned node, one that was announced to begin there at now is something new."""
+    p = small.problem(
+        [node("a", cordoned=True)],
+        [contract("x", -5, 50, 8, lot_gpus=4)],
+        previous=[binding("x", "a", -5, 50, 4), binding("x", "a", 0, 50, 4)],
+    )
+    found = plan(p)
+    assert check(p, found) == []
+    assert [(b.gpus, *hours(b)) for b in found.bindings] == [(4, "a", -5, 50)]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_no_gap_of_a_second_to_be_spared_an_interruption(whole: bool) -> None:
+    """A lot whose node goes down goes on at once where there is room, although a second's idling would be owed less than the cut."""
+    second = Contract("desk/s", "s", "h100", NOW + 20 * HOUR, NOW + 20 * HOUR + 1, 1, 1)
+    x = contract("x", 0, 50, all_or_nothing=whole)
+    found = plan(small.problem([node("a"), node("b"), node("c", 1)], [x, second], outages=[outage("a", 20, 90), outage("b", 0, 20)]))
+    assert found.undelivered == ()
+    assert found.totals.contract_instants == 1
+
+
+def test_no_gap_of_a_second_to_get_round_the_policy() -> None:
+    """Under policy Forced a lot whose node is wanted by others goes on elsewhere neither at once nor a second later."""
+    second = Contract("desk/s", "s", "h100", NOW + 50 * HOUR, NOW + 50 * HOUR + 1, 1, 1, forced_moves_only=True)
+    others = [contract("l", -1, 50, 4), contract("r", 50, 100, 8)]
+    contracts = [replace(c, forced_moves_only=True) for c in (*others, contract("x", 0, 100, 4))]
+    p = small.problem([node("a", 4), node("b"), node("c", 1)], [*contracts, second], previous=[binding("l", "a", -1, 50, 4)])
+    found = plan(p)
+    assert check(p, found) == []
+    assert len([b for b in found.bindings if b.contract == "desk/x"]) == 1
 
 
 def test_cheaper_equivalent_only_when_needed() -> None:
