@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from laycan.control.decision import Decision, Reason
 from laycan.control.lifecycle import UNDECIDED, Phase
 from laycan.control.specs import Specs
+from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources import validate
@@ -134,18 +134,11 @@ def _named(spec: ContractSpec) -> tuple[str, ...]:
     return (handover.namespace,) if handover else ()
 
 
-def _text(spec: Any, *path: str) -> str:
-    """The text at a path of a spec that may be of any shape, "" without."""
-    for part in path:
-        spec = spec.get(part) if isinstance(spec, Mapping) else None
-    return spec if isinstance(spec, str) else ""
-
-
 def _id_of(contract: ContractView, world: World) -> tuple[str, str]:
     """(scope, contractId): an exchange is known by its address, because each namespace has an endpoint of its own for it."""
-    name = _text(contract.spec, "exchangeRef", "name")
-    url = _text(world.endpoints.get(f"{contract.namespace}/{name}"), "spec", "url") if name else ""
-    return url or f"{contract.namespace}/{name}", _text(contract.spec, "terms", "contractId")
+    name = text_at(contract.spec, "exchangeRef", "name")
+    url = text_at(world.endpoints.get(f"{contract.namespace}/{name}"), "spec", "url") if name else ""
+    return url or f"{contract.namespace}/{name}", text_at(contract.spec, "terms", "contractId")
 
 
 def _holders_of_ids(world: World) -> dict[tuple[str, str], str]:
@@ -158,7 +151,7 @@ def _holders_of_ids(world: World) -> dict[tuple[str, str], str]:
 
 
 def _currency(contract: ContractView) -> str:
-    return _text(contract.spec, "terms", "price", "currency")
+    return text_at(contract.spec, "terms", "price", "currency")
 
 
 def _first_currency(contracts: Iterable[ContractView]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from laycan.control.lifecycle import COMMITTED
+from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.resources.times import parse_time
 
@@ -29,15 +30,14 @@ class Claim(NamedTuple):
 
 
 def holder_of(spec: Mapping[str, Any]) -> str:
-    handover = spec["terms"]["delivery"].get("handover") or {}
-    return str(handover.get("namespace", ""))
+    return text_at(spec, "terms", "delivery", "handover", "namespace")
 
 
 def claims_of(contract: ContractView, status: Mapping[str, Any], turnaround: Callable[[str], int]) -> tuple[Claim, ...]:
     """What this status of the contract holds; `turnaround` looks up a product's, in seconds."""
     if status.get("phase") not in COMMITTED or not status.get("bindings"):
         return ()
-    holder, gap = holder_of(contract.spec), turnaround(contract.spec["terms"]["productRef"]["name"])
+    holder, gap = holder_of(contract.spec), turnaround(text_at(contract.spec, "terms", "productRef", "name"))
     return tuple(Claim(b["node"], holder, b["gpus"], parse_time(b["start"]), parse_time(b["end"]), gap) for b in status["bindings"])
 
 

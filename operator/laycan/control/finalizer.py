@@ -5,6 +5,7 @@ from __future__ import annotations
 from laycan.control.claims import Claims, holder_of
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, Phase
+from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.constants import FINALIZER
@@ -33,8 +34,8 @@ def wound_up(contract: ContractView, world: World, claims: Claims, settings: Set
     namespace = world.namespaces.get(contract.namespace)
     if namespace is None or namespace.terminating:
         return True
-    reference = (contract.spec.get("exchangeRef") or {}).get("name")
-    listens = reference is not None and f"{contract.namespace}/{reference}" in world.endpoints
+    reference = text_at(contract.spec, "exchangeRef", "name")
+    listens = bool(reference) and f"{contract.namespace}/{reference}" in world.endpoints
     return not (listens and contract.status.get("outbox")) and not _holds_nodes(contract, world, claims, settings, now)
 
 

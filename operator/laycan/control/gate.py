@@ -15,6 +15,7 @@ from typing import Any
 from laycan.control.claims import Claim, Claims, claims_of
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED
+from laycan.kube.sound import seconds_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 
@@ -69,8 +70,7 @@ class Gate:
         return claims_of(contract, status, self._turnaround)
 
     def _turnaround(self, product: str) -> int:
-        spec = (self.world.products.get(product) or {}).get("spec") or {}
-        return int(spec.get("turnaroundSeconds") or 0)
+        return seconds_at(self.world.products.get(product), "spec", "turnaroundSeconds")
 
     def _blocked(self, contract: ContractView, wanted: tuple[Claim, ...], now: int) -> dict[Claim, set[str]]:
         if wanted == self.claims.written.get(contract.key, ()):

@@ -216,6 +216,8 @@ def decisions_of(taken: Snapshot, plan: Plan) -> dict[str, Decision]:
         missing[undelivered.contract].append(undelivered)
     decisions = {}
     for contract in taken.problem.contracts:
+        if contract.key not in taken.versions:
+            continue  # it only keeps a node for a promise that cannot be read
         uid, short = taken.versions[contract.key][0], missing[contract.key]
         refused = next((u for u in short if u.refused), None)
         if refused is not None:

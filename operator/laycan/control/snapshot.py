@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from laycan.control.claims import holder_of
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
 from laycan.control.specs import Specs
+from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.planning.problem import bindings_from, contract_from, node_from, outage_from, products_from
 from laycan.resources.contract import ContractSpec
 from laycan.resources.product import ProductSpec
-from laycan_solver.model import Binding, Contract, Level, Node, Outage, Problem, Product
+from laycan_solver.model import Binding, Contract, Level, MovePolicy, Node, Outage, Problem, Product
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +84,12 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
     versions: dict[str, tuple[str, int]] = {}
     contracts: list[Contract] = []
     stand_ins: dict[str, Product] = {}
+    kept: list[tuple[Contract, Product, Binding]] = []
     for view, phase, accepted in [(p.contract, p.phase, True) for p in made.values()] + [(c, c.phase, False) for c in candidates]:
         spec = specs.contract(view)
         if not isinstance(spec, ContractSpec):
-            log.error("%s was accepted and cannot be read any more, so nothing of it is planned: %s", view.key, spec[0])
+            log.error("%s was accepted and cannot be read any more, so it keeps what it has: %s", view.key, spec[0])
+            kept += _keep(made[view.key], nodes, now)
             continue
         name = spec.terms.product_ref.name
         if name not in products:
@@ -96,13 +100,14 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
             contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
         )
         versions[view.key] = view.uid, view.generation
+    previous = [b for key, p in made.items() if key in versions for b in p.bindings if b.end > now]
     problem = Problem(
         now=now,
         nodes=nodes,
-        products=(*products_from(products), *stand_ins.values()),
-        contracts=tuple(sorted(contracts, key=lambda c: c.key)),
+        products=(*products_from(products), *stand_ins.values(), *{product.name: product for _, product, _ in kept}.values()),
+        contracts=tuple(sorted((*contracts, *(contract for contract, _, _ in kept)), key=lambda c: c.key)),
         outages=_outages(world, specs),
-        previous=tuple(sorted(b for key, p in made.items() if key in versions for b in p.bindings if b.end > now)),
+        previous=tuple(sorted((*previous, *(binding for _, _, binding in kept)))),
     )
     return Snapshot(problem, versions)
 
@@ -113,7 +118,40 @@ _NO_TERMS = ProductSpec.model_validate({"gpuProducts": ["none"], "nodeGpus": 1})
 def _stand_in(name: str, made: Mapping[str, Promise], nodes: tuple[Node, ...]) -> Product:
     """For a product that was deleted under a promise: what the promise is bound to today is still the grade that was sold."""
     bound = {b.node for p in made.values() for b in p.bindings if b.product == name}
+    if not bound:  # all of it is delivered in an equivalent grade
+        bound = {b.node for p in made.values() for b in p.bindings if text_at(p.contract.spec, "terms", "productRef", "name") == name}
     return Product(name=name, grades=frozenset(n.grade for n in nodes if n.name in bound and n.grade))
+
+
+def _keep(promise: Promise, nodes: tuple[Node, ...], now: int) -> list[tuple[Contract, Product, Binding]]:
+    """For a promise whose terms cannot be read: each of its bindings as a contract of its own, so that nobody else is planned there."""
+    view, found = promise.contract, {node.name: node for node in nodes if node.usable}
+    holder = holder_of(view.spec) or f"unread.{view.uid}"  # no namespace: it shares with nobody
+    kept = []
+    for number, bound in enumerate(promise.bindings):
+        node = found.get(bound.node)
+        if node is None or bound.end <= now:
+            continue
+        key = f"{view.key}#{number}"
+        product = Product(name=f"kept/{node.name}", grades=frozenset({node.grade}), move_policy=MovePolicy.FORCED)
+        contract = Contract(
+            key=key,
+            contract_id=key,
+            product=product.name,
+            start=bound.start,
+            end=bound.end,
+            gpus=bound.gpus,
+            lot_gpus=bound.gpus,
+            holder=holder,
+            price_micros=_DEAR_MICROS,
+            due_from=view.created,
+            delivering=True,
+        )
+        kept.append((contract, product, replace(bound, contract=key, product=product.name)))
+    return kept
+
+
+_DEAR_MICROS = 1_000_000_000  # dearer than what is sold: where not all fits, the others give way
 
 
 def _nodes(world: World, fleet: Fleet) -> list[Node]:

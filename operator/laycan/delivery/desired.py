@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from laycan.kube.sound import mapping, seconds_at, text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.constants import PAUSE_ANNOTATION
@@ -43,7 +44,7 @@ class Claim:
     node: str
     contract: str  # namespace/name
     uid: str
-    holder: str
+    holder: str  # "" when it cannot be read
     product: str
     gpus: int
     start: int
@@ -115,11 +116,11 @@ class Claims:
 
 def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Settings) -> tuple[Claim, ...]:
     """The bindings of a contract's observed status, whatever its phase."""
-    terms = contract.spec.get("terms") or {}
-    holder = ((terms.get("delivery") or {}).get("handover") or {}).get("namespace", "")
-    adopted = {entry["node"] for entry in ((contract.spec.get("adopt") or {}).get("bindings") or ())}
-    live = contract.phase in _LIVE_PHASES and not contract.deleting and bool(holder)
-    over = str((terms.get("delivery") or {}).get("end", ""))
+    holder = text_at(contract.spec, "terms", "delivery", "handover", "namespace")
+    rows = mapping(contract.spec.get("adopt")).get("bindings")
+    adopted = {text_at(row, "node") for row in (rows if isinstance(rows, list) else ())}
+    live = contract.phase in _LIVE_PHASES and not contract.deleting
+    over = text_at(contract.spec, "terms", "delivery", "end")
     claims = []
     for binding in contract.status.get("bindings") or ():
         start, end = parse_time(binding["start"]), parse_time(binding["end"])
@@ -147,8 +148,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
 
 def lead_seconds(product: str, products: Mapping[str, Any], settings: Settings) -> int:
     """How long before a window its nodes are frozen: never less than what is kept free between two holders."""
-    spec = (products.get(product) or {}).get("spec") or {}
-    return max(settings.lead_seconds, int(spec.get("turnaroundSeconds") or 0))
+    return max(settings.lead_seconds, seconds_at(products.get(product), "spec", "turnaroundSeconds"))
 
 
 def claims_of_world(world: World, settings: Settings) -> Claims:
@@ -174,8 +174,8 @@ def target_of(owner: str, claims: Iterable[Claim], failed: bool, recovered: bool
         if not owner or any(c.cut and c.holder == owner and c.end <= now < c.end + LINGER_SECONDS for c in claims):
             return None
         return Target(Want.OPEN, _account(owner, claims, now), deadline=_ended(owner, claims, settings, now))
-    if claim.paused and owner != claim.holder:
-        return None
+    if not claim.holder or (claim.paused and owner != claim.holder):
+        return None  # an accepted contract whose terms cannot be read keeps what it has
     want = Want.HOLD if claim.start <= now or owner == claim.holder else Want.PREPARE
     return Target(want, claim.uid, claim.holder, claim.deadline, claim.holder if claim.adopted else "")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from laycan.delivery.desired import END, FROZEN, QUARANTINE, Claim, Claims, claims_of_world
 from laycan.delivery.health import Health
+from laycan.kube.sound import seconds_at
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
 from laycan.resources.constants import GROUP, PAUSE_ANNOTATION
@@ -102,8 +103,7 @@ def bound_gpus(claims: list[Claim], now: int) -> int:
 
 
 def detection_seconds(product: str, products: Mapping[str, Any]) -> int:
-    spec = (products.get(product) or {}).get("spec") or {}
-    return int((spec.get("detection") or {}).get("seconds") or DETECTION_SECONDS)
+    return seconds_at(products.get(product), "spec", "detection", "seconds") or DETECTION_SECONDS
 
 
 def _well_at(name: str, node: NodeView | None, claims: Claims, health: Health, settings: Settings) -> int | None:

@@ -22,6 +22,7 @@ import aiohttp
 from laycan.events.addresses import ForbiddenAddressError, GuardedResolver, check_url
 from laycan.events.retries import Attempts, Verdict, judge, retry_after
 from laycan.events.signatures import headers, parse_keys
+from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 
@@ -145,8 +146,7 @@ class Sender:
         return endpoint.get("spec"), (endpoint.get("metadata") or {}).get("annotations")
 
     def _endpoint(self, contract: ContractView) -> tuple[str, Mapping[str, Any] | None]:
-        reference = contract.spec.get("exchangeRef") or {}
-        key = f"{contract.namespace}/{reference.get('name', '')}"
+        key = f"{contract.namespace}/{text_at(contract.spec, 'exchangeRef', 'name')}"
         endpoint = self._world.endpoints.get(key)
         return key, (endpoint.get("spec") if endpoint else None)
 

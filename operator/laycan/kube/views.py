@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from laycan.kube.sound import mapping, sound_status, text_at
 from laycan.resources.constants import HOLDER_LABEL, MANAGED_LABEL
 from laycan.resources.times import parse_time
 
@@ -46,7 +47,7 @@ class PodView:
 
 @dataclass(frozen=True, slots=True)
 class ContractView:
-    """`spec` and `status` are the raw JSON; nothing may change them in place."""
+    """`spec` is the raw JSON, `status` what of it can be read (see `sound`); nothing may change them in place."""
 
     namespace: str
     name: str
@@ -160,7 +161,7 @@ def pod_view(obj: Raw) -> PodView:
 
 
 def contract_view(obj: Raw) -> ContractView:
-    meta = obj["metadata"]
+    meta, spec = obj["metadata"], mapping(obj.get("spec"))
     return ContractView(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -171,8 +172,8 @@ def contract_view(obj: Raw) -> ContractView:
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations=meta.get("annotations") or {},
-        spec=obj.get("spec") or {},
-        status=obj.get("status") or {},
+        spec=spec,
+        status=sound_status(obj.get("status"), f"{meta['namespace']}/{meta['name']}", text_at(spec, "terms", "productRef", "name")),
     )
 
 

@@ -29,6 +29,7 @@ def test_a_new_node_of_a_promise_is_announced() -> None:
 
 def test_a_condition_is_announced_when_it_becomes_true() -> None:
     """Not again while it holds, and not when its message changes."""
-    short = [{"type": "Shortfall", "status": "True", "reason": "NodeLost", "message": "8 GPUs"}]
+    since = {"lastTransitionTime": "2027-01-04T00:00:00Z"}
+    short = [{"type": "Shortfall", "status": "True", "reason": "NodeLost", "message": "8 GPUs", **since}]
     assert told(bound("n1"), bound("n1") | {"conditions": short}) == [("Warning", "Shortfall", "8 GPUs")]
     assert told(bound("n1") | {"conditions": short}, bound("n1") | {"conditions": [{**short[0], "message": "16 GPUs"}]}) == []

@@ -72,7 +72,8 @@ def test_a_contract_vanishes_once_it_is_wound_up() -> None:
 
 def test_it_waits_for_its_last_event_unless_nobody_listens() -> None:
     """An endpoint that is gone, or a namespace that is being removed, must not keep it for ever."""
-    over = gone(spec={"exchangeRef": {"name": "gcx"}}, status={"phase": "Cancelled", "outbox": [{"id": "uid-a/3"}]})
+    last = {"id": "uid-a/3", "sequence": 3, "type": "dev.laycan.contract.cancelled.v1", "body": "{}"}
+    over = gone(spec={"exchangeRef": {"name": "gcx"}}, status={"phase": "Cancelled", "outbox": [last]})
     listening = world([over])
     listening.endpoints["desk/gcx"] = {"metadata": {"name": "gcx"}, "spec": {}}
     assert wanted(over, listening) is None
