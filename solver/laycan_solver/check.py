@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from laycan_solver.check_certificate import proven_bounds
 from laycan_solver.check_contract import Account, Facts, Fault, contract_faults, cut_faults, displaced, half_up, settle, steps
-from laycan_solver.model import Binding, Contract, Level, Plan, Problem, Reason, Totals, Undelivered
+from laycan_solver.model import Binding, Contract, Level, Move, MoveReason, Plan, Problem, Reason, Stopped, Totals, Undelivered
 
 REFUSALS = {Reason.EXCEEDS_FLEET, Reason.NO_CAPACITY, Reason.TOPOLOGY_SHORT}
 
@@ -145,7 +145,7 @@ def _contracts(facts: Facts, plan: Plan, known: Iterable[Binding]) -> tuple[dict
             continue
         path = list(steps(c, begin, mine, short)) if begin < c.end else []
         accounts[key] = account = settle(facts, c, mine, path)
-        found += _gaps(c, begin, short)
+        found += _gaps(facts, c, begin, short)
         found += contract_faults(facts, c, path)
         found += cut_faults(facts, c, account.cuts)
         if not c.accepted and (account.instants or any(s.bound < c.lots for s in path)):
@@ -162,13 +162,29 @@ def _refusal(c: Contract, begin: int, bindings: Iterable[Binding], short: list[U
         yield "Refused", f"{c.key} must stand once, for {c.gpus} GPUs in [{begin}, {c.end}), with a code of a refusal"
 
 
-def _gaps(c: Contract, begin: int, short: Iterable[Undelivered]) -> Iterator[Fault]:
+def _gaps(facts: Facts, c: Contract, begin: int, short: Iterable[Undelivered]) -> Iterator[Fault]:
     for u in short:
         where = f"{c.key}: {u.gpus} GPUs undelivered in [{u.start}, {u.end})"
         if not begin <= u.start < u.end <= c.end or u.gpus <= 0 or u.gpus % c.lot_gpus:
             yield "Undelivered", f"{where} are not whole lots inside the due window [{begin}, {c.end})"
         if u.refused or u.code in REFUSALS - {Reason.TOPOLOGY_SHORT} or not u.message:
             yield "Undelivered", f"{where}: {u.code} is the reason of a refusal, or it has no message; the contract is accepted"
+        elif not _is_so(facts, c, u):
+            yield "Reason", f"{where}: {u.code} is not so"
+
+
+def _is_so(facts: Facts, c: Contract, u: Undelivered) -> bool:
+    """What a reason says has happened did happen. Whether something else would explain the gap better is a judgement."""
+    names = [n.name for n in facts.nodes.values() if n.usable and facts.delivered_as(c, n.grade)]
+    if u.code is Reason.NODE_LOST:
+        before = {b.node for b in facts.previous.get(c.key, ()) if b.start < u.end and u.start < b.end}
+        return any(facts.gone(c, name) or facts.shrunk(c, name) for name in before) or any(
+            facts.out(name, u.start, u.end, facts.faults) for name in names
+        )
+    if u.code is Reason.OUTAGE_PLANNED:
+        spans = [span for name in names for span in facts.dark.get(name, ()) if span not in facts.faults.get(name, ())]
+        return any(a < u.end and u.start < b for a, b in spans)
+    return u.code is not Reason.TOPOLOGY_SHORT or bool(c.scope or c.spread_level)
 
 
 def _moves(facts: Facts, plan: Plan, known: Iterable[Binding]) -> Iterator[Fault]:
@@ -180,11 +196,21 @@ def _moves(facts: Facts, plan: Plan, known: Iterable[Binding]) -> Iterator[Fault
         before = after | {b.node for b in facts.previous.get(m.contract, ())}
         if m.source == m.target or m.source not in before or m.target not in after or m.gpus <= 0:
             yield "Move", f"{m.contract}: {m.gpus} GPUs from {m.source} to {m.target}, but it was not there or is not bound there"
+        elif not _moves_so(facts, facts.contracts[m.contract], m):
+            yield "Reason", f"{m.contract}: {m.gpus} GPUs from {m.source} to {m.target}: {m.reason} is not so"
         listed[m.contract] += m.gpus
     for key in facts.previous:
         c = facts.contracts[key]
         if listed[key] < (least := displaced(facts, c, bindings.get(key, ()), facts.begin(c))):
             yield "Move", f"{key}: {listed[key]} GPUs are listed as moved, at least {least} were"
+
+
+def _moves_so(facts: Facts, c: Contract, m: Move) -> bool:
+    """A node is called lost only if it is, and in an outage only if it is; what is lost for good is called so."""
+    gone = facts.gone(c, m.source)
+    if m.reason is MoveReason.NODE_LOST:
+        return gone or facts.shrunk(c, m.source)
+    return not gone and (m.reason is not MoveReason.OUTAGE or facts.out(m.source, facts.begin(c), c.end, facts.dark))
 
 
 def _totals(facts: Facts, plan: Plan, accounts: Mapping[str, Account]) -> Iterator[Fault]:
@@ -217,6 +243,8 @@ def _totals(facts: Facts, plan: Plan, accounts: Mapping[str, Account]) -> Iterat
             yield "Bound", f"{name}: bound {bound} is not between 0 and the plan's own {own[name]}"
         if not bound <= proven[name] <= own[name]:
             yield "Certificate", f"{name}: bound {bound}, its prices prove {proven[name]}, the plan's own is {own[name]}"
+        if plan.stopped is Stopped.OPTIMAL and own[name] - bound > 2 * len(rows):  # what rounding contract by contract may hide
+            yield "Stopped", f"{name}: the plan is called optimal, but {own[name]} is more than its bound, {bound}"
         if gap != (expected := gap_ppm(own[name], bound, value)):
             yield "Gap", f"{name}: {gap} ppm, recomputed {expected}"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from laycan_solver.model import Binding, Contract, MovePolicy, Problem, Scope, Undelivered
+from laycan_solver.model import Binding, Contract, MovePolicy, OutageType, Problem, Scope, Undelivered
 
 Fault = tuple[str, str]
 MONTH = 30 * 86_400  # the window of `moves_per_month`, seconds
@@ -31,9 +31,12 @@ class Facts:
         self.products = {p.name: p for p in problem.products}
         self.contracts = {c.key: c for c in problem.contracts}
         self.dark: dict[str, list[tuple[int, int]]] = defaultdict(list)  # node -> outages
+        self.faults: dict[str, list[tuple[int, int]]] = defaultdict(list)  # node -> those of them that nobody planned
         for outage in problem.outages:
             for name in outage.nodes:
                 self.dark[name].append((outage.start, outage.end))
+                if outage.type is OutageType.FORCED:
+                    self.faults[name].append((outage.start, outage.end))
         self.previous: dict[str, list[Binding]] = defaultdict(list)  # contract -> announced bindings
         self.ran: dict[str, Counter[str]] = defaultdict(Counter)  # contract -> node -> lots that run at now
         self.history: dict[str, list[Binding]] = defaultdict(list)  # node -> bindings that began before now
@@ -81,6 +84,20 @@ class Facts:
         if t == self.now:
             return name not in self.overfull
         return not self.nodes[name].cordoned or any(b.contract == c.key and b.end > t for b in self.staying[name])
+
+    def gone(self, c: Contract, name: str) -> bool:
+        """The node cannot serve the contract, now and later, whatever else lies on it."""
+        node = self.nodes.get(name)
+        return node is None or not node.usable or node.gpus < c.lot_gpus
+
+    def shrunk(self, c: Contract, name: str) -> bool:
+        """The node has fewer GPUs than run on it, among them some of the contract."""
+        ran = c.key in self.ran and name in self.ran[c.key]
+        return ran and sum(b.gpus for b in self.staying[name]) > self.nodes[name].gpus
+
+    def out(self, name: str, start: int, end: int, among: Mapping[str, Sequence[tuple[int, int]]]) -> bool:
+        """One of these outages of the node lies, in part at least, in [start, end)."""
+        return any(a < end and start < b for a, b in among.get(name, ()))
 
 
 @dataclass(frozen=True, slots=True)

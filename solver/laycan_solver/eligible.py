@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .model import Binding, Contract, Level, MovePolicy, Outage, Problem, Product, Scope
+from .model import Binding, Contract, Level, MovePolicy, Outage, OutageType, Problem, Product, Scope
 from .timegrid import Flags, Ints, due
 
 MOST_GPUS = 1 << 30  # of one node; keeps the ledger in 32 bits whatever a node claims
@@ -40,6 +40,7 @@ class Fleet:
         self.whole: Flags = np.array([n.level is Level.NODE for n in self.nodes], dtype=bool)
         self.domains = [np.zeros(len(self.nodes), dtype=np.int64)] + [self._domains(level) for level in range(4)]
         self.outages = self._outages(problem.outages)
+        self.planned = self._outages([o for o in problem.outages if o.type is not OutageType.FORCED])
         self.staying = self._staying(problem)
         self.overfull = {c for c, own in self.staying.items() if sum(b.gpus for b in own) > self.gpus[c]}
 

@@ -116,7 +116,8 @@ def _new_pairs(pairs: Counter[tuple[str, str]], beyond: Counter[str]) -> list[tu
 def _move_reason(book: Book, demand: Demand, source: str, time: int) -> MoveReason:
     fleet = book.fleet
     column = fleet.column.get(source, -1)
-    if column < 0 or fleet.gpus[column] < demand.contract.lot_gpus:
+    shrunk = time == book.now and column in demand.running and column in fleet.overfull
+    if column < 0 or fleet.gpus[column] < demand.contract.lot_gpus or shrunk:
         return MoveReason.NODE_LOST
     if any(a < demand.end and time < b for a, b in fleet.outages[column] if a <= time or a < demand.end):
         return MoveReason.OUTAGE
@@ -160,8 +161,9 @@ class Shortfalls:
                 f"{pool}: {want} from {window}: node {min(lost)} is lost, and no other has room; {self._room(demand, free)}",
             )
         if out and int(free.min(initial=0)) < lots and self._outage_tells(demand, first, last, lots):
+            planned = any(a < end and start < b for c in demand.columns.tolist() for a, b in fleet.planned[c])
             return (
-                Reason.OUTAGE_PLANNED,
+                Reason.OUTAGE_PLANNED if planned else Reason.NODE_LOST,
                 f"{pool}: {want} from {window}: {len(out)} nodes are in an outage, {min(out)} among them; {self._room(demand, free)}",
             )
         return Reason.POOL_SHORT, f"{pool}: {want} from {window} are short; {self._room(demand, free)}"
@@ -173,7 +175,8 @@ class Shortfalls:
 
     def _gone(self, demand: Demand, node: str) -> bool:
         column = self.book.fleet.column.get(node, -1)
-        return column < 0 or bool(self.book.fleet.gpus[column] < demand.contract.lot_gpus)
+        shrunk = column in self.book.fleet.overfull and column in demand.running
+        return column < 0 or bool(self.book.fleet.gpus[column] < demand.contract.lot_gpus) or shrunk
 
     def _outage_in(self, column: int, start: int, end: int) -> bool:
         return any(a < end and start < b for a, b in self.book.fleet.outages[column])

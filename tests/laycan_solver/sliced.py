@@ -192,5 +192,7 @@ def _moves(sliced: Sliced, c: Contract, rows: dict[str, list[int]]) -> Iterator[
         sources = [n for n, lots in sorted(net.items()) for _ in range(-lots)]
         targets = [n for n, lots in sorted(net.items()) for _ in range(lots)]
         most |= Counter(zip(sources, targets, strict=False))
+    serving = {n.name for n in sliced.problem.nodes if n.usable and n.gpus >= c.lot_gpus}
     for (source, target), lots in most.items():
-        yield Move(c.key, source, target, lots * c.lot_gpus, MoveReason.PLANNED)
+        reason = MoveReason.PLANNED if source in serving else MoveReason.NODE_LOST
+        yield Move(c.key, source, target, lots * c.lot_gpus, reason)

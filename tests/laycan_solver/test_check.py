@@ -27,6 +27,7 @@ from laycan_solver.model import (
     Product,
     Reason,
     Scope,
+    Stopped,
     Totals,
     Undelivered,
 )
@@ -309,6 +310,61 @@ def move_from_nowhere() -> Broken:
     p, plan = planned(problem(contract("x")), {("x", "a"): [(0, 10)]})
     move = Move("x", "d", "a", 8, MoveReason.PLANNED)
     return p, replace(plan, moves=(move,), totals=replace(plan.totals, moved_gpus=8))
+
+
+def shorted(code: Reason, p: Problem) -> Broken:
+    """A plan that delivers nothing and says for what reason."""
+    p, plan = planned(p, {})
+    return p, replace(plan, undelivered=tuple(replace(u, code=code) for u in plan.undelivered))
+
+
+@breaks("Reason")
+def no_node_was_lost() -> Broken:
+    return shorted(Reason.NODE_LOST, problem(contract("x", hours=(-2, 10)), previous=(announced("x", "a"),)))
+
+
+@breaks("Reason")
+def no_outage() -> Broken:
+    return shorted(Reason.OUTAGE_PLANNED, problem(contract("x")))
+
+
+@breaks("Reason")
+def an_outage_that_nobody_planned() -> Broken:
+    fault = Outage("fault", OutageType.FORCED, frozenset({"a"}), NOW, NOW + 9 * HOUR)
+    return shorted(Reason.OUTAGE_PLANNED, problem(contract("x"), outages=(fault,)))
+
+
+@breaks("Reason")
+def no_topology_asked() -> Broken:
+    return shorted(Reason.TOPOLOGY_SHORT, problem(contract("x")))
+
+
+def moved(reason: MoveReason, *nodes: Node) -> Broken:
+    """A plan that moves a running lot from node a to node b and says why."""
+    p = problem(contract("x", hours=(-2, 10)), nodes=nodes or (node("a"), node("b")), previous=(announced("x", "a"),))
+    p, plan = planned(p, {("x", "b"): [(0, 10)]})
+    return p, replace(plan, moves=tuple(replace(m, reason=reason) for m in plan.moves))
+
+
+@breaks("Reason")
+def moved_from_a_good_node_called_lost() -> Broken:
+    return moved(MoveReason.NODE_LOST)
+
+
+@breaks("Reason")
+def moved_for_an_outage_that_is_none() -> Broken:
+    return moved(MoveReason.OUTAGE)
+
+
+@breaks("Reason")
+def moved_from_a_lost_node_called_planned() -> Broken:
+    return moved(MoveReason.PLANNED, node("a", usable=False), node("b"))
+
+
+@breaks("Stopped")
+def optimal_beside_a_gap() -> Broken:
+    p, plan = planned(problem(contract("x")), {("x", "a"): [(0, 9)]})
+    return p, replace(plan, stopped=Stopped.OPTIMAL)
 
 
 @breaks("Bound", "Certificate")

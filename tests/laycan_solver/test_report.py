@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from laycan_solver.check import check
 from laycan_solver.construct import coalesce
-from laycan_solver.model import Contract, MoveReason, Problem, Reason, Scope
+from laycan_solver.model import Contract, MoveReason, OutageType, Problem, Reason, Scope
 from laycan_solver.objective import Segment
 from laycan_solver.planner import plan
 from tests.laycan_solver import small
@@ -54,6 +56,27 @@ def test_moves_say_why() -> None:
     assert [(m.source, m.target, m.gpus, m.reason) for m in found.moves] == [("a", "b", 8, MoveReason.OUTAGE)]
     assert found.totals.moved_gpus == 8
     assert [hours(b) for b in found.bindings] == [("a", -1, 20), ("b", 20, 50)]
+
+
+def test_a_node_that_has_lost_gpus() -> None:
+    """What its node has too few GPUs for is moved because GPUs were lost, and short for that reason where nothing else is free."""
+    contracts = [contract("x", -1, 9, 4), contract("y", -1, 9, 4)]
+    previous = [binding("x", "a", -1, 9, 4), binding("y", "a", -1, 9, 4)]
+    found = plan(small.problem([node("a", 7), node("b")], contracts, previous=previous))
+    assert [m.reason for m in found.moves] == [MoveReason.NODE_LOST]
+    alone = small.problem([node("a", 7)], contracts, previous=previous)
+    short = plan(alone)
+    assert [u.code for u in short.undelivered] == [Reason.NODE_LOST]
+    assert check(alone, short) == []
+
+
+def test_a_fault_is_no_maintenance() -> None:
+    """An outage of type Forced is a lost node, not a planned outage."""
+    fault = replace(outage("a", 0, 9), type=OutageType.FORCED)
+    p = small.problem([node("a")], [contract("x", 0, 9)], outages=[fault])
+    found = plan(p)
+    assert [u.code for u in found.undelivered] == [Reason.NODE_LOST]
+    assert check(p, found) == []
 
 
 def test_coalesce() -> None:
