@@ -17,7 +17,7 @@ from .construct import construction_order, settle
 from .eligible import Demand, Demands, Fleet
 from .keep import keep_announced
 from .ledger import Ledger
-from .model import Bound, Difference, Event, Level, Plan, Problem, Stopped, Undelivered
+from .model import Binding, Bound, Difference, Event, Level, Plan, Problem, Stopped, Undelivered
 from .objective import micros
 from .polish import polish
 from .repair import repair
@@ -136,12 +136,26 @@ class Planner:
         before = set(self.plan.bindings)
         refused = {u.contract for u in self.plan.undelivered if u.refused}
         decided = tuple(replace(c, accepted=True) if c.key not in refused else c for c in self.problem.contracts)
-        problem = replace(self.problem, contracts=decided, previous=self.plan.bindings)
+        problem = replace(self.problem, contracts=decided, previous=(*self.plan.bindings, *self._past()))
         for event in events:
             problem = apply(problem, event)
-        self.problem, self.plan = problem, _plan(problem, self.effort)
+        self.problem = begun(problem)
+        self.plan = _plan(self.problem, self.effort)
         after = set(self.plan.bindings)
         return Difference(tuple(sorted(before - after)), tuple(sorted(after - before)), self.plan.undelivered, self.plan.moves)
+
+    def _past(self) -> list[Binding]:
+        """What was on nodes before the plan's now, and is in no plan any more, as long as a turnaround may follow it."""
+        now = self.problem.now
+        longest = max(turnarounds(self.problem), default=0)
+        ended = (replace(b, end=min(b.end, now)) for b in self.problem.previous if b.start < now)
+        return sorted({b for b in ended if b.end + longest > now}) if longest else []
+
+
+def begun(problem: Problem) -> Problem:
+    """The problem with every contract marked whose delivery has started: its bindings may be gone from the next plan."""
+    started = {b.contract for b in problem.previous if b.start < problem.now}
+    return replace(problem, contracts=tuple(replace(c, delivering=True) if c.key in started else c for c in problem.contracts))
 
 
 _plan = plan

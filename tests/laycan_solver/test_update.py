@@ -11,6 +11,7 @@ from laycan_solver.model import (
     ContractChanged,
     ContractGone,
     Event,
+    Level,
     NodeChanged,
     NodeGone,
     OutageChanged,
@@ -19,7 +20,7 @@ from laycan_solver.model import (
 )
 from laycan_solver.planner import Planner
 from tests.laycan_solver import small
-from tests.laycan_solver.small import HOUR, NOW, contract, hours, node, outage
+from tests.laycan_solver.small import HOUR, NOW, binding, contract, hours, node, outage, product
 
 NODES = [node(f"n{i}") for i in range(4)]
 
@@ -78,6 +79,28 @@ def test_accepted_candidate_is_not_decided_again() -> None:
     assert [(u.contract, u.refused) for u in change.undelivered] == [("desk/y", True)]
     p.update([ContractGone("desk/x")])
     assert {b.contract for b in p.plan.bindings} == {"desk/y"}
+
+
+def test_a_started_delivery_stays_started() -> None:
+    """All or nothing binds until delivery starts: a node that comes back serves its lot, although nothing was left meanwhile."""
+    p = Planner(small.problem(NODES[:2], [contract("w", 1, 10, 16, all_or_nothing=True)]))
+    p.update([TimePassed(NOW + 3 * HOUR)])
+    p.update([NodeGone("n0"), NodeGone("n1")])
+    assert p.plan.bindings == ()
+    p.update([NodeChanged(node("n0"))])
+    assert [(b.node, b.gpus) for b in p.plan.bindings] == [("n0", 8)]
+    assert check(p.problem, p.plan) == []
+
+
+def test_turnaround_is_not_forgotten() -> None:
+    """Who had a node last keeps it from others for a turnaround, through any number of updates."""
+    products, previous = [product(turnaround_seconds=HOUR)], [binding("x", "a", -5, 1)]
+    p = Planner(small.problem([node("a", level=Level.NODE)], [contract("x", -5, 1, holder="r")], products=products, previous=previous))
+    for minutes in (70, 80, 90):
+        p.update([TimePassed(NOW + minutes * 60)])
+    p.update([ContractChanged(contract("y", 1, 9, holder="b"))])
+    assert [(b.contract, *hours(b)) for b in p.plan.bindings] == [("desk/y", "a", 2, 9)]
+    assert check(p.problem, p.plan) == []
 
 
 @pytest.mark.parametrize("event", [NodeGone("nowhere"), OutageGone("none"), ContractGone("desk/none")])
