@@ -16,7 +16,7 @@ from .book import Book
 from .construct import settle
 from .eligible import Demand
 from .model import Reason, Undelivered
-from .repair import complete, make_room
+from .repair import complete, gives_way, make_room
 from .report import span, stamp
 from .timegrid import boundaries_of
 
@@ -97,8 +97,8 @@ def most_in_topology(book: Book, demand: Demand) -> int:
 def counted_short(book: Book, demand: Demand) -> int | None:
     """A slice in which the candidate cannot be served, by counting blocks: what accepted contracts must keep leaves too few.
 
-    A contract that is owed nothing and not interrupted must stay so, hence have all its lots in every slice; if it can use no other
-    grades than some set, its lots take blocks of that set.
+    A contract that is owed nothing and not interrupted must stay so, hence have all its lots in every slice, unless it may be
+    curtailed by right; if it can use no other grades than some set, its lots take blocks of that set.
     """
     grid, fleet = book.ledger.grid, book.fleet
     first, last = grid.index(demand.start), grid.index(demand.end)
@@ -120,4 +120,4 @@ def counted_short(book: Book, demand: Demand) -> int | None:
 
 
 def _kept_whole(book: Book, demand: Demand) -> bool:
-    return not book.verdict(demand.index).due and complete(book, demand)
+    return not book.verdict(demand.index).due and complete(book, demand) and not gives_way(demand)

@@ -114,16 +114,16 @@ def _runs(book: Book, index: int, segment: Segment) -> bool:
 def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
     mark = book.mark()
     ejected = {index for c in chosen for index, _ in c.ejected}
-    before = {i: book.verdict(i).due for i in ejected}
+    before = {i: (book.verdict(i).due, served(book, i)) for i in ejected}
     book.clear(demand.index)
     eject(book, chosen)
     settle(book, demand.index, cuts=False)
     if complete(book, demand) and not book.verdict(demand.index).due:
         for index in construction_order(book.demands[i] for i in sorted(ejected)):
             settle(book, index, cuts=True)
-            verdict, other = book.verdict(index), book.demands[index]
-            halved = not other.contract.accepted and not complete(book, other)  # even where it might be curtailed
-            if verdict.due > before[index] or not verdict.legal or halved:
+            verdict, (due, lot_seconds) = book.verdict(index), before[index]
+            dropped = served(book, index) < lot_seconds and not gives_way(book.demands[index])  # also where nothing is owed for it
+            if verdict.due > due or not verdict.legal or dropped:
                 break
         else:
             return True
@@ -131,6 +131,17 @@ def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> boo
     return False
 
 
+def gives_way(demand: Demand) -> bool:
+    """An accepted contract that may be curtailed by right; a candidate of the same plan is not curtailed for another."""
+    contract = demand.contract
+    return contract.accepted and not contract.firm and contract.notice_seconds is not None and contract.curtailable_seconds > 0
+
+
+def served(book: Book, index: int) -> int:
+    """Lot-seconds."""
+    return sum(s.lots * (s.end - s.start) for s in book.segments[index])
+
+
 def complete(book: Book, demand: Demand) -> bool:
     """All lots are served through the whole due window."""
-    return sum(s.lots * (s.end - s.start) for s in book.segments[demand.index]) == demand.lots * (demand.end - demand.start)
+    return served(book, demand.index) == demand.lots * (demand.end - demand.start)

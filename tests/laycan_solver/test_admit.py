@@ -89,3 +89,19 @@ def test_curtailable_gives_way_but_not_in_the_same_plan() -> None:
     assert check(p, found) == []
     both = small.problem([node("n")], [replace(lent, accepted=False, admission_order=("1", "", "")), new])
     assert [key for key, _, _ in refused(plan(both))] == ["desk/new"]
+
+
+def test_what_gives_way_is_no_proof() -> None:
+    """A refusal for the sake of a contract that might have been curtailed by right is not proved."""
+    lent = contract("lent", -1, 10, firm=False, notice_seconds=0, curtailable_seconds=10 * 3600)
+    new = contract("new", 2, 4, accepted=False)
+    ((_, code, message),) = refused(plan(small.problem([node("n")], [lent, new], previous=[binding("lent", "n", -1, 10)])))
+    assert code is Reason.NO_CAPACITY
+    assert "not found" in message
+
+
+def test_nothing_accepted_is_dropped_because_it_costs_nothing() -> None:
+    """A contract without a price keeps its node, whatever a candidate pays."""
+    found = plan(small.problem([node("n")], [contract("free", 1, 10, price_micros=0), contract("new", 2, 4, accepted=False)]))
+    assert [key for key, _, _ in refused(found)] == ["desk/new"]
+    assert [b.contract for b in found.bindings] == ["desk/free"]
