@@ -36,8 +36,9 @@ def problem_of(
     lines = [line for contract in live for line in _reference_faults(contract, manifests.products)] + _currency_faults(live)
     if lines:
         raise BadInputError(lines)
-    contracts = tuple(_contract(c, manifests.products, admit or c.key in candidates) for c in live)
     announced = previous if previous is not None else [b for c in live for b in bindings_from(c.key, c.status)]
+    promised = {b.contract for b in announced}  # what was announced has been accepted, and is never decided again
+    contracts = tuple(_contract(c, manifests.products, (admit and c.key not in promised) or c.key in candidates) for c in live)
     labels = {name: raw["metadata"].get("labels") or {} for name, raw in manifests.nodes.items()}
     return Problem(
         now=now,

@@ -294,6 +294,13 @@ class TestCase:
         assert [b.node for b in problem_of(manifests, now=0).previous] == ["n1"]
         assert problem_of(manifests, now=0, previous=[]).previous == ()
 
+    def test_announced_is_accepted(self, tmp_path: Path) -> None:
+        """With `admit` what has announced bindings is no candidate: an accepted contract is never decided again."""
+        manifests = self.read(tmp_path, contract("a", "A") + "---\n" + contract("b", "B"))
+        start, end = parse_time("2030-01-04T00:00:00Z"), parse_time("2030-01-05T00:00:00Z")
+        problem = problem_of(manifests, now=start, previous=[Binding("desk/a", "n1", "h100", 8, start, end)], admit=True)
+        assert {c.key: c.accepted for c in problem.contracts} == {"desk/a": True, "desk/b": False}
+
     def test_announced_bindings_lie_inside_the_window(self, tmp_path: Path) -> None:
         """What a previous plan had outside of the contract's window is nothing to be kept."""
         manifests = self.read(tmp_path, contract())
