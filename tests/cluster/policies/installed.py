@@ -45,6 +45,18 @@ class Installed:
         values = ("--set", f"mode={mode}", "--set", "operator.replicas=0")
         done = self.helm(verb, RELEASE, str(CHART), *(["--create-namespace"] if verb == "install" else []), *values, *options)
         assert done.returncode == 0, done.stderr
+        if mode == "Enforce":
+            for labels in ({"laycan.dev/desk": "desk"}, {}):
+                until("the mutating policies are live", partial(self._steered, f"steered-{len(labels)}", labels))
+
+    def _steered(self, namespace: str, labels: dict[str, str]) -> bool:
+        """Whether admission changes a pod of such a namespace already: an API server reads new policies a moment after they are made."""
+        self.admin.apply(fleet.namespace(namespace, labels))
+        try:
+            pod = self.admin.create(fleet.pod(namespace, "look", gpus=8), dryRun="All")
+        except ApiError:  # its ServiceAccount is not there yet
+            return False
+        return HOLDER_LABEL in str(pod["spec"].get("nodeSelector" if labels else "affinity"))
 
     def people(self) -> None:
         """The tenants with their namespaces, and the DaemonSets' namespaces."""
