@@ -71,7 +71,7 @@ class TestStop:
             pids = [int(pid) for pid in parent.stdout.readline().split()]
             assert len(pids) == 5
             parent.send_signal(death)
-            parent.wait(30)
+            parent.wait(60)
         until("all of them gone", lambda: not any(exists(pid) for pid in pids), seconds=10)
 
 
