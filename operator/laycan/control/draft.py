@@ -39,7 +39,8 @@ class Draft:
     fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
 
     @classmethod
-    def open(cls, contract: ContractView, source: str, acked: frozenset[str], now: int) -> Draft:
+    def open(cls, contract: ContractView, source: str, acked: frozenset[str], now: int, *, silent: bool) -> Draft:
+        """`silent`: nobody is there to be told, so no step waits for room in the outbox."""
         status, terms = contract.status, contract.spec.get("terms") or {}
         outbox = Outbox.open(
             status,
@@ -47,7 +48,7 @@ class Draft:
             contract_id=str(terms.get("contractId", "")),
             source=source,
             acked=acked,
-            silent="exchangeRef" not in contract.spec,
+            silent=silent,
         )
         return cls(
             contract=contract,

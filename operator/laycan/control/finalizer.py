@@ -34,9 +34,14 @@ def wound_up(contract: ContractView, world: World, claims: Claims, settings: Set
     namespace = world.namespaces.get(contract.namespace)
     if namespace is None or namespace.terminating:
         return True
-    reference = text_at(contract.spec, "exchangeRef", "name")
-    listens = bool(reference) and f"{contract.namespace}/{reference}" in world.endpoints
-    return not (listens and contract.status.get("outbox")) and not _holds_nodes(contract, world, claims, settings, now)
+    return not (listens(contract, world) and contract.status.get("outbox")) and not _holds_nodes(contract, world, claims, settings, now)
+
+
+def listens(contract: ContractView, world: World) -> bool:
+    """Whether anybody is there, or may yet be there, to whom the contract's events can be sent."""
+    namespace, reference = world.namespaces.get(contract.namespace), text_at(contract.spec, "exchangeRef", "name")
+    leaves = namespace is not None and namespace.terminating
+    return not leaves and bool(reference) and f"{contract.namespace}/{reference}" in world.endpoints
 
 
 def _holds_nodes(contract: ContractView, world: World, claims: Claims, settings: Settings, now: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from laycan.control import conditions as c
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft, reason_json
+from laycan.control.finalizer import listens
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
 from laycan.control.progress import deliver, end_early
 from laycan.control.wakes import DISPUTE_SECONDS, next_wake
@@ -41,7 +42,8 @@ def next_status(
     `acked` holds ids of events that the exchange has, `source` is the CloudEvents source, `epoch` the leader's, `now` in Unix
     seconds. Raises ValueError for a decision that cannot be written (more lots at once than the contract has).
     """
-    draft = Draft.open(contract, source, acked, now)
+    unheard = contract.deleting and not listens(contract, world)  # its end must not hang on a full outbox that nobody will empty
+    draft = Draft.open(contract, source, acked, now, silent=unheard or "exchangeRef" not in contract.spec)
     if decision is not None and decision.uid not in ("", contract.uid):
         decision = None
     if draft.phase is Phase.NEW:

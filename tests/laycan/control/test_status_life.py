@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from laycan.control.decision import Decision, Reason
 from laycan.control.lifecycle import IllegalStepError
 from laycan.control.status import next_status, next_wake
+from laycan.kube.views import NamespaceView
 from tests.laycan.control.desk import SETTINGS, SOURCE, T0, Desk, accepted, delivering, short
 
 
@@ -284,7 +286,27 @@ def test_the_table_is_asked_for_every_move() -> None:
     from laycan.control.lifecycle import Phase, Step
 
     desk = accepted()
-    draft = Draft.open(desk.contract, SOURCE, frozenset(), T0)
+    draft = Draft.open(desk.contract, SOURCE, frozenset(), T0, silent=False)
     with pytest.raises(IllegalStepError):
         draft.step(Step.SETTLE)
     assert draft.phase is Phase.ACCEPTED
+
+
+@pytest.mark.parametrize("leaves", ["endpoint", "namespace"])
+def test_an_end_does_not_hang_on_an_exchange_that_is_gone(leaves: str) -> None:
+    """Its outbox is full and nobody will ever empty it: a deleted contract ends all the same; while somebody may listen it waits."""
+    desk = delivering()
+    desk.deaf = True
+    for turn in range(12):
+        desk.world.nodes["a"] = replace(desk.world.nodes["a"], ready=turn % 2 == 1, ready_since=T0 + 10 * turn)
+        desk.at(T0 + 10 * turn + 5)
+    assert len(desk.status["outbox"]) == 8
+    desk.delete()
+    desk.at(T0 + 200)
+    assert desk.phase == "Delivering"
+    if leaves == "endpoint":
+        desk.world.drop("endpoints", "desk/gcx")
+    else:
+        desk.world.namespaces["desk"] = NamespaceView("desk", {}, True)
+    desk.at(T0 + 201)
+    assert desk.phase == "Terminated"
