@@ -34,6 +34,8 @@ def entry_for(owner: str, marked: str, target: Target) -> str:
         return f"{QUARANTINE}{target.uid}"
     if target.want is Want.OPEN:
         return owner if "." in owner else f"{END}{target.uid}"
+    if marked == target.holder and "." not in owner:  # the protocol never gets there: somebody wrote over the entry of a held node
+        return target.holder
     return owner if owner == target.holder else f"{FROZEN}{target.uid}"
 
 

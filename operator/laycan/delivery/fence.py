@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 COLLECTION = f"/apis/{GROUP}/{VERSION}/{PLURALS['NodeFence']}"
 PATH = f"{COLLECTION}/{SINGLETON}"
 LIVE_WITHIN_SECONDS = 5.0  # measured: 60 ms after a write, 3 s after the CRD was made anew
+SETTLES_WITHIN_SECONDS = 0.5  # what a look grants to an entry that was not seen enforced yet
 _ATTEMPTS = 5
 _PROBES_AT_ONCE = 16
 
@@ -74,7 +75,8 @@ class Fence:
         """One round on a node that has an entry, to see that the fence is (still, or again) live."""
         owner = self.entries.get(node)
         if owner is not None:
-            answer = await self._probe.ask(node, owner)
+            known = self._proven.get(node) == owner  # else it may have been written this very moment
+            answer = await self._probe.wait(node, owner, 0.0 if known else SETTLES_WITHIN_SECONDS)
             self._judge(answer.live, answer.why)
 
     async def create(self, nodes: Entries) -> None:

@@ -65,6 +65,8 @@ def test_a_cancellation_is_never_lost(turns: int) -> None:
         ("", "", Target(Want.OPEN, "a"), ""),
         ("", "acme", Target(Want.HOLD, "b", "beta"), "acme"),
         ("acme", "acme", Target(Want.HOLD, "b", "beta"), "frozen.b"),
+        ("stranger", "acme", Target(Want.HOLD, "a", "acme"), "acme"),
+        ("frozen.b", "acme", Target(Want.HOLD, "a", "acme"), "frozen.a"),
         ("end.a", "", Target(Want.PREPARE, "b", "beta"), "frozen.b"),
         ("frozen.a", "", Target(Want.HOLD, "b", "beta"), "frozen.b"),
         ("beta", "beta", Target(Want.HOLD, "b", "beta"), "beta"),
