@@ -105,7 +105,7 @@ class Demand:
     per_domain: int  # most lots in one domain of the spread level
     move_seconds: int
     moves_per_month: int  # 0 = planned cuts are not allowed
-    running: dict[int, int] = field(default_factory=dict)  # column -> lots that run there at now (also where they cannot stay)
+    running: dict[int, int] = field(default_factory=dict)  # column -> lots that run there at now, if due (also where they cannot stay)
     before: tuple[Binding, ...] = ()  # bindings of the previous plan, clipped to the due window
     announced: tuple[Binding, ...] = ()  # those of them on nodes that still exist; on cordoned ones only what runs
     rights: dict[int, int] = field(default_factory=dict)  # cordoned column -> lots that may stay
@@ -177,7 +177,7 @@ class Demands:
             self.holder.get(contract.holder, 0), product.turnaround_seconds, contract.all_or_nothing and not delivering,
             -(-contract.lots // max(1, contract.spread_domains)) if contract.spread_level is not Scope.ANY else contract.lots,
             product.move_seconds, 0 if forced else product.moves_per_month,
-            self._running(contract, mine), before, tuple(self._clipped(contract, self._open(previous), start, end)),
+            self._running(contract, mine) if start == now else {}, before, tuple(self._clipped(contract, self._open(previous), start, end)),
             self._rights(contract, mine),
         )  # fmt: skip
 

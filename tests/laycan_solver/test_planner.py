@@ -147,6 +147,18 @@ def test_cordon_takes_nothing_that_begins_now() -> None:
     assert [(b.gpus, *hours(b)) for b in found.bindings] == [(4, "a", -5, 50)]
 
 
+def test_not_due_yet_is_not_interrupted() -> None:
+    """A contract that runs but is owed from later on, as it was created later, may go elsewhere until then."""
+    x = contract("x", -5, 50, due_from=NOW + 5 * HOUR)
+    dear = contract("y", 0, 50, price_micros=10**8)
+    p = small.problem([node("a"), node("b", grade="H200")], [x, dear], previous=[binding("x", "a", -5, 50)])
+    p = replace(p, products=(product(equivalents={"h200": 1}), product("h200", "H200")), contracts=(replace(x, substitution=True), dear))
+    found = plan(p)
+    assert check(p, found) == []
+    assert [(b.contract, *hours(b)) for b in found.bindings] == [("desk/x", "b", 5, 50), ("desk/y", "a", 0, 50)]
+    assert found.totals.contract_instants == 0
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_no_gap_of_a_second_to_be_spared_an_interruption(whole: bool) -> None:
     """A lot whose node goes down goes on at once where there is room, although a second's idling would be owed less than the cut."""
