@@ -41,7 +41,7 @@ def release(
 
 
 async def _release(kubeconfig: Path | None, namespace: str) -> str:
-    from laycan.control.leader import advance_epoch
+    from laycan.control.epoch import advance_epoch
     from laycan.delivery.release import release
     from laycan.kube.client import ApiError, Client
     from laycan.kube.credentials import load_credentials
