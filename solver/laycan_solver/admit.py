@@ -47,7 +47,7 @@ class Admission:
 
     def _served(self, demand: Demand) -> bool:
         verdict = self.book.verdict(demand.index)
-        return not verdict.due and verdict.legal and complete(self.book, demand)
+        return not verdict.due and not verdict.instants and verdict.legal and complete(self.book, demand)
 
     def _impossible(self, demand: Demand) -> tuple[Reason, str] | None:
         """The fleet alone could not serve it, whatever else was sold."""

@@ -114,16 +114,17 @@ def _runs(book: Book, index: int, segment: Segment) -> bool:
 def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
     mark = book.mark()
     ejected = {index for c in chosen for index, _ in c.ejected}
-    before = {i: (book.verdict(i).due, served(book, i)) for i in ejected}
+    before = {i: (book.verdict(i).due, len(book.verdict(i).instants), served(book, i)) for i in ejected}
     book.clear(demand.index)
     eject(book, chosen)
     settle(book, demand.index, cuts=False)
-    if complete(book, demand) and not book.verdict(demand.index).due:
+    if complete(book, demand) and not book.verdict(demand.index).due and not book.verdict(demand.index).instants:
         for index in construction_order(book.demands[i] for i in sorted(ejected)):
             settle(book, index, cuts=True)
-            verdict, (due, lot_seconds) = book.verdict(index), before[index]
-            dropped = served(book, index) < lot_seconds and not gives_way(book.demands[index])  # also where nothing is owed for it
-            if verdict.due > due or not verdict.legal or dropped:
+            verdict, (due, instants, lot_seconds) = book.verdict(index), before[index]
+            free = not book.demands[index].contract.rate  # nothing is owed for it, whatever happens to it
+            dropped = served(book, index) < lot_seconds and not gives_way(book.demands[index])
+            if verdict.due > due or not verdict.legal or dropped or (free and len(verdict.instants) > instants):
                 break
         else:
             return True

@@ -105,3 +105,12 @@ def test_nothing_accepted_is_dropped_because_it_costs_nothing() -> None:
     found = plan(small.problem([node("n")], [contract("free", 1, 10, price_micros=0), contract("new", 2, 4, accepted=False)]))
     assert [key for key, _, _ in refused(found)] == ["desk/new"]
     assert [b.contract for b in found.bindings] == ["desk/free"]
+
+
+def test_without_a_price_an_interruption_is_one_all_the_same() -> None:
+    """A candidate that would have to leave its node is not accepted, although its interruption weighs nothing."""
+    x = contract("x", -1, 10, price_micros=0, accepted=False)
+    p = small.problem([node("a"), node("b")], [x], previous=[binding("x", "a", -1, 10)], outages=[outage("a", 9, 10)])
+    found = plan(p)
+    assert check(p, found) == []
+    assert [key for key, _, _ in refused(found)] == ["desk/x"]
