@@ -57,7 +57,7 @@ class Admission:
             text = f"{contract.product}: {contract.gpus} GPUs asked, all nodes that could serve it hold {lots * contract.lot_gpus}"
             return Reason.EXCEEDS_FLEET, f"{text} in lots of {contract.lot_gpus} (proved)"
         if most_in_topology(self.book, demand) < demand.lots:
-            where = contract.scope.name if demand.scoped else contract.spread_level.name
+            where = contract.scope.label if demand.scoped else contract.spread_level.label
             return Reason.TOPOLOGY_SHORT, f"{contract.product}: no {where} holds {contract.gpus} GPUs as asked, even when empty (proved)"
         first, last = ledger.grid.index(demand.start), ledger.grid.index(demand.end)
         able = (ledger.capacity[first:last][:, demand.columns] // contract.lot_gpus).sum(axis=1)

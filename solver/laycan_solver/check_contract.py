@@ -214,7 +214,7 @@ def _crowded(facts: Facts, c: Contract, path: Sequence[Step], level: Scope, doma
         for node, net in s.changed.items():
             lots[facts.nodes[node].domains[level - 1]] += net
         used = {d: n for d, n in lots.items() if n > 0}
-        where = f"{c.key} in [{s.start}, {s.end}): {level.name}"
+        where = f"{c.key} in [{s.start}, {s.end}): {level.label}"
         if domains is not None and len(used) > domains:
             yield "Scope", f"{where} of its lots is more than one: {', '.join(sorted(used))}"
         elif domains is None and (full := {d: n for d, n in used.items() if n > most}):

@@ -22,6 +22,11 @@ class Scope(IntEnum):
     RACK = 3
     NVLINK_DOMAIN = 4
 
+    @property
+    def label(self) -> str:
+        """As a contract spells it: `Rack`, `NVLinkDomain`."""
+        return "NVLinkDomain" if self is Scope.NVLINK_DOMAIN else self.name.capitalize()
+
 
 class Level(StrEnum):
     """How exactly a node can be handed over: as a whole to one holder at a time, or GPU by GPU."""

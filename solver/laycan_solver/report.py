@@ -149,7 +149,7 @@ class Shortfalls:
         out = [fleet.nodes[c].name for c in demand.columns.tolist() if self._outage_in(c, start, end)]
         enough = len(free) and int(free.min()) >= (lots if demand.together else 1)
         if enough and (demand.scoped or demand.spread):
-            where = contract.scope.name if demand.scoped else f"spread over {contract.spread_domains} x {contract.spread_level.name}"
+            where = contract.scope.label if demand.scoped else f"spread over {contract.spread_domains} x {contract.spread_level.label}"
             return Reason.TOPOLOGY_SHORT, f"{pool}: {want} from {window}: GPUs are free, but not as {where} asks"
         if enough:
             limit = f"{demand.moves_per_month} planned cuts in 30 days" if demand.moves_per_month else "no planned cuts"

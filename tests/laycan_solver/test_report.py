@@ -27,7 +27,7 @@ RACKS = [node("a", rack="r0"), node("b", rack="r1")]
             "node a is lost",
         ),
         (small.problem([node("a")], [contract("x", 0, 9)], outages=[outage("a", 0, 9)]), Reason.OUTAGE_PLANNED, "outage"),
-        (small.problem(RACKS, [contract("x", 0, 9, 16, scope=Scope.RACK)]), Reason.TOPOLOGY_SHORT, "RACK"),
+        (small.problem(RACKS, [contract("x", 0, 9, 16, scope=Scope.RACK)]), Reason.TOPOLOGY_SHORT, "Rack"),
     ],
     ids=["pool", "lost", "outage", "topology"],
 )
