@@ -58,7 +58,8 @@ class TestStop:
     def test_dies_with_its_parent(self, tmp_path: Path, death: signal.Signals) -> None:
         """A program that started a control plane and is killed, or interrupted, leaves no process behind."""
         program = (
-            "import sys, time; from pathlib import Path; from controlplane.local import ControlPlane\n"
+            "import signal, sys, time; from pathlib import Path; from controlplane.local import ControlPlane\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background is started with SIGINT ignored
             "with ControlPlane(Path(sys.argv[1]), fsync=False) as plane:\n"
             "    print(*plane.running().values(), flush=True)\n"
             "    time.sleep(600)\n"
