@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from laycan_solver.check_certificate import proven_bounds
@@ -119,7 +119,7 @@ def _holders(facts: Facts, name: str, bindings: Iterable[Binding]) -> Iterator[F
     if facts.nodes[name].level is not Level.NODE:
         return
     longest = max(p.turnaround_seconds for p in facts.products.values())
-    history = [replace(b, end=min(b.end, facts.now)) for b in facts.history.get(name, ())]
+    history = [b._replace(end=min(b.end, facts.now)) for b in facts.history.get(name, ())]
     open_until: list[tuple[int, Contract]] = []
     for b in sorted((*history, *bindings), key=lambda b: (b.start, b.end)):
         c = facts.contracts[b.contract]

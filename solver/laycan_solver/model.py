@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 FOREVER = 1 << 40  # seconds; later than any window, the end of an outage without one
 
@@ -133,6 +134,7 @@ class Contract:
     admission_order: tuple[str, str, str] = ("", "", "")  # creationTimestamp, tradeTime, contractId
     due_from: int = 0  # owed from max(start, due_from): a contract created after its start owes from its creation
     delivering: bool = False  # delivery has started: all_or_nothing no longer binds
+    reserve: bool = False  # planned spare capacity: its shortage counts in tier 3 alone, and it is cut and moved freely
 
     @property
     def lots(self) -> int:
@@ -153,8 +155,7 @@ class Outage:
     end: int = FOREVER
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Binding:
+class Binding(NamedTuple):
     """`gpus` GPUs (whole lots) of one contract on one node for [start, end); `product` is the grade that the node is."""
 
     contract: str
@@ -194,8 +195,7 @@ class Problem:
                 raise ValueError(f"contract {c.key}: needs start < end and gpus a positive multiple of lotGpus")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Undelivered:
+class Undelivered(NamedTuple):
     contract: str
     start: int
     end: int
@@ -205,8 +205,7 @@ class Undelivered:
     refused: bool = False  # a candidate that this plan does not accept; owed to nobody
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Move:
+class Move(NamedTuple):
     """`gpus` of a continuing or announced lot that leave `source` for `target`."""
 
     contract: str
@@ -218,7 +217,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of [max(start, now), end) of every contract that the plan accepts."""
+    """Of [max(start, now), end) of every contract that the plan accepts; reserves have a total of their own."""
 
     value_micros: int  # what would be owed if nothing were delivered
     owed_micros: int
@@ -229,6 +228,7 @@ class Totals:
     bound_gpu_seconds: int
     moved_gpus: int
     contract_instants: int
+    reserve_short_gpu_seconds: int = 0  # tier 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ class Planner:
         """What was on nodes before the plan's now, and is in no plan any more, as long as a turnaround may follow it."""
         now = self.problem.now
         longest = max(turnarounds(self.problem), default=0)
-        ended = (replace(b, end=min(b.end, now)) for b in self.problem.previous if b.start < now)
+        ended = (b._replace(end=min(b.end, now)) for b in self.problem.previous if b.start < now)
         return sorted({b for b in ended if b.end + longest > now}) if longest else []
 
 

@@ -132,7 +132,7 @@ def _history(rng: random.Random, nodes: tuple[Node, ...], contracts: list[Contra
                     holder[n.name], domain = c.holder, here
                     found[Binding(c.key, n.name, c.product, 0, c.start, c.end)] += c.lot_gpus
                     break
-    return tuple(sorted(replace(b, gpus=gpus) for b, gpus in found.items()))
+    return tuple(sorted(b._replace(gpus=gpus) for b, gpus in found.items()))
 
 
 def fleet(seed: int, sites: int = 5, shape: Shape = PART) -> Problem:
@@ -165,5 +165,5 @@ def _site(p: Problem, site: str) -> Problem:
         tuple(products(g) for g in p.products),
         tuple(replace(c, key=f"{c.key}-{site}", contract_id=f"{c.contract_id}-{site}", product=f"{site}-{c.product}") for c in p.contracts),
         tuple(replace(o, name=f"{site}-{o.name}", nodes=frozenset(f"{site}-{n}" for n in o.nodes)) for o in p.outages),
-        tuple(replace(b, contract=f"{b.contract}-{site}", node=f"{site}-{b.node}", product=f"{site}-{b.product}") for b in p.previous),
+        tuple(b._replace(contract=f"{b.contract}-{site}", node=f"{site}-{b.node}", product=f"{site}-{b.product}") for b in p.previous),
     )

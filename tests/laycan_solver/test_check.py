@@ -140,7 +140,7 @@ def unknown_contract() -> Broken:
 @breaks("Unknown", "Quantity", "Totals", "Gap")
 def unknown_node() -> Broken:
     p, plan = planned(problem(contract("x")), {("x", "a"): [(0, 10)]})
-    return p, replace(plan, bindings=(replace(plan.bindings[0], node="z"),))
+    return p, replace(plan, bindings=(plan.bindings[0]._replace(node="z"),))
 
 
 @breaks("Lots")
@@ -153,13 +153,13 @@ def half_a_lot() -> Broken:
 @breaks("Window")
 def outside_the_window() -> Broken:
     p, plan = planned(problem(contract("x")), {("x", "a"): [(0, 10)]})
-    return p, replace(plan, bindings=(replace(plan.bindings[0], end=NOW + 11 * HOUR),))
+    return p, replace(plan, bindings=(plan.bindings[0]._replace(end=NOW + 11 * HOUR),))
 
 
 @breaks("Product")
 def wrong_product() -> Broken:
     p, plan = planned(problem(contract("x")), {("x", "a"): [(0, 10)]})
-    return p, replace(plan, bindings=(replace(plan.bindings[0], product="a100"),))
+    return p, replace(plan, bindings=(plan.bindings[0]._replace(product="a100"),))
 
 
 @breaks("Product")
@@ -171,7 +171,7 @@ def substitute_without_consent() -> Broken:
 @breaks("History")
 def past_that_was_not() -> Broken:
     p, plan = planned(problem(contract("x", hours=(-2, 10))), {("x", "a"): [(0, 10)]})
-    return p, replace(plan, bindings=(replace(plan.bindings[0], start=NOW - HOUR),))
+    return p, replace(plan, bindings=(plan.bindings[0]._replace(start=NOW - HOUR),))
 
 
 @breaks("Cordoned")
@@ -239,13 +239,13 @@ def hidden_shortage() -> Broken:
 @breaks("Undelivered")
 def accepted_and_refused() -> Broken:
     p, plan = planned(problem(contract("x")), {("x", "a"): [(0, 9)]})
-    return p, replace(plan, undelivered=(replace(plan.undelivered[0], refused=True),))
+    return p, replace(plan, undelivered=(plan.undelivered[0]._replace(refused=True),))
 
 
 @breaks("Undelivered")
 def without_a_message() -> Broken:
     p, plan = planned(problem(contract("x")), {("x", "a"): [(0, 9)]})
-    return p, replace(plan, undelivered=(replace(plan.undelivered[0], message=""),))
+    return p, replace(plan, undelivered=(plan.undelivered[0]._replace(message=""),))
 
 
 @breaks("AllOrNothing")
@@ -290,7 +290,7 @@ def candidate_interrupted() -> Broken:
 @breaks("Refused")
 def refused_in_part() -> Broken:
     p, plan = planned(problem(contract("x", accepted=False)), {}, refused=("x",))
-    return p, replace(plan, undelivered=(replace(plan.undelivered[0], end=NOW + 9 * HOUR),))
+    return p, replace(plan, undelivered=(plan.undelivered[0]._replace(end=NOW + 9 * HOUR),))
 
 
 @breaks("Refused")
@@ -315,7 +315,7 @@ def move_from_nowhere() -> Broken:
 def shorted(code: Reason, p: Problem) -> Broken:
     """A plan that delivers nothing and says for what reason."""
     p, plan = planned(p, {})
-    return p, replace(plan, undelivered=tuple(replace(u, code=code) for u in plan.undelivered))
+    return p, replace(plan, undelivered=tuple(u._replace(code=code) for u in plan.undelivered))
 
 
 @breaks("Reason")
@@ -343,7 +343,7 @@ def moved(reason: MoveReason, *nodes: Node) -> Broken:
     """A plan that moves a running lot from node a to node b and says why."""
     p = problem(contract("x", hours=(-2, 10)), nodes=nodes or (node("a"), node("b")), previous=(announced("x", "a"),))
     p, plan = planned(p, {("x", "b"): [(0, 10)]})
-    return p, replace(plan, moves=tuple(replace(m, reason=reason) for m in plan.moves))
+    return p, replace(plan, moves=tuple(m._replace(reason=reason) for m in plan.moves))
 
 
 @breaks("Reason")

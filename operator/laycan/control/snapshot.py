@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from laycan.control.claims import holder_of
@@ -147,7 +147,7 @@ def _keep(promise: Promise, nodes: tuple[Node, ...], now: int) -> list[tuple[Con
             due_from=view.created,
             delivering=True,
         )
-        kept.append((contract, product, replace(bound, contract=key, product=product.name)))
+        kept.append((contract, product, bound._replace(contract=key, product=product.name)))
     return kept
 
 

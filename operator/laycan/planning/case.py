@@ -7,7 +7,6 @@ believed: what is over is left out, what was accepted stays so, and its bindings
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
 
 from laycan.planning.manifests import BadInputError, Manifests, ReadContract
@@ -114,5 +113,5 @@ def _of_known(bindings: Iterable[Binding], contracts: Iterable[Contract], notes:
     gone = sorted({b.contract for b in bindings if b.contract not in known})
     if gone:
         notes.append(f"previous bindings of {len(gone)} contracts that are not planned are passed over, the first of {gone[0]}")
-    inside = (replace(b, start=max(b.start, c.start), end=min(b.end, c.end)) for b in bindings if (c := known.get(b.contract)))
+    inside = (b._replace(start=max(b.start, c.start), end=min(b.end, c.end)) for b in bindings if (c := known.get(b.contract)))
     return sorted(b for b in inside if b.start < b.end)

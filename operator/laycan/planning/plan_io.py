@@ -40,12 +40,20 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         ],
         "undelivered": [_undelivered_entry(u) for u in plan.undelivered],
         "moves": [{"contract": m.contract, "gpus": m.gpus, "from": m.source, "to": m.target, "reason": m.reason.value} for m in plan.moves],
-        "totals": {to_camel(name): getattr(plan.totals, name) for name in Totals.__slots__},
+        "totals": _totals_entry(plan.totals),
         "bound": {"firmMicros": plan.bound.firm_micros, "totalMicros": plan.bound.total_micros},
         "gapPpm": {"firm": plan.firm_gap_ppm, "total": plan.total_gap_ppm},
         "stopped": plan.stopped.value,
         "certificate": plan.certificate,
     }
+
+
+def _totals_entry(totals: Totals) -> dict[str, int]:
+    """The published fields always; what only plans with reserves have where there is any."""
+    entry = {to_camel(name): getattr(totals, name) for name in Totals.__slots__}
+    if not totals.reserve_short_gpu_seconds:
+        del entry["reserveShortGpuSeconds"]
+    return entry
 
 
 def _undelivered_entry(u: Undelivered) -> dict[str, Any]:
@@ -119,6 +127,7 @@ class _Totals(_Entry):
     bound_gpu_seconds: int
     moved_gpus: int
     contract_instants: int
+    reserve_short_gpu_seconds: int = 0
 
 
 class _Bound(_Entry):

@@ -34,7 +34,7 @@ def lies(problem: Problem, effort: int) -> Plan:
     made = honest(problem, effort=effort)
     if effort == 0:
         return made
-    return replace(made, bindings=tuple(sorted(replace(b, node=made.bindings[0].node) for b in made.bindings)))
+    return replace(made, bindings=tuple(sorted(b._replace(node=made.bindings[0].node) for b in made.bindings)))
 
 
 def chatters(problem: Problem, effort: int) -> Plan:
