@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from laycan.cli.output import EXIT_VIOLATION, bad_input_exits, say
+from laycan.cli.output import EXIT_VIOLATION, bad_input_exits, keeps_all, say
 from laycan.planning.case import problem_of
 from laycan.planning.manifests import load
 from laycan.planning.plan_io import read_plan, read_previous
 from laycan_solver.check import check
 
 
+@keeps_all()
 def check_plan(
     plan: Annotated[str, typer.Argument(metavar="PLAN", help="Plan from `laycan plan -o json`.")],
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="The manifests that it was made from.")],

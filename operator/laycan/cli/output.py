@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,16 @@ def bad_input_exits() -> Iterator[None]:
     except BadInputError as error:
         say("error", error.lines)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+@contextmanager
+def keeps_all() -> Iterator[None]:
+    """For a command that keeps all that it reads until it ends: walking that for cycles would take longer than reading it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def write(document: bytes) -> None:

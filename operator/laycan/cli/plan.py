@@ -12,10 +12,10 @@ from typing import Annotated
 import orjson
 import typer
 
-from laycan.cli.output import bad_input_exits, say, write
+from laycan.cli.output import bad_input_exits, keeps_all, say, write
 from laycan.planning.case import problem_of
 from laycan.planning.manifests import BadInputError, load
-from laycan.planning.plan_io import plan_document, plan_json, read_previous
+from laycan.planning.plan_io import plan_json, read_previous
 from laycan.resources.constants import API_VERSION
 from laycan.resources.times import parse_time
 from laycan_solver.model import Plan, Problem
@@ -28,6 +28,7 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
+@keeps_all()
 def plan(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders (without the folders in them), or - for stdin.")],
     previous: Annotated[
@@ -93,10 +94,9 @@ def _print(problem: Problem, result: Plan, output: Format) -> None:
     if output is Format.JSON:
         write(plan_json(result))
     elif output is Format.YAML:
-        import yaml
+        from laycan.planning.plan_yaml import plan_yaml
 
-        text = yaml.dump(plan_document(result), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=140)
-        write(text.encode())
+        write(plan_yaml(result))
     else:
         from laycan.cli.plan_table import print_plan
 

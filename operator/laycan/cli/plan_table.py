@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console
-from rich.table import Table
-
+from laycan.cli.output import write
 from laycan.resources.money import format_money
 from laycan.resources.times import format_time
-from laycan_solver.model import Binding, Contract, Plan, Problem, Undelivered
+from laycan_solver.model import Contract, Plan, Problem, Undelivered
 
 NODES_SHOWN = 6
+COLUMNS = ("CONTRACT", "PRODUCT", "GPUS", "START", "END", "PLAN", "NODES")
+WIDE = ("CLASS", "HOLDER", "ON")
+NUMBERS = ("GPUS", "NODES")  # columns that stand to the right
 
 
 def print_plan(problem: Problem, plan: Plan, *, wide: bool) -> None:
-    """Writes the plan to stdout; colour only on a terminal, and none with NO_COLOR."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=240, color_system=None)
-    console.print(_contracts(problem, plan, wide))
-    for u in plan.undelivered:
-        console.print(
-            f"{u.contract}: {u.gpus} GPUs {'refused' if u.refused else 'undelivered'} {_span(u.start, u.end)}: {u.code.value}: {u.message}",
-            soft_wrap=True,
-        )
-    for m in plan.moves:
-        console.print(f"{m.contract}: {m.gpus} GPUs move from {m.source} to {m.target}: {m.reason.value}", soft_wrap=True)
-    console.print(_summary(plan), soft_wrap=True)
+    """Writes the plan to stdout, the heading in bold on a terminal. Lines are as long as they are: a plan has 10,000 of them."""
+    heading, *rows = aligned([(*COLUMNS, *(WIDE if wide else ())), *_rows(problem, plan, wide)])
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(heading, style="bold", soft_wrap=True)
+    else:
+        rows.insert(0, heading)
+    write("".join(f"{line}\n" for line in (*rows, *_gaps(plan), *_moves(plan), _summary(plan))).encode())
 
 
-def _contracts(problem: Problem, plan: Plan, wide: bool) -> Table:
-    bound: dict[str, list[Binding]] = defaultdict(list)
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell and two apart; the first row names them. Nothing trails."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [f"{{:{'>' if name in NUMBERS else '<'}{width}}}" for name, width in zip(rows[0], widths, strict=True)]
+    line = "  ".join(cells).format
+    return [line(*row).rstrip() for row in rows]
+
+
+def _rows(problem: Problem, plan: Plan, wide: bool) -> Iterator[tuple[str, ...]]:
+    nodes: dict[str, set[str]] = defaultdict(set)
     short: dict[str, list[Undelivered]] = defaultdict(list)
     for b in plan.bindings:
-        bound[b.contract].append(b)
+        nodes[b.contract].add(b.node)
     for u in plan.undelivered:
         short[u.contract].append(u)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("CONTRACT", "PRODUCT", "GPUS", "START", "END", "PLAN", "NODES", *(("CLASS", "HOLDER", "ON") if wide else ())):
-        table.add_column(name, justify="right" if name in ("GPUS", "NODES") else "left", no_wrap=not wide or name != "ON", overflow="fold")
     for c in sorted(problem.contracts, key=lambda c: (c.start, c.key)):
-        nodes = sorted({b.node for b in bound[c.key]})
-        more = ("Firm" if c.firm else "Interruptible", c.holder or "-", _listed(nodes)) if wide else ()
-        verdict = _verdict(problem, c, short[c.key])
-        table.add_row(c.key, c.product, str(c.gpus), format_time(c.start), format_time(c.end), verdict, str(len(nodes)), *more)
-    return table
+        on = nodes.get(c.key, set())
+        more = ("Firm" if c.firm else "Interruptible", c.holder or "-", _listed(sorted(on))) if wide else ()
+        verdict = _verdict(problem, c, short.get(c.key, ()))
+        yield c.key, c.product, str(c.gpus), format_time(c.start), format_time(c.end), verdict, str(len(on)), *more
 
 
-def _verdict(problem: Problem, contract: Contract, short: Iterable[Undelivered]) -> str:
-    gaps = list(short)
+def _verdict(problem: Problem, contract: Contract, gaps: Iterable[Undelivered]) -> str:
     if contract.end <= problem.now:
         return "ended"
-    if any(u.refused for u in gaps):
-        return f"refused: {gaps[0].code.value}"
+    if refusal := next((u for u in gaps if u.refused), None):
+        return f"refused: {refusal.code.value}"
     missing = sum(u.gpus * (u.end - u.start) for u in gaps)
     due = contract.gpus * (contract.end - max(contract.start, contract.due_from, problem.now))
     return f"short {missing * 100 / due:.1f} %" if missing and due else "full"
@@ -65,8 +66,15 @@ def _listed(nodes: list[str]) -> str:
     return " ".join(nodes[:NODES_SHOWN]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
-def _span(start: int, end: int) -> str:
-    return f"[{format_time(start)}, {format_time(end)})"
+def _gaps(plan: Plan) -> Iterator[str]:
+    for u in plan.undelivered:
+        how = "refused" if u.refused else "undelivered"
+        yield f"{u.contract}: {u.gpus} GPUs {how} [{format_time(u.start)}, {format_time(u.end)}): {u.code.value}: {u.message}"
+
+
+def _moves(plan: Plan) -> Iterator[str]:
+    for m in plan.moves:
+        yield f"{m.contract}: {m.gpus} GPUs move from {m.source} to {m.target}: {m.reason.value}"
 
 
 def _summary(plan: Plan) -> str:

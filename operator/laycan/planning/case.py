@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 from laycan.planning.manifests import BadInputError, Manifests, ReadContract
-from laycan.planning.problem import bindings_from, contract_from, is_ready, node_from, outage_from, products_from
+from laycan.planning.problem import bindings_from, contract_from, node_from, outage_from, products_from
 from laycan.resources.product import ProductSpec
 from laycan.resources.validate import against_product
 from laycan_solver.model import Binding, Contract, Level, Node, Problem
@@ -71,7 +71,7 @@ def _nodes(manifests: Manifests, contracts: Iterable[Contract]) -> tuple[Node, .
         node_from(raw, level=Level.NODE if handovers and name not in manifests.sliced else Level.DEVICE)
         for name, raw in manifests.nodes.items()
     )
-    if away := sum(not is_ready(raw) for raw in manifests.nodes.values()):
+    if away := sum(not node.usable for node in nodes):
         manifests.notes.append(f"{away} of {len(nodes)} nodes are not Ready and serve nothing")
     return nodes
 

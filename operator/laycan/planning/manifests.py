@@ -25,6 +25,7 @@ Raw = Mapping[str, Any]
 JUDGED = ("ComputeContract", "ComputeProduct", "ExchangeEndpoint", "Outage")  # the kinds of laycan.dev that people write
 OTHERS = ("ContractInstruction", "NodeFence", "LeaderEpoch", "Plan", "PlanStats")  # the others, which a plan does not depend on
 
+FIELDS = {"apiVersion", "kind", "metadata", "spec", "status"}
 DEEPEST = 3  # lists in lists that are read; YAML's anchors can make a few lines of them endless
 
 
@@ -110,16 +111,13 @@ class _Reading:
             self.lines.append(f"{file}: {kind[:80]}: lists in lists in lists; give the objects in one list")
             return
         for item in items if isinstance(items, list) else ():
-            self.take(file, {**typed, **item} if isinstance(item, dict) else item, depth + 1)
+            self.take(file, {**typed, **item} if typed and isinstance(item, dict) else item, depth + 1)
 
     def _ours(self, file: str, kind: str, raw: dict[str, Any]) -> None:
         if not (named := self._named(file, kind, raw, namespaced=kind in ("ComputeContract", "ExchangeEndpoint"))):
             return
         key, where, created = named
-        faults = [
-            Fault(str(extra)[:80], "is no field here; remove it")
-            for extra in raw.keys() - {"apiVersion", "kind", "metadata", "spec", "status"}
-        ]
+        faults = [Fault(str(extra)[:80], "is no field here; remove it") for extra in raw.keys() - FIELDS]
         spec: object = None
         if kind == "ComputeContract":
             spec = validate.contract_spec(raw.get("spec"))

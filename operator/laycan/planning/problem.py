@@ -34,7 +34,7 @@ LAST = "~"  # sorts after every time and identifier: who does not say when he tr
 
 
 def _mapping(value: Any) -> Raw:
-    return value if isinstance(value, Mapping) else {}
+    return value if type(value) is dict or isinstance(value, Mapping) else {}  # an abstract class is slow to ask
 
 
 def _labels(raw: Raw) -> Raw:
@@ -43,7 +43,7 @@ def _labels(raw: Raw) -> Raw:
 
 def gpu_count(quantity: Any) -> int | None:
     """GPUs of a Kubernetes quantity; None if it is no plain count."""
-    if isinstance(quantity, str) and quantity.isascii() and quantity.isdigit() and len(quantity) < 10:
+    if isinstance(quantity, str) and len(quantity) < 10 and quantity.isascii() and quantity.isdigit():
         return int(quantity)
     return quantity if isinstance(quantity, int) and not isinstance(quantity, bool) and quantity >= 0 else None
 
@@ -58,8 +58,11 @@ def healthy_gpus(raw: Raw) -> int:
 def is_ready(raw: Raw) -> bool:
     """Whether the node's Ready condition is True; a node without one is not."""
     conditions = _mapping(raw.get("status")).get("conditions")
-    found = [c for c in conditions if isinstance(c, Mapping) and c.get("type") == "Ready"] if isinstance(conditions, list) else []
-    return any(c.get("status") == "True" for c in found)
+    for condition in conditions if isinstance(conditions, list) else ():
+        told = _mapping(condition)
+        if told.get("type") == "Ready" and told.get("status") == "True":
+            return True
+    return False
 
 
 def unplannable(raw: Raw) -> str | None:
@@ -82,20 +85,28 @@ def node_from(raw: Raw, *, level: Level, usable: bool | None = None, gpus: int |
     A level without a label makes the node a domain of its own (`node/<name>`, which no label value can be).
     """
     labels, name = _labels(raw), str(_mapping(raw.get("metadata")).get("name", ""))
-
-    def domain(keys: Sequence[str]) -> str:
-        return next((str(labels[key]) for key in keys if labels.get(key)), f"node/{name}")
-
-    zone, fabric, rack, nvlink = (domain(topology[level_name]) for level_name in ("Zone", "Fabric", "Rack", "NVLinkDomain"))
+    alone = f"node/{name}"
     return Node(
         name=name,
         grade=str(labels.get(GRADE_LABEL, "")),
         gpus=healthy_gpus(raw) if gpus is None else gpus,
-        domains=(zone, fabric, rack, nvlink),
+        domains=(
+            _domain(labels, topology["Zone"], alone),
+            _domain(labels, topology["Fabric"], alone),
+            _domain(labels, topology["Rack"], alone),
+            _domain(labels, topology["NVLinkDomain"], alone),
+        ),
         usable=(is_ready(raw) if usable is None else usable) and unplannable(raw) is None,
         cordoned=bool(_mapping(raw.get("spec")).get("unschedulable", False)),
         level=level,
     )
+
+
+def _domain(labels: Raw, keys: Sequence[str], alone: str) -> str:
+    for key in keys:
+        if value := labels.get(key):
+            return str(value)
+    return alone
 
 
 def products_from(specs: Mapping[str, ProductSpec]) -> tuple[Product, ...]:

@@ -26,7 +26,7 @@ DNS_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 class Model(BaseModel):
     """A part of a resource."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, frozen=True, alias_generator=to_camel, populate_by_name=True)
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ Found = Iterator[tuple[str, str]]
 
 def terms_faults(terms: Terms) -> list[tuple[str, str]]:
     """Everything in the terms that contradicts itself; fields are relative to `spec.terms`."""
-    found = [(f"delivery.{field}", text) for rule in (_window, _lots, _spread, _profile) for field, text in rule(terms.delivery)]
+    delivery = terms.delivery
+    rules = [_window, _lots, *([_spread] if delivery.spread else ()), *([_profile] if delivery.profile else ())]
+    found = [(f"delivery.{field}", text) for rule in rules for field, text in rule(delivery)]
     return [*found, *_firmness(terms), *_tolerance(terms), *_parties(terms)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from laycan.cli.main import COMMANDS, app, load
+from laycan.cli.plan_table import aligned
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 NOW = "2029-12-01T00:00:00Z"
@@ -68,6 +70,19 @@ class TestPlan:
         assert "desk/omicron-moonshot: 512 GPUs undelivered" in out
         assert ("acme-train " in rows["desk/acme-train-run"]) is (form == "wide")
         assert "no plan costs less than" in out
+
+    def test_columns(self) -> None:
+        """Cells stand under their names, counts to the right, and no line ends in blanks."""
+        assert aligned([("CONTRACT", "GPUS", "ON"), ("a", "8", "n1"), ("desk/long-one", "10000", "")]) == [
+            "CONTRACT        GPUS  ON",
+            "a                  8  n1",
+            "desk/long-one  10000",
+        ]
+
+    def test_the_collector_is_on_again(self) -> None:
+        """A command does without the cycle collector, and not what runs after it in the same process."""
+        laycan("plan", "nowhere")
+        assert gc.isenabled()
 
     def test_admit(self) -> None:
         """Candidates are refused with a code of the lifecycle, and then nothing is owed for them."""

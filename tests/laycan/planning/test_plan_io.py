@@ -9,33 +9,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from laycan.planning.manifests import BadInputError
 from laycan.planning.plan_io import plan_document, plan_json, read_plan, read_previous
-from laycan_solver.model import Binding, Bound, Move, MoveReason, Plan, Reason, Stopped, Totals, Undelivered
-
-NAMES = st.text(min_size=1, max_size=8)
-TIMES = st.integers(0, 253402300799)
-COUNTS = st.integers(0, 2**53)
-BINDINGS = st.builds(Binding, NAMES, NAMES, NAMES, COUNTS, TIMES, TIMES)
-SHORT = st.builds(Undelivered, NAMES, TIMES, TIMES, COUNTS, st.sampled_from(Reason), NAMES, st.booleans()).filter(
-    lambda u: u.refused or u.code not in (Reason.EXCEEDS_FLEET, Reason.NO_CAPACITY)  # these two mean refused
-)
-MOVES = st.builds(Move, NAMES, NAMES, NAMES, COUNTS, st.sampled_from(MoveReason))
-PLANS = st.builds(
-    Plan,
-    TIMES,
-    st.lists(BINDINGS, max_size=3).map(tuple),
-    st.lists(SHORT, max_size=3).map(tuple),
-    st.lists(MOVES, max_size=3).map(tuple),
-    st.builds(Totals, *[COUNTS] * len(Totals.__slots__)),
-    st.builds(Bound, COUNTS, COUNTS),
-    COUNTS,
-    COUNTS,
-    st.sampled_from(Stopped),
-    st.just({"scale": 3600000000, "firm": [[1, 2, 8, "H", 5]], "total": []}),
-)
+from laycan_solver.model import Plan
+from tests.laycan.planning.plans import ONE, PLANS
 
 
 @given(PLANS)
@@ -47,19 +25,6 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Non
     announced = tuple(b for b in plan.bindings if b.start < b.end and 0 < b.gpus <= 65_536)
     path.write_bytes(plan_json(replace(plan, bindings=announced)))
     assert read_previous(str(path)) == (plan.now, list(announced))
-
-
-ONE = Plan(
-    now=1798761600,
-    bindings=(Binding("desk/c1", "n1", "h100", 8, 1798761600, 1798848000),),
-    undelivered=(Undelivered("desk/c2", 1798761600, 1798848000, 16, Reason.POOL_SHORT, "16 of 16"),),
-    moves=(Move("desk/c3", "n7", "n9", 8, MoveReason.NODE_LOST),),
-    totals=Totals(1, 2, 3, 4, 5, 6, 7, 8, 9),
-    bound=Bound(10, 11),
-    firm_gap_ppm=12,
-    total_gap_ppm=13,
-    stopped=Stopped.EFFORT,
-)
 
 
 def test_published_form() -> None:
@@ -90,6 +55,13 @@ def test_published_form() -> None:
     }
     assert json.dumps(plan_document(ONE)) == json.dumps(expected)
     assert json.loads(plan_json(ONE)) == expected
+
+
+def test_the_total_of_reserves_is_there_where_it_says_something() -> None:
+    """A plan without reserves has the published totals and no other; one that is short of reserve says so, and is read back."""
+    short = replace(ONE, totals=replace(ONE.totals, reserve_short_gpu_seconds=5))
+    assert "reserveShortGpuSeconds" not in plan_document(ONE)["totals"]
+    assert plan_document(short)["totals"] == {**plan_document(ONE)["totals"], "reserveShortGpuSeconds": 5}
 
 
 def test_a_previous_plan_needs_only_now_and_bindings(tmp_path: Path) -> None:
