@@ -44,7 +44,8 @@ class Sliced:
         self.products = {p.name: p for p in problem.products}
         self.contracts = {c.key: c for c in problem.contracts if self.begin(c) < c.end}
         self.ran: Counter[tuple[str, str]] = Counter()  # contract, node -> lots that run at now
-        self.running = [b for b in problem.previous if b.start < problem.now < b.end and b.contract in self.contracts]
+        runs = {c.key for c in self.contracts.values() if not c.reserve}
+        self.running = [b for b in problem.previous if b.start < problem.now < b.end and b.contract in runs]
         for b in self.running:
             self.ran[b.contract, b.node] += b.gpus // self.contracts[b.contract].lot_gpus
         last = max((c.end for c in self.contracts.values()), default=problem.now)
@@ -119,7 +120,7 @@ class Sliced:
 def plan_of(sliced: Sliced, table: Table, refused: Collection[str] = ()) -> Plan:
     """The plan that a table says, without a bound."""
     bindings, undelivered, moves = list[Binding](), list[Undelivered](), list[Move]()
-    value = owed = firm = interrupted = extra = contracted = bound = instants = firm_value = 0
+    value = owed = firm = interrupted = extra = contracted = bound = instants = firm_value = spare = 0
     for c in sliced.contracts.values():
         due, begin = sliced.due(c), sliced.begin(c)
         if c.key in refused:
@@ -132,10 +133,13 @@ def plan_of(sliced: Sliced, table: Table, refused: Collection[str] = ()) -> Plan
         undelivered += [
             Undelivered(c.key, *sliced.slices[i], lots * c.lot_gpus, Reason.POOL_SHORT, "pool short") for i, lots in short if lots
         ]
-        moves += _moves(sliced, c, rows)
         seconds = {i: sliced.slices[i][1] - sliced.slices[i][0] for i in due}
-        unit = Fraction(c.rate, 3_600 * 10**6)
         mine = sum(lots * c.lot_gpus * seconds[i] for i, lots in short)
+        if c.reserve:
+            spare += mine
+            continue
+        moves += _moves(sliced, c, rows)
+        unit = Fraction(c.rate, 3_600 * 10**6)
         right = 0
         if not c.firm and c.notice_seconds is not None:
             late = sum(lots * seconds[i] for i, lots in short if sliced.slices[i][0] >= sliced.problem.now + c.notice_seconds)
@@ -157,7 +161,7 @@ def plan_of(sliced: Sliced, table: Table, refused: Collection[str] = ()) -> Plan
         if c.firm:
             firm, firm_value = firm + debt + pause, firm_value + half_up(unit * full)
     moved = sum(m.gpus for m in moves)
-    totals = Totals(value, owed, firm, interrupted, extra, contracted, bound, moved, instants)
+    totals = Totals(value, owed, firm, interrupted, extra, contracted, bound, moved, instants, spare)
     own = owed + interrupted + extra
     gaps = [half_up(Fraction(a * 10**6, b)) if b else 0 for a, b in ((firm, firm_value), (own, value))]
     rows_ = (tuple(sorted(bindings)), tuple(sorted(undelivered)), tuple(sorted(moves)))

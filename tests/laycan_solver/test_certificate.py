@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from laycan_solver.check_certificate import proven_bounds
-from laycan_solver.check_contract import Facts
+from laycan_solver.check_facts import Facts
 from laycan_solver.model import Contract, Plan, Problem, Scope
 from laycan_solver.planner import plan
 from tests.laycan_solver import small

@@ -119,6 +119,55 @@ def test_good_plan_is_silent() -> None:
     assert (plan.totals.contract_instants, plan.totals.moved_gpus) == (1, 8)
 
 
+def test_reserve_is_in_no_total_but_its_own() -> None:
+    """It goes where it likes without being moved or interrupted, next to a holder without turnaround; only what it is short of counts."""
+    nodes = (node("a", level=Level.NODE), node("b", level=Level.NODE))
+    x, spare = contract("x", hours=(0, 4)), contract("spare", 16, (-2, 10), holder="", reserve=True, price_micros=9_000_000)
+    p = problem(x, spare, nodes=nodes, previous=(announced("spare", "a"),))
+    p, plan = planned(p, {("x", "a"): [(0, 4)], ("spare", "b"): [(0, 6)], ("spare", "a"): [(4, 10)]})
+    assert check(p, plan) == []
+    assert plan.moves == ()
+    assert plan.totals == Totals(4 * 8 * 2_000_000, 0, 0, 0, 0, 4 * 8 * HOUR, 4 * 8 * HOUR, 0, 0, 8 * (4 + 4) * HOUR)
+
+
+@breaks("Holder")
+def reserve_where_somebody_is() -> Broken:
+    small = contract("x", 2, lot_gpus=2), contract("spare", 2, lot_gpus=2, reserve=True)
+    return planned(problem(*small, nodes=(node("a", level=Level.NODE),)), {("x", "a"): [(0, 10)], ("spare", "a"): [(0, 10)]})
+
+
+@breaks("Holder")
+def reserve_beside_what_has_no_holder() -> Broken:
+    small = contract("x", 2, lot_gpus=2, holder=""), contract("spare", 2, lot_gpus=2, holder="", reserve=True)
+    return planned(problem(*small, nodes=(node("a", level=Level.NODE),)), {("x", "a"): [(0, 10)], ("spare", "a"): [(9, 10)]})
+
+
+@breaks("Cordoned")
+def reserve_stays_on_cordoned() -> Broken:
+    p = problem(contract("spare", hours=(-2, 10), reserve=True), previous=(announced("spare", "a"),))
+    p, plan = planned(p, {("spare", "a"): [(0, 10)]})
+    return replace(p, nodes=(replace(p.nodes[0], cordoned=True), *p.nodes[1:])), plan
+
+
+@breaks("Move")
+def reserve_listed_as_moved() -> Broken:
+    p = problem(contract("spare", hours=(-2, 10), reserve=True), previous=(announced("spare", "a"),))
+    p, plan = planned(p, {("spare", "b"): [(0, 10)]})
+    move = Move("spare", "a", "b", 8, MoveReason.PLANNED)
+    return p, replace(plan, moves=(move,), totals=replace(plan.totals, moved_gpus=8))
+
+
+@breaks("Quantity")
+def reserve_hides_its_shortage() -> Broken:
+    p, plan = planned(problem(contract("spare", reserve=True)), {("spare", "a"): [(0, 9)]})
+    return p, replace(plan, undelivered=())
+
+
+@breaks("Capacity")
+def reserve_where_nothing_is_free() -> Broken:
+    return planned(problem(contract("x"), contract("spare", reserve=True)), {("x", "a"): [(0, 10)], ("spare", "a"): [(0, 10)]})
+
+
 @breaks("Now")
 def other_now() -> Broken:
     p, plan = planned(problem(contract("x", hours=(5, 9))), {("x", "a"): [(5, 9)]})
@@ -418,6 +467,6 @@ def test_every_total_is_recomputed(name: str) -> None:
 def test_every_rule_has_a_broken_plan() -> None:
     """Each code in the checker's source is provoked by a case above."""
     folder = Path(check_contract.__file__).parent
-    source = "".join((folder / name).read_text() for name in ("check.py", "check_contract.py", "check_certificate.py"))
+    source = "".join(path.read_text() for path in folder.glob("check*.py"))
     codes = set(re.findall(r'(?:yield|\(\()\s*"([A-Z]\w+)", ', source))
     assert codes == set().union(*(codes for codes, _ in CASES))

@@ -15,7 +15,7 @@ import pytest
 
 from laycan_solver.check import check
 from laycan_solver.check_certificate import proven_bounds
-from laycan_solver.check_contract import Facts
+from laycan_solver.check_facts import Facts
 from laycan_solver.model import Plan, Problem
 from laycan_solver.planner import plan
 from tests.laycan_solver.best_fit import best_fit
