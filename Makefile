@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: setup controlplane lint fmt test e2e demo up down generate lock clean
+.PHONY: setup controlplane lint fmt test e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream
 
 setup: $(READY)
 
@@ -47,6 +47,21 @@ generate: $(READY)
 lock: $(READY)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --group dev --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
+
+bench: $(READY)  # the targets of bench/budgets.yaml; ROWS picks some, SEEDS says on which instances
+	$(BIN)/python -m bench $(if $(ROWS),--rows $(ROWS),) $(if $(SEEDS),--seeds $(SEEDS),)
+
+bench-baselines: $(READY)
+	$(BIN)/python -m bench.baselines $(if $(SEEDS),--seeds $(SEEDS),)
+
+bench-tbpp: $(READY)  # DATA: a folder with the published instances, a folder per class
+	$(BIN)/python -m bench.tbpp $(DATA)
+
+bench-repair: $(READY)  # DATA: a folder with the node and pod lists of the openb cluster
+	$(BIN)/python -m bench.repair $(DATA)
+
+bench-stream: $(READY)
+	$(BIN)/python -m bench.stream $(if $(SEEDS),--seeds $(SEEDS),)
 
 e2e: $(READY)  # the cluster tests on kind; needs Docker
 	$(BIN)/pip install --quiet "pytest-kind>=22.11"

@@ -12,7 +12,7 @@ import argparse
 import json
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,19 @@ class Size:
         return f"{self.nodes}-{self.contracts}-{round(self.rho * 100)}-{self.seed}" + "".join(f"-{kind}" for kind in sorted(self.stress))
 
 
+NAMED = {
+    "10k-80": Size(12_500, 10_000, 0.80),
+    "10k-85": Size(12_500, 10_000, 0.85),
+    "20k-95": Size(12_500, 20_000, 0.95),
+    "10k-105": Size(12_500, 10_000, 1.05),
+    "20k-105": Size(12_500, 20_000, 1.05),
+    "3k-95": Size(1_000, 3_000, 0.95),
+    "40k-85": Size(50_000, 40_000, 0.85),
+    "small": Size(200, 300, 0.95),
+}
+"""By contracts and percentage of rho; `small` is for trying things out."""
+
+
 @dataclass(frozen=True)
 class Drawn:
     fleet: DrawnFleet
@@ -87,6 +100,11 @@ def instance(size: Size, cache: Path = CACHE) -> Problem:
     partial.write_bytes(pickle.dumps(problem))
     partial.replace(file)
     return problem
+
+
+def named(name: str, seed: int, cache: Path = CACHE) -> Problem:
+    """The instance of `NAMED` with that seed."""
+    return instance(replace(NAMED[name], seed=seed), cache)
 
 
 def node_name(v: int) -> str:
