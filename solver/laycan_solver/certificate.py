@@ -1,8 +1,11 @@
 """The certificate of a bound: integer prices of capacity, and what they prove.
 
 A row ``[start, end, k, grade, price]`` asks `price` per second for every block of k GPUs inside one node of a hardware grade, in
-units of a micro / 3,600,000,000. Given any such prices, a lot costs at least the cheaper of being owed and of being served in its
-cheapest grade, where a lot of g GPUs takes floor(g / k) blocks; and the fleet has no more than the sum of floor(free / k) blocks. So
+units of a micro / 3,600,000,000. A row ``[start, end, level, many, k, grade, price]`` asks it for every `many` such blocks inside one
+domain of a topology level, of those contracts only that have that level as their scope and come all or not at all.
+
+Given any such prices, a lot costs at least the cheaper of being owed and of being served in its cheapest grade, where a lot of g GPUs
+takes floor(g / k) blocks; and the fleet has no more than the sum of floor(free / k) blocks. So
 
     sum over contracts of the least cost  -  sum over rows of price x blocks
 
@@ -13,195 +16,249 @@ taken off the bound. All arithmetic is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .eligible import Demand, Fleet
 from .model import Scope
 from .objective import SCALE, micros
-from .timegrid import Flags, Ints, TimeGrid
+from .slices import Slices
+from .timegrid import Ints
+from .topology import Topology
 
 Row = tuple[int, int, int, str, int]
+DomainRow = tuple[int, int, str, int, int, str, int]
 MOST = 1 << 60  # prices and costs are cut to this, which can only lower a bound, so that arrays of 64 bits hold them
-BLOCKS = (1, 2, 4, 8)  # GPUs of the blocks that are priced; exact for sizes that are powers of two
+
+
+class Place(NamedTuple):
+    """Whose blocks a price is asked for: of `k` GPUs in nodes of a grade, `many` of them in one domain of a level (ANY: one by one)."""
+
+    grade: int
+    k: int
+    level: Scope = Scope.ANY
+    many: int = 1
 
 
 @dataclass(frozen=True)
-class Served:
-    """Per slice of a demand's window: lots that topology allows, and [slice, grade] whether the grade has a node that could serve."""
+class Window:
+    """Slices of a demand, and per slice the lots that topology lets it have (None: all of them, throughout)."""
 
     first: int
     last: int
-    reach: Ints
-    grades: dict[int, Flags]
+    reach: Ints | None
 
 
-@dataclass
-class Capacity:
-    """What the fleet could serve at best in each slice of a grid, before anything is bound."""
+class Windows:
+    """Demands laid on a grid."""
 
-    fleet: Fleet
-    grid: TimeGrid
-    able: Ints = field(init=False)  # [slice, column] GPUs outside outages
-    open: Ints = field(init=False)  # the same where a cordon leaves only what runs
-    _reach: dict[object, tuple[Ints, dict[int, Flags]]] = field(default_factory=dict)
+    def __init__(self, topology: Topology, grid: Slices) -> None:
+        self.topology, self.grid = topology, grid
 
-    def __post_init__(self) -> None:
-        fleet, grid = self.fleet, self.grid
-        self.able = np.repeat(fleet.gpus[None, :], grid.slices, axis=0)
-        for column, spans in enumerate(fleet.outages):
-            for start, end in spans:
-                a, b = np.searchsorted(grid.starts, (start, min(end, grid.times[-1])))
-                self.able[a:b, column] = 0
-        self.open = self.able.copy()
-        for column in np.flatnonzero(~fleet.open).tolist():
-            self.open[:, column] = np.minimum(self.able[:, column], self._staying(column, None))
-
-    def _staying(self, column: int, key: str | None) -> Ints:
-        """Per slice: GPUs that run on the node at now and are announced to stay, of one contract or of all."""
-        gpus = np.zeros(self.grid.slices, dtype=np.int64)
-        for binding in self.fleet.staying.get(column, ()):
-            if key in (None, binding.contract):
-                gpus[: np.searchsorted(self.grid.starts, min(binding.end, self.grid.times[-1]))] += binding.gpus
-        return gpus
-
-    def blocks(self, grade: int, k: int) -> Ints:
-        """Per slice: blocks of k GPUs in the nodes of a grade."""
-        blocks: Ints = (self.open[:, self.fleet.grade == grade] // k).sum(axis=1)
-        return blocks
-
-    def served(self, demand: Demand) -> Served:
+    def of(self, demand: Demand) -> Window:
         first, last = self.grid.index(demand.start), self.grid.index(demand.end)
-        reach, grades = self._topology(demand)
-        reach = np.minimum(reach[first:last], demand.lots)
-        if demand.together:
-            began = np.flatnonzero(reach == demand.lots)
-            reach[: began[0] if len(began) else None] = 0
-        return Served(first, last, reach, {g: flags[first:last] for g, flags in grades.items()})
+        steps = self.topology.reach(demand)
+        if steps.least(demand.start, demand.end) >= demand.lots:
+            return Window(first, last, None)
+        return Window(first, last, within(demand, steps.at(self.grid.starts[first:last])))
 
-    def _topology(self, demand: Demand) -> tuple[Ints, dict[int, Flags]]:
-        """Per slice: most lots in reach under scope and spread; contracts that differ in nothing here share it."""
+
+def within(demand: Demand, reach: Ints) -> Ints:
+    """Lots of the contract in reach; all or nothing where it is bound to that."""
+    lots = np.minimum(reach, demand.lots)
+    return np.where(lots < demand.lots, 0, lots) if demand.together else lots
+
+
+class Tariff:
+    """Prices per slice of a grid, and what they make lots cost. `of`: place -> price per slice, below MOST."""
+
+    def __init__(self, topology: Topology, grid: Slices, of: dict[Place, Ints]) -> None:
+        self.topology, self.grid, self.of = topology, grid, of
+        self._known: dict[object, tuple[Ints, Ints]] = {}
+
+    def cost(self, demand: Demand, total: bool) -> tuple[Ints, Ints]:
+        """Per slice: least that a lot served costs per second; and the number of slices so far in which that is not nothing.
+
+        Of a contract that domain rows concern, both are of all its lots together, see `is_charged`.
+        """
         contract = demand.contract
-        cap = demand.per_domain if demand.spread else 0
-        options = tuple(sorted(demand.options))
-        key = (options, contract.lot_gpus, contract.scope, contract.spread_level, cap, contract.key if demand.rights else "")
-        if key not in self._reach:
-            self._reach[key] = self._count(demand, cap, options)
-        return self._reach[key]
+        charged = self.is_charged(demand)
+        options = tuple((g, o.cost if total else 0, self._able(demand, g)) for g, o in sorted(demand.options.items()))
+        key = (options, contract.lot_gpus, (contract.scope, demand.lots) if charged else None)
+        if key not in self._known:
+            least = np.full(self.grid.count, MOST, dtype=np.int64)
+            for grade, cost, able in options:
+                here = self._lot(grade, contract.lot_gpus) + min(cost * 1_000_000 * contract.lot_gpus, MOST)
+                if charged:
+                    here = np.minimum(here, MOST // demand.lots) * demand.lots + self._domains(
+                        grade, contract.lot_gpus, contract.scope, demand.lots
+                    )
+                if able:
+                    here = np.where(self.topology.able(demand, grade).at(self.grid.starts) > 0, here, MOST)
+                least = np.minimum(least, here)
+            self._known[key] = least, np.concatenate(([0], (least > 0).cumsum()))
+        return self._known[key]
 
-    def _count(self, demand: Demand, cap: int, options: Sequence[int]) -> tuple[Ints, dict[int, Flags]]:
-        fleet, contract = self.fleet, demand.contract
-        columns = np.flatnonzero(np.isin(fleet.grade, options) & (fleet.gpus >= contract.lot_gpus))
-        able: Ints = self.able[:, columns]
-        for j, column in enumerate(columns.tolist()):
-            if not fleet.open[column]:
-                able[:, j] = np.minimum(able[:, j], self._staying(column, contract.key)) if column in demand.rights else 0
-        units: Ints = able // contract.lot_gpus
-        grades: dict[int, Flags] = {g: np.any(units[:, fleet.grade[columns] == g] > 0, axis=1) for g in options}
-        inner, outer = fleet.domains[contract.spread_level][columns], fleet.domains[contract.scope][columns]
-        if contract.spread_level is not Scope.ANY:
-            pairs, where = np.unique(np.stack((outer, inner)), axis=1, return_inverse=True)
-            units = np.minimum(_sums(units, where.reshape(-1), pairs.shape[1]), cap)
-            outer = pairs[0]
-        if contract.scope is not Scope.ANY and len(outer):
-            _, where = np.unique(outer, return_inverse=True)
-            most: Ints = _sums(units, where, int(where.max()) + 1).max(axis=1)
-        else:
-            most = units.sum(axis=1)
-        return most, grades
+    def is_charged(self, demand: Demand) -> bool:
+        """Do rows of domains concern the contract?"""
+        level = demand.contract.scope
+        if not demand.together or not any(place.level is level for place in self.of if place.level):
+            return False
+        return not any(self.topology.is_mixed(level, grade) for grade in demand.options)
 
-
-def _sums(units: Ints, group: Ints, groups: int) -> Ints:
-    """[slice, group]: sums of the columns of each group."""
-    out = np.zeros((len(units), groups), dtype=np.int64)
-    for g in range(groups):
-        out[:, g] = units[:, group == g].sum(axis=1)
-    return out
-
-
-class Prices:
-    """Rows of a certificate laid on a grid, on which their ends must lie."""
-
-    def __init__(self, fleet: Fleet, grid: TimeGrid, rows: Iterable[Row]) -> None:
-        self.fleet, self.grid = fleet, grid
-        self.of: dict[tuple[int, int], Ints] = {}  # grade, k -> price per slice
-        for start, end, k, name, price in rows:
-            grade = fleet.grades.index(name)
-            line = self.of.setdefault((grade, k), np.zeros(grid.slices, dtype=np.int64))
-            line[grid.index(start) : grid.index(end)] += price
-        self._lots: dict[tuple[int, int], Ints] = {}
-
-    def lot(self, grade: int, gpus: int) -> Ints:
-        """Per slice: price of the blocks of one lot of `gpus` GPUs."""
-        if (grade, gpus) not in self._lots:
-            line = np.zeros(self.grid.slices, dtype=np.int64)
-            for (g, k), price in self.of.items():
-                if g == grade:
-                    line += np.minimum(price, MOST // max(1, gpus // k) // 8) * (gpus // k)
-            self._lots[grade, gpus] = line
-        return self._lots[grade, gpus]
-
-    def earned(self, capacity: Capacity) -> int:
+    def earned(self) -> int:
         """What the fleet's blocks cost at these prices."""
-        seconds = self.grid.seconds(0, self.grid.slices)
-        return sum(exact_dot(price, capacity.blocks(grade, k) * seconds) for (grade, k), price in self.of.items())
+        seconds, starts = self.grid.seconds, self.grid.starts
+        return sum(exact_dot(price, blocks_of(self.topology, place, starts) * seconds) for place, price in self.of.items())
+
+    def _able(self, demand: Demand, grade: int) -> object:
+        """Nothing where the grade has room at any time; else what tells contracts apart."""
+        if self.topology.able(demand, grade).values.min() > 0:
+            return None
+        return demand.contract.key if demand.rights else "new"
+
+    def _lot(self, grade: int, gpus: int) -> Ints:
+        """Per slice: price of the blocks of one lot."""
+        line = np.zeros(self.grid.count, dtype=np.int64)
+        for place, price in self.of.items():
+            if place.grade == grade and place.level is Scope.ANY and gpus >= place.k:
+                line += np.minimum(price, MOST // (gpus // place.k) // 8) * (gpus // place.k)
+        return line
+
+    def _domains(self, grade: int, gpus: int, level: Scope, lots: int) -> Ints:
+        """Per slice: price of the groups of blocks of all lots, in one domain."""
+        line = np.zeros(self.grid.count, dtype=np.int64)
+        for place, price in self.of.items():
+            if place.grade == grade and place.level is level:
+                groups = lots * (gpus // place.k) // place.many
+                line += np.minimum(price, MOST // max(1, groups) // 8) * groups
+        return line
+
+
+def blocks_of(topology: Topology, place: Place, instants: Ints) -> Ints:
+    """How many of what is priced the fleet has."""
+    if place.level is Scope.ANY:
+        return topology.blocks(place.grade, place.k).at(instants)
+    return topology.groups(place.level, place.grade, place.k, place.many).at(instants)
 
 
 def exact_dot(a: Ints, b: Ints) -> int:
-    """The sum of a[i] * b[i], which need not fit in 64 bits."""
-    return sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True) if x and y)
+    """The sum of a[i] * b[i] of numbers that are not negative; it need not fit in 64 bits."""
+    bits = 62 - int(b.sum()).bit_length()
+    if bits < 8:
+        return sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
+    found, shift = 0, 0
+    while a.any():
+        found += int((a & ((1 << bits) - 1)) @ b) << shift
+        a, shift = a >> bits, shift + bits
+    return found
 
 
-def least_cost(demand: Demand, served: Served, prices: Prices, substitution: bool) -> Ints:
-    """Per slice of the window: the least that a lot-second within reach costs at these prices."""
-    least = np.full(len(served.reach), min(demand.lot_rate, MOST), dtype=np.int64)
-    for grade, able in served.grades.items():
-        cost = prices.lot(grade, demand.contract.lot_gpus)[served.first : served.last]
-        if substitution:
-            cost = cost + min(demand.options[grade].cost * 1_000_000 * demand.contract.lot_gpus, MOST)
-        least = np.where(able, np.minimum(least, cost), least)
-    return least
-
-
-def contribution(demand: Demand, served: Served, prices: Prices, now: int, substitution: bool) -> tuple[int, bool]:
+def least_owed(demand: Demand, window: Window, prices: Tariff, now: int, total: bool) -> tuple[int, bool]:
     """Least that the contract costs in its whole window, less the dearest of what may be curtailed by right.
 
     And whether that is exact, because nothing can serve it and nothing was taken off.
     """
-    seconds = prices.grid.seconds(served.first, served.last)
-    least = least_cost(demand, served, prices, substitution)
-    within = served.reach * seconds  # lot-seconds
-    total = (demand.lots * int(seconds.sum()) - int(within.sum())) * demand.lot_rate + exact_dot(least, within)
+    cost, busy = prices.cost(demand, total)
+    first, last, reach = window.first, window.last, window.reach
+    if reach is None and busy[first] == busy[last]:
+        return 0, False
+    charged, worth = prices.is_charged(demand), demand.lot_rate * demand.lots
+    unit = demand.lots if charged else 1  # lots that are served, or not, as one
+    least = np.minimum(cost[first:last], min(demand.lot_rate * unit, MOST))
+    seconds = prices.grid.seconds[first:last]
+    served = (np.full(last - first, demand.lots) if reach is None else reach) * seconds // unit
+    missed = demand.lots // unit * seconds - served
+    units = int(missed.sum()) * (demand.lot_rate * unit) + exact_dot(least, served)
     spared, contract = 0, demand.contract
-    if substitution and not contract.firm and contract.notice_seconds is not None:
-        noticed = prices.grid.starts[served.first : served.last] >= now + contract.notice_seconds
-        costs = [(demand.lot_rate, demand.lots * int(seconds[noticed].sum()) - int(within[noticed].sum()))]
-        costs += zip(least[noticed].tolist(), within[noticed].tolist(), strict=True)
-        budget = demand.lots * contract.curtailable_seconds
-        for cost, lot_seconds in sorted(costs, reverse=True):
-            spared += cost * min(budget, lot_seconds)
-            budget -= min(budget, lot_seconds)
-    return total - spared, not spared and not served.reach.any()
+    if total and not contract.firm and contract.notice_seconds is not None:
+        late = prices.grid.starts[first:last] >= now + contract.notice_seconds
+        costs = [(demand.lot_rate * unit, int(missed[late].sum())), *zip(least[late].tolist(), served[late].tolist(), strict=True)]
+        spared = dearest(costs, demand.lots // unit * contract.curtailable_seconds)
+    assert 0 <= spared <= units <= worth * int(seconds.sum())
+    return units - spared, not spared and not served.any()
 
 
-def proven(demands: Sequence[Demand], capacity: Capacity, rows: Mapping[str, Sequence[Row]], now: int) -> tuple[int, int]:
-    """The bounds in micros, of tier 1 and of all money, that the rows of the families `firm` and `total` prove."""
-    firm = _proven([d for d in demands if d.contract.firm], capacity, rows.get("firm", ()), now, False)
-    return firm, max(firm, _proven(demands, capacity, rows.get("total", ()), now, True))
+def dearest(costs: Iterable[tuple[int, int]], budget: int) -> int:
+    """The most that `budget` of the amounts cost. `costs`: (cost of one, amount)."""
+    spared = 0
+    for cost, amount in sorted(costs, reverse=True):
+        spared += cost * min(budget, amount)
+        budget -= min(budget, amount)
+    return spared
 
 
-def _proven(demands: Sequence[Demand], capacity: Capacity, rows: Sequence[Row], now: int, every: bool) -> int:
-    prices = Prices(capacity.fleet, capacity.grid, rows)
+def proven(demands: Sequence[Demand], windows: dict[int, Window], prices: Tariff, now: int, total: bool) -> int:
+    """Micros: the bound of one family. `demands`: all that it counts."""
     units = inexact = 0
     for demand in demands:
-        served = capacity.served(demand)
-        owed, exact = contribution(demand, served, prices, now, every)
+        owed, exact = least_owed(demand, windows[demand.index], prices, now, total)
         if exact:
             units += micros(owed) * SCALE
         else:
             units += owed
             inexact += owed > 0
-    units -= prices.earned(capacity)
-    return max(0, units // SCALE - ((3 * inexact + 1) // 2 if every else inexact))
+    units -= prices.earned()
+    return max(0, units // SCALE - ((3 * inexact + 1) // 2 if total else inexact))
+
+
+def rows_of(prices: Tariff, fleet: Fleet) -> tuple[list[Row], list[DomainRow]]:
+    """The rows of nodes and of domains, sorted; neighbouring slices with the same price are one row."""
+    nodes: list[Row] = []
+    domains: list[DomainRow] = []
+    for place, line in prices.of.items():
+        name = fleet.grades[place.grade]
+        for start, end, price in _runs(prices.grid, line):
+            if place.level is Scope.ANY:
+                nodes.append((start, end, place.k, name, price))
+            else:
+                domains.append((start, end, place.level.label, place.many, place.k, name, price))
+    return sorted(nodes), sorted(domains)
+
+
+def _runs(grid: Slices, line: Ints) -> Iterable[tuple[int, int, int]]:
+    edges = np.flatnonzero(np.diff(line, prepend=0, append=0))
+    for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        if line[a]:
+            yield grid.times[a], grid.times[b], int(line[a])
+
+
+def unavoidable(fleet: Fleet, demands: Iterable[Demand], now: int) -> dict[int, int]:
+    """Contract index -> what it is owed whatever the plan, because topology and outages leave no room; in units."""
+    topology = Topology(fleet, now)
+    return {demand.index: owed_for_want_of_room(topology, demand, now) for demand in demands}
+
+
+def owed_for_want_of_room(topology: Topology, demand: Demand, now: int) -> int:
+    """In units; less what may be curtailed by right."""
+    steps, contract = topology.reach(demand), demand.contract
+    if steps.least(demand.start, demand.end) >= demand.lots:
+        return 0
+    right = not contract.firm and contract.notice_seconds is not None
+    noticed = now + (contract.notice_seconds or 0)
+    cuts = (t for t in (*steps.times.tolist(), noticed) if demand.start < t < demand.end)
+    grid = Slices([demand.start, demand.end, *cuts])
+    missing = (demand.lots - within(demand, steps.at(grid.starts))) * grid.seconds
+    late = int(missing[grid.starts >= noticed].sum()) if right else 0
+    return (int(missing.sum()) - min(late, demand.lots * contract.curtailable_seconds)) * demand.lot_rate
+
+
+# Until the planner asks `unavoidable` itself.
+class Capacity:
+    def __init__(self, fleet: Fleet, grid: Slices) -> None:
+        self.fleet = fleet
+
+    def served(self, demand: Demand) -> None:
+        return None
+
+
+class Prices:
+    def __init__(self, fleet: Fleet, grid: Slices, rows: Sequence[Row]) -> None:
+        self.topology = Topology(fleet, fleet.now)
+
+
+def contribution(demand: Demand, served: None, prices: Prices, now: int, total: bool) -> tuple[int, bool]:
+    return owed_for_want_of_room(prices.topology, demand, now), False
