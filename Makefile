@@ -49,7 +49,7 @@ lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --group dev --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
 
 bench: $(READY)  # the targets of bench/budgets.yaml; ROWS picks some, SEEDS says on which instances
-	$(BIN)/python -m bench $(if $(ROWS),--rows $(ROWS),) $(if $(SEEDS),--seeds $(SEEDS),)
+	$(BIN)/python -m bench.plan $(if $(ROWS),--rows $(ROWS),) $(if $(SEEDS),--seeds $(SEEDS),)
 
 bench-baselines: $(READY)
 	$(BIN)/python -m bench.baselines $(if $(SEEDS),--seeds $(SEEDS),)

@@ -63,14 +63,18 @@ def machine() -> dict[str, object]:
     return {"cores": os.cpu_count(), "load": [f"{x:.2f}" for x in os.getloadavg()], "python": sys.version.split()[0]}
 
 
-def show(bench: str, rows: Sequence[Row], **more: object) -> None:
-    """Prints the rows as a table whose columns are their keys, and everything as one JSON line."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [columns, *([_text(row.get(key, "")) for key in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    for line in cells:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
-    print(json.dumps({"bench": bench, "machine": machine(), **more, "rows": list(rows)}), flush=True)
+def show(bench: str, rows: Sequence[Row], limits: Sequence[Row] = (), **more: object) -> None:
+    """Prints the rows as tables, one for all that have the same keys, then the limits, and everything as one JSON line."""
+    tables: dict[tuple[str, ...], list[Row]] = {}
+    for row in (*rows, *limits):
+        tables.setdefault(tuple(row), []).append(row)
+    for columns, members in tables.items():
+        cells = [columns, *(tuple(_text(row[key]) for key in columns) for row in members)]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+        for line in cells:
+            print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+        print()
+    print(json.dumps({"bench": bench, "machine": machine(), **more, "rows": list(rows), "limits": list(limits)}), flush=True)
 
 
 def _text(value: object) -> str:

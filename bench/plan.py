@@ -1,63 +1,76 @@
-"""What plans owe, what is proven about it and what they cost, for folders of manifests.
+"""The targets of the planner, row by row, each against its limit in budgets.yaml.
 
-    python -m bench.plan [--effort N] DIR...
+    python -m bench.plan [--rows 10k-85,node-death,…] [--seeds 0,1,2] [--effort N] [--limit SECONDS]
+    python -m bench.plan --folders DIR...     plans folders of manifests with fleet, products, contracts and previous.json
 
-Each folder holds fleet, products, contracts and, as previous.json, the plan that was announced. One line per folder: value lost and
-proven gap in millionths of value (total and Firm), interrupted contract instants, lots short, CPU seconds of the plan and of its check.
+Every row and seed is a process of its own; every plan is checked before it counts. Times are printed and never asserted. Without
+`--effort` and `--limit` the planner runs with its own effort and without a cap on the clock.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from bench import cold, command, update
+from bench.budgets import judged
+from bench.measure import Row, apart, show
 from laycan.planning.case import problem_of
 from laycan.planning.manifests import load
 from laycan.planning.plan_io import read_previous
-from laycan_solver.check import check
-from laycan_solver.model import Plan, Problem
-from laycan_solver.planner import EFFORT, plan
+from laycan_solver.model import Problem
 
-COLUMNS = ("folder", "lost ppm", "gap ppm", "firm gap ppm", "interruption ppm", "substitution ppm", "instants", "gaps", "plan s", "check s")
+Measure = Callable[[str, int, int | None, int | None], Row]  # (instance, seed, effort, seconds at most) -> a row
+
+ROWS: dict[str, tuple[Measure, str, int]] = {  # -> what measures it, instance, seeds
+    "10k-85": (cold.cold, "10k-85", 3),
+    "20k-95": (cold.cold, "20k-95", 3),
+    "10k-105": (cold.cold, "10k-105", 3),
+    "20k-105": (cold.cold, "20k-105", 3),
+    "3k-95": (cold.cold, "3k-95", 5),
+    "40k-85": (cold.cold, "40k-85", 3),
+    "node-death": (update.node_death, "10k-85", 3),
+    "node-death-active": (partial(update.node_death, only_active=True), "10k-85", 3),
+    "dead-10k-85": (update.many_dead, "10k-85", 3),
+    "dead-20k-95": (update.many_dead, "20k-95", 3),
+    "sellable": (cold.sellable_months, "10k-80", 3),
+    "command": (command.plan_command, "10k-85", 1),
+    "help": (command.help_command, "", 1),
+}
 
 
 def read(folder: Path) -> Problem:
+    """The problem of a folder of manifests."""
     files = sorted(str(path) for path in folder.glob("*.json") if path.name != "previous.json")
     now, announced = read_previous(str(folder / "previous.json"))
     return problem_of(load(files), now=now, previous=announced)
 
 
-def row(folder: Path, effort: int) -> list[object]:
-    problem = read(folder)
-    started = time.process_time()
-    found = plan(problem, effort)
-    planned = time.process_time()
-    violations = check(problem, found)
-    if violations:
-        raise SystemExit(f"{folder}: {violations[0]}")
-    return [folder.name, *figures(found), f"{planned - started:.2f}", f"{time.process_time() - planned:.2f}"]
+def folder_row(folder: Path, effort: int | None, limit_s: int | None) -> Row:
+    return {"row": folder.name} | cold.figures(read(folder), effort, limit_s)
 
 
-def figures(found: Plan) -> list[object]:
-    totals = found.totals
-    parts = (
-        totals.owed_micros + totals.interruption_micros + totals.substitution_micros,
-        totals.interruption_micros,
-        totals.substitution_micros,
-    )
-    lost, interruption, substitution = (n * 10**6 // max(1, totals.value_micros) for n in parts)
-    return [lost, found.total_gap_ppm, found.firm_gap_ppm, interruption, substitution, totals.contract_instants, len(found.undelivered)]
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
-    parser.add_argument("--effort", type=int, default=EFFORT)
-    arguments = parser.parse_args()
-    print(" | ".join(COLUMNS))
-    for folder in arguments.folders:
-        print(" | ".join(str(cell) for cell in row(folder, arguments.effort)), flush=True)
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--seeds", help="instead of each row's own")
+    parser.add_argument("--instance", help="instead of each row's own, to try a row out")
+    parser.add_argument("--effort", type=int)
+    parser.add_argument("--limit", type=int, help="wall-clock seconds per plan")
+    parser.add_argument("--folders", nargs="+", type=Path, default=[], metavar="DIR")
+    given = parser.parse_args(arguments)
+    rows: list[Row] = [apart(folder_row, folder, given.effort, given.limit) for folder in given.folders]
+    for name in () if given.folders else given.rows.split(","):
+        if name not in ROWS:
+            raise SystemExit(f"--rows: there is no {name}; known are {', '.join(ROWS)}")
+        measure, instance, count = ROWS[name]
+        for seed in given.seeds.split(",") if given.seeds else range(count):
+            rows.append(apart(measure, given.instance or instance, int(seed), given.effort, given.limit))
+            print(".", end="", flush=True)
+    print()
+    show("plan", rows, limits=judged(rows))
 
 
 if __name__ == "__main__":

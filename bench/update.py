@@ -1,0 +1,108 @@
+"""Nodes die: how long the planner takes to bind again what they held, and whether anything moves that need not.
+
+A needless move is one of a running lot whose node lives. Each failure hits a copy of the same plan, so that they do not add up;
+copying is not counted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.cold import planned
+from bench.instances import named
+from bench.measure import Row, Stopwatch, peak_mb, percentile
+from bench.worth import own_micros
+from laycan_solver.check import check
+from laycan_solver.model import Binding, Difference, Node, NodeChanged, Problem
+from laycan_solver.planner import EFFORT, Planner
+
+CHECKED = 3  # failures whose plan is checked in full
+
+
+def node_death(name: str, seed: int, effort: int | None, limit_s: int | None, *, only_active: bool = False, deaths: int = 200) -> Row:
+    """Single failures of nodes that hold something: seeded, each with all bindings of the year, or of nodes with lots that run now."""
+    problem = named(name, seed)
+    planner = Planner(problem, planned(problem, effort, limit_s), EFFORT if effort is None else effort)
+    bindings = [b for b in planner.plan.bindings if not only_active or b.start <= problem.now < b.end]
+    holding = sorted({b.node for b in bindings})
+    chosen = random.Random(seed).sample(holding, min(deaths, len(holding)))
+    nodes = {n.name: n for n in problem.nodes}
+    spent: list[int] = []
+    needless = owed = 0
+    for i, dead in enumerate(chosen):
+        copy = planner.copy()
+        watch = Stopwatch()
+        difference = copy.update([NodeChanged(replace(nodes[dead], usable=False))])
+        spent.append(watch.cpu_us())
+        needless += len(needless_moves(planner.plan.bindings, difference, {dead}, problem.now))
+        owed += own_micros(copy.plan.totals) > own_micros(planner.plan.totals)
+        if i < CHECKED:
+            _must_be_legal(copy)
+    return {
+        "row": "node-death-active" if only_active else "node-death",
+        "instance": name,
+        "seed": seed,
+        "deaths": len(chosen),
+        "us_p50": percentile(spent, 50),
+        "us_p99": percentile(spent, 99),
+        "us_max": max(spent),
+        "needless_moves": needless,
+        "deaths_that_owe": owed,
+        "peak_mb": peak_mb(),
+    }
+
+
+def many_dead(name: str, seed: int, effort: int | None, limit_s: int | None, *, share: int = 100) -> Row:
+    """One in `share` of all usable nodes dies at once."""
+    problem = named(name, seed)
+    planner = Planner(problem, planned(problem, effort, limit_s), EFFORT if effort is None else effort)
+    dead = _seeded(problem, seed, share)
+    before = planner.plan
+    watch = Stopwatch()
+    difference = planner.update([NodeChanged(replace(n, usable=False)) for n in dead])
+    cpu_ms, wall_ms = watch.cpu_ms(), watch.wall_ms()
+    names = {n.name for n in dead}
+    hit = [b for b in before.bindings if b.node in names]
+    _must_be_legal(planner)
+    value = max(1, planner.plan.totals.value_micros)
+    return {
+        "row": f"dead-{name}",
+        "seed": seed,
+        "nodes_dead": len(dead),
+        "bindings_hit": len(hit),
+        "running_gpus_hit": sum(b.gpus for b in hit if b.start <= problem.now < b.end),
+        "needless_moves": len(needless_moves(before.bindings, difference, names, problem.now)),
+        "lost_more_ppm": (own_micros(planner.plan.totals) - own_micros(before.totals)) * 10**6 // value,
+        "gap_ppm": planner.plan.total_gap_ppm,
+        "cpu_ms": cpu_ms,
+        "wall_ms": wall_ms,
+        "peak_mb": peak_mb(),
+    }
+
+
+def _seeded(problem: Problem, seed: int, share: int) -> list[Node]:
+    usable = [n for n in problem.nodes if n.usable]
+    return random.Random(seed).sample(usable, len(usable) // share)
+
+
+def needless_moves(before: Sequence[Binding], difference: Difference, dead: set[str], now: int) -> list[Binding]:
+    """Bindings that ran at `now` on a living node and are gone from it, and are on no binding of the same lots any more."""
+    stays: dict[tuple[str, str], int] = {}
+    for b in difference.acquired:
+        if b.start <= now < b.end:
+            stays[b.contract, b.node] = stays.get((b.contract, b.node), 0) + b.gpus
+    gone = []
+    for b in difference.released:
+        if b.start <= now < b.end and b.node not in dead:
+            left = stays.get((b.contract, b.node), 0)
+            stays[b.contract, b.node] = max(0, left - b.gpus)
+            if left < b.gpus:
+                gone.append(b)
+    return gone
+
+
+def _must_be_legal(planner: Planner) -> None:
+    if violations := check(planner.problem, planner.plan):
+        raise SystemExit(f"not legal: {violations[0]}, and {len(violations) - 1} more")
