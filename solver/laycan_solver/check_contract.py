@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from laycan_solver.check_facts import Facts as Facts
+from laycan_solver.check_facts import Facts
 from laycan_solver.model import Binding, Contract, MovePolicy, Scope, Undelivered
 
 Fault = tuple[str, str]
