@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from .book import Book
-from .certificate import MOST, Place, Tariff, Window, Windows, blocks_of, proven, rows_of
-from .descent import Bids, Descent, Floats
+from .certificate import Place, Tariff, Window, Windows, proven, rows_of
 from .eligible import Demand, Fleet
-from .model import Scope
+from .market import Market
 from .objective import SCALE, Segment
+from .programme import Programme
 from .slices import Slices
 from .timegrid import Flags, Ints
 from .topology import Topology
 
-CELLS_AT_ONCE = 1_000_000  # contracts x slices
+FEW_CELLS = 20_000  # contracts x slices that are short, up to which they are solved one by one
+ODD_CELLS = 250_000  # the same where sizes are no powers of two, of which only linear programmes make the most
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,23 @@ class PriceSearch:
         """Place -> price of its blocks per slice."""
         found: dict[Place, Ints] = {}
         for group in groups_of(demands):
-            market = Market(self.topology, self.grid, self.windows, group, total)
-            short = market.tight()
-            if short.any():
-                short &= self._short(group, segments, total)
-            for rows in market.batches(np.flatnonzero(short)):
-                for place, line in market.prices(rows).items():
+            for rows, prices in self._parts(group, self._short(group, segments, total), total):
+                for place, line in prices.items():
                     found.setdefault(place, np.zeros(self.grid.count, dtype=np.int64))[rows] = line
         return {place: line for place, line in sorted(found.items()) if line.any()}
+
+    def _parts(self, group: Sequence[Demand], short: Flags, total: bool) -> Iterable[tuple[Ints, Mapping[Place, Ints]]]:
+        """Slices and what their prices are: one by one and exactly where that is little work, else many at once."""
+        if not short.any():
+            return
+        programme = Programme(self.topology, self.grid, self.windows, group, total)
+        rows = np.flatnonzero(short & programme.tight())
+        if programme.cells(rows) <= (ODD_CELLS if programme.is_odd else FEW_CELLS):
+            yield rows, programme.prices(rows)
+            return
+        market = Market(self.topology, self.grid, self.windows, group, total)
+        for part in market.batches(rows):
+            yield part, market.prices(part)
 
     def _short(self, group: Sequence[Demand], segments: Mapping[int, Sequence[Segment]], total: bool) -> Flags:
         """The slices in which the plan does not serve all lots in reach, or serves some at a cost."""
@@ -103,136 +113,6 @@ class PriceSearch:
                 reach = demand.lots if window.reach is None else window.reach
                 short[window.first : window.last] |= lots.cumsum()[window.first : window.last] < reach
         return short
-
-
-class Market:
-    """Contracts that compete for the same grades, and the capacity that they compete for."""
-
-    def __init__(self, topology: Topology, grid: Slices, windows: Mapping[int, Window], group: Sequence[Demand], total: bool) -> None:
-        self.topology, self.grid, self.windows = topology, grid, windows
-        self.grades = sorted({g for d in group for g in d.options})
-        largest = int(topology.fleet.gpus[np.isin(topology.fleet.grade, self.grades)].max(initial=1))
-        self.k = 1 << (max(1, largest).bit_length() - 1)  # GPUs of a whole node
-        self.level = scope_of(group)
-        self.group = sorted((d for d in group if d.contract.rate), key=lambda d: -d.contract.rate)
-        self.first = np.array([windows[d.index].first for d in self.group], dtype=np.int64)
-        self.last = np.array([windows[d.index].last for d in self.group], dtype=np.int64)
-        self.gpus = np.array([d.contract.gpus for d in self.group], dtype=np.float64)
-        self.density = np.array([d.contract.rate for d in self.group], dtype=np.float64)
-        self.size = [self._size(d) for d in self.group]
-        position = {g: i for i, g in enumerate(self.grades)}
-        self.options = [tuple((position[g], o.cost * 1e6 if total else 0.0) for g, o in sorted(d.options.items())) for d in self.group]
-
-    def _size(self, demand: Demand) -> tuple[int, int]:
-        """How large what it asks for is: GPUs of a lot, and whole nodes in one domain, both as powers of two."""
-        contract = demand.contract
-        k = min(self.k, 1 << (contract.lot_gpus.bit_length() - 1))
-        mixed = any(self.topology.is_mixed(self.level, g) for g in demand.options) if self.level else True
-        if k < self.k or mixed or not demand.together or contract.scope is not self.level:
-            return k, 1
-        return k, 1 << ((demand.lots * (contract.lot_gpus // k)).bit_length() - 1)
-
-    def tight(self) -> Flags:
-        """Slices in which not everything can be served at home, in the grades that cost nothing; elsewhere nothing has a price."""
-        tight = np.zeros(self.grid.count, dtype=bool)
-        homes = [tuple(g for g, cost in options if not cost) for options in self.options]
-        for home in sorted(set(homes)):
-            mine = [i for i, own in enumerate(homes) if own == home]
-            for k, many in sorted({self.size[i] for i in mine}):
-                wanted = self._wanted([i for i in mine if self.size[i] >= (k, many)])
-                tight |= wanted > min(self._have(g, k, many, self.grid.starts) for g in home) if len(home) == 1 else wanted > 0
-        return tight
-
-    def _wanted(self, among: Sequence[int]) -> Ints:
-        """Per slice: GPUs that some contracts ask for and have in reach."""
-        gpus = np.zeros(self.grid.count + 1, dtype=np.int64)
-        whole = [i for i in among if self.windows[self.group[i].index].reach is None]
-        np.add.at(gpus, self.first[whole], self.gpus[whole].astype(np.int64))
-        np.add.at(gpus, self.last[whole], -self.gpus[whole].astype(np.int64))
-        gpus = gpus.cumsum()
-        for i in among:
-            window = self.windows[self.group[i].index]
-            if window.reach is not None:
-                gpus[window.first : window.last] += window.reach * self.group[i].contract.lot_gpus
-        return gpus[:-1]
-
-    def _have(self, position: int, k: int, many: int, instants: Ints) -> Ints:
-        """GPUs of a grade in blocks of a size."""
-        place = Place(self.grades[position], k, self.level if many > 1 else Scope.ANY, many)
-        return blocks_of(self.topology, place, instants) * (k * many)
-
-    def batches(self, rows: Ints) -> Iterable[Ints]:
-        """The rows in parts, each with as many contracts due as may be looked at together."""
-        while len(rows):
-            part = rows
-            while len(part) > 1 and len(part) * len(self._due(part)) > CELLS_AT_ONCE:
-                part = part[: len(part) // 2]
-            yield part
-            rows = rows[len(part) :]
-
-    def _due(self, rows: Ints) -> Ints:
-        return np.flatnonzero((self.first <= rows[-1]) & (self.last > rows[0]))
-
-    def prices(self, rows: Ints) -> dict[Place, Ints]:
-        """Place -> price of its blocks, per row."""
-        due = self._due(rows)
-        asked = self._asked(due, rows)
-        sizes = [self.size[i] for i in due.tolist()]
-        have, kept = self._capacity(asked, sizes, rows)
-        if not kept:
-            return {}
-        found = Descent(have, self._bids(due, asked, sizes, kept)).prices()
-        return self._places(np.rint(found), kept)
-
-    def _asked(self, due: Ints, rows: Ints) -> Floats:
-        """[contract, row] GPUs that are due and in reach."""
-        asked: Floats = np.where((self.first[due, None] <= rows) & (rows < self.last[due, None]), self.gpus[due, None], 0.0)
-        for j, i in enumerate(due.tolist()):
-            demand = self.group[i]
-            window = self.windows[demand.index]
-            if window.reach is not None:
-                inside = np.flatnonzero(asked[j])
-                asked[j, inside] = window.reach[rows[inside] - window.first] * demand.contract.lot_gpus
-        return asked
-
-    def _capacity(self, asked: Floats, sizes: Sequence[tuple[int, int]], rows: Ints) -> tuple[Floats, list[tuple[int, int]]]:
-        """[grade, level, row] GPUs in blocks of each size that some contract has and that may be short; and those sizes."""
-        instants = self.grid.starts[rows]
-        kept, have = [], []
-        for k, many in sorted(set(sizes)):
-            blocks = [self._have(position, k, many, instants) for position in range(len(self.grades))]
-            wanted = asked[[size >= (k, many) for size in sizes]].sum(axis=0)
-            if (wanted > np.min(blocks, axis=0)).any():
-                kept.append((k, many))
-                have.append(blocks)
-        return np.array(have, dtype=np.float64).reshape(len(kept), len(self.grades), len(rows)).transpose(1, 0, 2), kept
-
-    def _bids(self, due: Ints, asked: Floats, sizes: Sequence[tuple[int, int]], kept: Sequence[tuple[int, int]]) -> list[Bids]:
-        alike: dict[tuple[int, tuple[tuple[int, float], ...]], list[int]] = {}
-        for j, i in enumerate(due.tolist()):
-            level = sum(size <= sizes[j] for size in kept) - 1
-            if level >= 0:
-                alike.setdefault((level, self.options[i]), []).append(j)
-        return [Bids(level, options, self.density[due[js]], asked[js]) for (level, options), js in sorted(alike.items())]
-
-    def _places(self, per_gpu: Floats, kept: Sequence[tuple[int, int]]) -> dict[Place, Ints]:
-        """Prices of blocks from prices per GPU: each level asks for what it is dearer than the one before."""
-        steps = np.diff(per_gpu, axis=1, prepend=0)
-        found = {}
-        for position, grade in enumerate(self.grades):
-            for j, (k, many) in enumerate(kept):
-                place = Place(grade, k, self.level if many > 1 else Scope.ANY, many)
-                found[place] = np.clip(steps[position, j] * (k * many), 0, MOST / 16).astype(np.int64)
-        return found
-
-
-def scope_of(group: Sequence[Demand]) -> Scope:
-    """The level in whose domains most GPUs are to be delivered whole."""
-    asked: dict[Scope, int] = {}
-    for demand in group:
-        if demand.together and demand.contract.scope is not Scope.ANY:
-            asked[demand.contract.scope] = asked.get(demand.contract.scope, 0) + demand.contract.gpus * (demand.end - demand.start)
-    return max(asked, key=lambda level: (level is Scope.RACK, asked[level]), default=Scope.ANY)
 
 
 def groups_of(demands: Sequence[Demand]) -> list[list[Demand]]:

@@ -61,7 +61,7 @@ class Windows:
     def of(self, demand: Demand) -> Window:
         first, last = self.grid.index(demand.start), self.grid.index(demand.end)
         steps = self.topology.reach(demand)
-        if steps.least(demand.start, demand.end) >= demand.lots:
+        if steps.lowest >= demand.lots or steps.least(demand.start, demand.end) >= demand.lots:
             return Window(first, last, None)
         return Window(first, last, within(demand, steps.at(self.grid.starts[first:last])))
 
@@ -77,6 +77,7 @@ class Tariff:
 
     def __init__(self, topology: Topology, grid: Slices, of: dict[Place, Ints]) -> None:
         self.topology, self.grid, self.of = topology, grid, of
+        self.levels = {place.level for place in of} - {Scope.ANY}
         self._known: dict[object, tuple[Ints, Ints]] = {}
 
     def cost(self, demand: Demand, total: bool) -> tuple[Ints, Ints]:
@@ -84,28 +85,36 @@ class Tariff:
 
         Of a contract that domain rows concern, both are of all its lots together, see `is_charged`.
         """
-        contract = demand.contract
-        charged = self.is_charged(demand)
-        options = tuple((g, o.cost if total else 0, self._able(demand, g)) for g, o in sorted(demand.options.items()))
-        key = (options, contract.lot_gpus, (contract.scope, demand.lots) if charged else None)
+        contract, charged = demand.contract, self.is_charged(demand)
+        key = (
+            (contract.product, contract.substitution, contract.lot_gpus, contract.key if demand.rights else ""),
+            (contract.scope, demand.lots) if charged else None,
+        )
         if key not in self._known:
-            least = np.full(self.grid.count, MOST, dtype=np.int64)
-            for grade, cost, able in options:
-                here = self._lot(grade, contract.lot_gpus) + min(cost * 1_000_000 * contract.lot_gpus, MOST)
-                if charged:
-                    here = np.minimum(here, MOST // demand.lots) * demand.lots + self._domains(
-                        grade, contract.lot_gpus, contract.scope, demand.lots
-                    )
-                if able:
-                    here = np.where(self.topology.able(demand, grade).at(self.grid.starts) > 0, here, MOST)
-                least = np.minimum(least, here)
+            least = self._cheapest(demand, charged, total)
             self._known[key] = least, np.concatenate(([0], (least > 0).cumsum()))
         return self._known[key]
+
+    def _cheapest(self, demand: Demand, charged: bool, total: bool) -> Ints:
+        contract = demand.contract
+        least = np.full(self.grid.count, MOST, dtype=np.int64)
+        for grade, option in demand.options.items():
+            here = self._lot(grade, contract.lot_gpus)
+            if total and option.cost:
+                here += min(option.cost * 1_000_000 * contract.lot_gpus, MOST)
+            if charged:
+                here = np.minimum(here, MOST // demand.lots) * demand.lots
+                here += self._domains(grade, contract.lot_gpus, contract.scope, demand.lots)
+            able = self.topology.able(demand, grade)
+            if able.lowest <= 0:
+                here = np.where(able.at(self.grid.starts) > 0, here, MOST)
+            least = np.minimum(least, here)
+        return least
 
     def is_charged(self, demand: Demand) -> bool:
         """Do rows of domains concern the contract?"""
         level = demand.contract.scope
-        if not demand.together or not any(place.level is level for place in self.of if place.level):
+        if not demand.together or level not in self.levels:
             return False
         return not any(self.topology.is_mixed(level, grade) for grade in demand.options)
 
@@ -113,12 +122,6 @@ class Tariff:
         """What the fleet's blocks cost at these prices."""
         seconds, starts = self.grid.seconds, self.grid.starts
         return sum(exact_dot(price, blocks_of(self.topology, place, starts) * seconds) for place, price in self.of.items())
-
-    def _able(self, demand: Demand, grade: int) -> object:
-        """Nothing where the grade has room at any time; else what tells contracts apart."""
-        if self.topology.able(demand, grade).values.min() > 0:
-            return None
-        return demand.contract.key if demand.rights else "new"
 
     def _lot(self, grade: int, gpus: int) -> Ints:
         """Per slice: price of the blocks of one lot."""
@@ -235,7 +238,7 @@ def unavoidable(fleet: Fleet, demands: Iterable[Demand], now: int) -> dict[int, 
 def owed_for_want_of_room(topology: Topology, demand: Demand, now: int) -> int:
     """In units; less what may be curtailed by right."""
     steps, contract = topology.reach(demand), demand.contract
-    if steps.least(demand.start, demand.end) >= demand.lots:
+    if steps.lowest >= demand.lots or steps.least(demand.start, demand.end) >= demand.lots:
         return 0
     right = not contract.firm and contract.notice_seconds is not None
     noticed = now + (contract.notice_seconds or 0)

@@ -1,8 +1,9 @@
 """The linear programme of one time slice, by GLOP: what delivering is worth where capacity is short.
 
-Lots of a kind may be served in the grades of their options; every lot of g GPUs takes floor(g / k) blocks of k GPUs, of which each
-grade has so many. The duals of the block rows are the prices of the certificate. This is the only module of the planner that
-imports OR-Tools, and only when something is short.
+Contracts may be served in the grades of their options; every lot of g GPUs takes floor(g / k) blocks of k GPUs, of which each grade has
+so many, and what lies whole in one domain takes its groups of blocks. The duals of those rows are the prices of the certificate. This
+is for small problems, where lots of odd sizes count; `descent` is for large ones. The only module of the planner that imports OR-Tools,
+and only when something is short.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .certificate import Place
+from .model import Scope
+
 
 class Kind(NamedTuple):
-    """`lots` lots of `gpus` GPUs, each worth `rate` when served, less the cost of the grade (units per lot-second)."""
+    """`units` units of `lots` lots of `gpus` GPUs, each unit worth `worth` when served, less the cost of the grade (money per second).
 
+    A unit is a lot, or all lots of a contract that come whole into one domain of `level`.
+    """
+
+    units: int
     lots: int
     gpus: int
-    rate: int
+    level: Scope
+    worth: int
     costs: tuple[tuple[int, int], ...]  # grade, cost
 
 
 HIGHEST = 1 << 56  # of a price; a lower one is as valid
-Blocks = tuple[tuple[int, int, int], ...]  # grade, k, blocks
 
 
 class SliceProgramme:
@@ -31,34 +39,42 @@ class SliceProgramme:
         from ortools.linear_solver import pywraplp
 
         self._solver: Any = pywraplp.Solver.CreateSolver("GLOP")
-        self._known: dict[tuple[Sequence[Kind], Blocks], Mapping[tuple[int, int], int]] = {}
+        self._known: dict[tuple[tuple[Kind, ...], tuple[tuple[Place, int], ...]], Mapping[Place, int]] = {}
 
-    def prices(self, kinds: tuple[Kind, ...], blocks: Blocks) -> Mapping[tuple[int, int], int]:
-        """(grade, k) -> price of a block, rounded to an integer; only positive ones."""
-        key = (kinds, blocks)
+    def prices(self, kinds: tuple[Kind, ...], have: tuple[tuple[Place, int], ...]) -> Mapping[Place, int]:
+        """Price of each kind of block, rounded to an integer; only positive ones."""
+        key = (kinds, have)
         if key not in self._known:
-            self._known[key] = self._solve(kinds, blocks)
+            self._known[key] = self._solve(kinds, have)
         return self._known[key]
 
-    def _solve(self, kinds: Sequence[Kind], blocks: Blocks) -> Mapping[tuple[int, int], int]:
+    def _solve(self, kinds: Sequence[Kind], have: tuple[tuple[Place, int], ...]) -> Mapping[Place, int]:
         solver = self._solver
         solver.Clear()
-        scale = max(1, *(kind.rate for kind in kinds))
-        rows = {(grade, k): solver.Constraint(0, have) for grade, k, have in blocks}
+        scale = max(1, *(kind.worth for kind in kinds))
+        rows = {place: solver.Constraint(0, blocks) for place, blocks in have}
         objective = solver.Objective()
         objective.SetMaximization()
         for kind in kinds:
-            options = [(grade, kind.rate - cost) for grade, cost in kind.costs if cost < kind.rate]
-            share = solver.Constraint(0, kind.lots) if len(options) > 1 else None
+            options = [(grade, kind.worth - cost) for grade, cost in kind.costs if cost < kind.worth]
+            share = solver.Constraint(0, kind.units) if len(options) > 1 else None
             for grade, worth in options:
-                served = solver.NumVar(0, kind.lots, "")
+                served = solver.NumVar(0, kind.units, "")
                 objective.SetCoefficient(served, worth / scale)
                 if share is not None:
                     share.SetCoefficient(served, 1)
-                for (g, k), row in rows.items():
-                    if g == grade and kind.gpus >= k:
-                        row.SetCoefficient(served, kind.gpus // k)
+                for place, row in rows.items():
+                    if place.grade == grade and (taken := taken_by(kind, place)):
+                        row.SetCoefficient(served, taken)
         if solver.Solve() != solver.OPTIMAL:
             return {}
-        prices = {cell: min(round(row.DualValue() * scale), HIGHEST) for cell, row in rows.items()}
-        return {cell: price for cell, price in prices.items() if price > 0}
+        prices = {place: min(round(row.DualValue() * scale), HIGHEST) for place, row in rows.items()}
+        return {place: price for place, price in prices.items() if price > 0}
+
+
+def taken_by(kind: Kind, place: Place) -> int:
+    """Blocks, or groups of them, that a unit takes."""
+    blocks = kind.lots * (kind.gpus // place.k)
+    if place.level is Scope.ANY:
+        return blocks
+    return blocks // place.many if place.level is kind.level else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,6 +30,11 @@ class Steps:
         """The values at instants, none of them before now."""
         found: Ints = self.values[..., np.searchsorted(self.times, instants, side="right") - 1]
         return found
+
+    @cached_property
+    def lowest(self) -> int:
+        """The smallest value at any time."""
+        return int(self.values.min())
 
     def least(self, start: int, end: int) -> int:
         """The smallest value in [start, end)."""
