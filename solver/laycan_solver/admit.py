@@ -31,6 +31,7 @@ class Admission:
     def decide(self, demand: Demand) -> Undelivered | None:
         """Takes the candidate into the book, or says why not."""
         book = self.book
+        book.ledger.extend(demand.end)
         for time in boundaries_of(demand.contract, book.now, self.turnarounds):
             book.ledger.split(time)
         book.open(demand)
@@ -59,11 +60,10 @@ class Admission:
         if most_in_topology(self.book, demand) < demand.lots:
             where = contract.scope.label if demand.scoped else contract.spread_level.label
             return Reason.TOPOLOGY_SHORT, f"{contract.product}: no {where} holds {contract.gpus} GPUs as asked, even when empty (proved)"
-        first, last = ledger.grid.index(demand.start), ledger.grid.index(demand.end)
-        able = (ledger.capacity[first:last][:, demand.columns] // contract.lot_gpus).sum(axis=1)
+        able = ledger.blocks(demand.start, demand.end, demand.columns, contract.lot_gpus)
         if int(able.min()) < demand.lots:
-            row = first + int(np.argmax(able < demand.lots))
-            window = span(ledger.grid.times[row], ledger.grid.times[row + 1])
+            first = ledger.grid.row(demand.start) + int(np.argmax(able < demand.lots))
+            window = span(*ledger.grid.slice_at(ledger.grid.times[first]))
             gpus = int(able.min()) * contract.lot_gpus
             return Reason.NO_CAPACITY, f"{contract.product}: outages leave {gpus} of {contract.gpus} GPUs from {window} (proved)"
         return None
@@ -72,13 +72,12 @@ class Admission:
         contract, ledger = demand.contract, self.book.ledger
         row = counted_short(self.book, demand)
         if row is not None:
-            window = span(ledger.grid.times[row], ledger.grid.times[row + 1])
+            window = span(*ledger.grid.slice_at(ledger.grid.times[row]))
             return Reason.NO_CAPACITY, f"{contract.product}: accepted contracts leave less than {contract.gpus} GPUs from {window} (proved)"
-        first, last = ledger.grid.index(demand.start), ledger.grid.index(demand.end)
-        free = ledger.units(demand, first, last, demand.columns).sum(axis=1)
-        row = int(np.argmax(free < demand.lots)) if (free < demand.lots).any() else int(free.argmin())
-        gpus = int(free[row]) * contract.lot_gpus
-        text = f"{contract.product}: {gpus} of {contract.gpus} GPUs are free at {stamp(ledger.grid.times[first + row])}"
+        times = ledger.grid.between(demand.start, demand.end)
+        free = {t: int(self.book.room(demand, t, t + 1, demand.columns).sum(dtype=np.int64)) for t in times}
+        time = next((t for t in times if free[t] < demand.lots), min(free, key=lambda t: (free[t], t)))
+        text = f"{contract.product}: {free[time] * contract.lot_gpus} of {contract.gpus} GPUs are free at {stamp(time)}"
         return Reason.NO_CAPACITY, f"{text}, and no arrangement for {span(demand.start, demand.end)} was found (not found)"
 
 
@@ -101,7 +100,7 @@ def counted_short(book: Book, demand: Demand) -> int | None:
     curtailed by right; if it can use no other grades than some set, its lots take blocks of that set.
     """
     grid, fleet = book.ledger.grid, book.fleet
-    first, last = grid.index(demand.start), grid.index(demand.end)
+    first, last = grid.row(demand.start), grid.row(demand.end)
     mandatory = [
         d for d in book.demands.values() if d is not demand and d.start < demand.end and demand.start < d.end and _kept_whole(book, d)
     ]
@@ -111,9 +110,9 @@ def counted_short(book: Book, demand: Demand) -> int | None:
             need = np.full(last - first, demand.lots * (demand.contract.lot_gpus // k), dtype=np.int64)
             for d in mandatory:
                 if grades.issuperset(d.options):
-                    a, b = (min(max(grid.index(t) - first, 0), last - first) for t in (d.start, d.end))
+                    a, b = (min(max(grid.row(t) - first, 0), last - first) for t in (d.start, d.end))
                     need[a:b] += d.lots * (d.contract.lot_gpus // k)
-            have = (book.ledger.capacity[first:last][:, columns] // k).sum(axis=1)
+            have = book.ledger.blocks(demand.start, demand.end, columns, k)
             if (need > have).any():
                 return first + int(np.argmax(need > have))
     return None

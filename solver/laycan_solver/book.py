@@ -5,21 +5,30 @@ Every change goes through `put` and `drop`. `mark` and `roll_back` undo a trial:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from .eligible import Demand, Fleet
-from .ledger import Ledger
+from .ledger import Cells, Ledger
+from .months import Months
 from .objective import NOTHING, Segment, Tiers, Verdict, judge, plus
+from .timegrid import Ints
 
 
 class Book:
-    def __init__(self, now: int, fleet: Fleet, ledger: Ledger) -> None:
+    def __init__(self, now: int, fleet: Fleet, ledger: Ledger, turnarounds: Sequence[int] = ()) -> None:
         self.now, self.fleet, self.ledger = now, fleet, ledger
+        self.turnaround = max(turnarounds, default=0)
+        self.months = Months(now, len(fleet.nodes))
         self.demands: dict[int, Demand] = {}
         self.segments: dict[int, list[Segment]] = {}  # contract index -> what serves it
-        self.on_node: list[dict[int, list[Segment]]] = [{} for _ in fleet.nodes]  # column -> contract index -> segments there
+        self.on_node: list[list[tuple[int, Segment]]] = [[] for _ in fleet.nodes]  # column -> (contract index, segment) there
+        self.history: dict[int, list[tuple[int, int, int]]] = {}  # column -> (holder, its end, its turnaround) before now
+        self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
         self._verdicts: dict[int, Verdict] = {}
-        self._journal: list[tuple[bool, int, Segment]] = []
+        self._journal: list[tuple[int, int, list[Segment]]] = []
 
     def open(self, demand: Demand) -> None:
         """Takes a contract in, with nothing bound yet; its due window must lie on the grid."""
@@ -33,26 +42,35 @@ class Book:
         del self.demands[index]
         self._verdicts.pop(index, None)
 
-    def put(self, index: int, segment: Segment) -> None:
-        self._journal.append((True, index, segment))
-        self._apply(index, segment, 1)
+    def put(self, index: int, segments: list[Segment]) -> None:
+        self._journal.append((1, index, segments))
+        self._apply(1, index, segments)
 
-    def drop(self, index: int, segment: Segment) -> None:
-        self._journal.append((False, index, segment))
-        self._apply(index, segment, -1)
+    def drop(self, index: int, segments: list[Segment]) -> None:
+        self._journal.append((-1, index, segments))
+        self._apply(-1, index, segments)
 
-    def _apply(self, index: int, segment: Segment, sign: int) -> None:
-        demand, grid = self.demands[index], self.ledger.grid
-        gpus = sign * segment.lots * demand.contract.lot_gpus
-        self.ledger.take(demand, segment.column, grid.index(segment.start), grid.index(segment.end), gpus)
-        there = self.on_node[segment.column].setdefault(index, [])
-        for rows in (self.segments[index], there):
-            if sign > 0:
-                rows.append(segment)
-            else:
-                rows.remove(segment)
-        if not there:
-            del self.on_node[segment.column][index]
+    def _apply(self, sign: int, index: int, segments: list[Segment]) -> None:
+        lot, own, on_node = self.demands[index].contract.lot_gpus * sign, self.segments[index], self.on_node
+        for (start, end), group in _by_window(segments):
+            columns = [s.column for s in group]
+            # the same node twice in one operation would count once
+            for part in (group,) if len(set(columns)) == len(columns) else ((s,) for s in group):
+                there = np.array([s.column for s in part])
+                self.ledger.take(there, start, end, np.array([s.lots * lot for s in part]))
+                self.months.count(there, start, end, sign)
+        if sign > 0:
+            own += segments
+            for s in segments:
+                on_node[s.column].append((index, s))
+        elif len(segments) == len(own):
+            own.clear()
+        else:
+            for s in segments:
+                own.remove(s)
+        if sign < 0:
+            for s in segments:
+                on_node[s.column].remove((index, s))
         self._verdicts.pop(index, None)
 
     def mark(self) -> int:
@@ -61,16 +79,16 @@ class Book:
     def roll_back(self, mark: int) -> None:
         """Undoes everything since `mark`, newest first."""
         while len(self._journal) > mark:
-            was_put, index, segment = self._journal.pop()
-            self._apply(index, segment, -1 if was_put else 1)
+            sign, index, segments = self._journal.pop()
+            self._apply(-sign, index, segments)
 
     def columns_since(self, mark: int) -> set[int]:
         """Nodes that changed since `mark`, in what was not undone."""
-        return {segment.column for _, _, segment in self._journal[mark:]}
+        return {s.column for _, _, segments in self._journal[mark:] for s in segments}
 
     def clear(self, index: int) -> None:
-        for segment in list(self.segments[index]):
-            self.drop(index, segment)
+        if self.segments[index]:
+            self.drop(index, list(self.segments[index]))
 
     def verdict(self, index: int) -> Verdict:
         found = self._verdicts.get(index)
@@ -83,3 +101,80 @@ class Book:
         for index in indices:
             total = plus(total, self.verdict(index).tiers)
         return total
+
+    def room(self, demand: Demand, start: int, end: int, columns: slice | Ints) -> Cells:
+        """Per column: whole lots of the contract that the node could take through all of [start, end) beside everything taken."""
+        free = self.ledger.free(start, end, columns)
+        lots = free // min(demand.contract.lot_gpus, int(np.iinfo(free.dtype).max))
+        if len(self.fleet.closed):
+            lots[self._is_closed(columns)] = 0
+        if demand.holder and self.fleet.handed_over:
+            self._keep_holders(demand, start, end, columns, lots)
+        return lots
+
+    def _is_closed(self, columns: slice | Ints) -> Ints:
+        """Positions in `columns` of cordoned nodes."""
+        closed = self.fleet.closed
+        if isinstance(columns, slice):
+            low, high = np.searchsorted(closed, (columns.start, columns.stop))
+            inside: Ints = closed[low:high] - columns.start
+            return inside
+        return np.flatnonzero(~self.fleet.open[columns]).astype(np.int64)
+
+    def _keep_holders(self, demand: Demand, start: int, end: int, columns: slice | Ints, lots: Cells) -> None:
+        """No room on nodes that another holder has in the window, or nearer to it than the turnaround."""
+        pad = self.turnaround
+        near = self.ledger.free(start - pad, end + pad, columns) < self.ledger.gpus[columns]
+        if start - pad < self.now and self.history:
+            near |= self.had_holder[columns]
+        suspects = np.flatnonzero((lots > 0) & near & self.fleet.whole[columns])
+        base = np.arange(columns.start, columns.stop) if isinstance(columns, slice) else columns
+        for i in suspects.tolist():
+            if self.barred(demand, int(base[i]), start, end):
+                lots[i] = 0
+
+    def remember(self, column: int, holder: int, end: int, turnaround: int) -> None:
+        """`holder` had the node until `end`, at most now; others come a turnaround later."""
+        self.history.setdefault(column, []).append((holder, end, turnaround))
+        self.had_holder[column] = True
+
+    def others_at(self, demand: Demand, column: int) -> Iterator[tuple[int, int]]:
+        """When another holder has the node, handed over whole, widened by the turnaround between the two."""
+        if not (demand.holder and self.fleet.whole[column]):
+            return
+        for holder, until, turnaround in self.history.get(column, ()):
+            if holder != demand.holder:
+                yield self.ledger.grid.times[0], until + max(turnaround, demand.turnaround)
+        for index, s in self.on_node[column]:
+            other = self.demands[index]
+            if other.holder not in (0, demand.holder):
+                pad = max(other.turnaround, demand.turnaround)
+                yield s.start - pad, s.end + pad
+
+    def barred(self, demand: Demand, column: int, start: int, end: int) -> bool:
+        """Another holder has the node in [start, end) or nearer to it than the turnaround."""
+        return any(a < end and start < b for a, b in self.others_at(demand, column))
+
+    def fits(self, demand: Demand, column: int, start: int, end: int, lots: int) -> bool:
+        """The node could take `lots` lots through [start, end), cordoned or not."""
+        free = int(self.ledger.free(start, end, np.array([column]))[0])
+        return free >= lots * demand.contract.lot_gpus and not self.barred(demand, column, start, end)
+
+
+def _by_window(segments: Sequence[Segment]) -> Iterable[tuple[tuple[int, int], Sequence[Segment]]]:
+    """Segments by [start, end), in order of first appearance."""
+    first = segments[0] if segments else None
+    if first is None or all(s.start == first.start and s.end == first.end for s in segments):
+        return [((first.start, first.end), segments)] if first else []
+    groups: dict[tuple[int, int], list[Segment]] = {}
+    for s in segments:
+        groups.setdefault((s.start, s.end), []).append(s)
+    return groups.items()
+
+
+def lots_on(segments: Iterable[Segment]) -> Counter[int]:
+    """column -> lots."""
+    lots: Counter[int] = Counter()
+    for s in segments:
+        lots[s.column] += s.lots
+    return lots

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from .book import Book
 from .eligible import Demand
 from .objective import Segment, missing_profile
-from .place import allowed_columns
-from .timegrid import Ints
+from .place import Room, domain_room, serving
+
+MOST_DOMAINS = 12  # scope domains that are looked into for one contract: those with the most room
+MOST_NODES = 96  # the same for nodes, where no domain is asked for
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,7 @@ class Window:
 
 
 def windows_of(book: Book, demand: Demand) -> list[Window]:
-    """Where lots are missing, the most lot-seconds first; all or nothing: the whole window."""
-    if demand.together:
-        return [Window(demand.start, demand.end, demand.lots)]
+    """Where lots are missing, the most lot-seconds first."""
     gaps = missing_profile(demand, book.segments[demand.index])
     windows = [Window(start, end, lots) for start, end, lots in gaps]
     for (a, _, n), (b, end, m) in pairwise(gaps):
@@ -43,64 +45,122 @@ def windows_of(book: Book, demand: Demand) -> list[Window]:
     return sorted(set(windows), key=lambda w: (-(w.end - w.start) * w.lots, w.start, w.end))
 
 
+def stages_of(book: Book, demand: Demand) -> list[Window]:
+    """For a contract that comes whole: its due window, in as few parts as there must be because outages leave no domain intact."""
+    holds = _holding_domains(book, demand)
+    stages, time = [], demand.start
+    while time < demand.end:
+        reach = max((end for spans in holds for start, end in spans if start <= time), default=time)
+        if reach > time:
+            stages.append(Window(time, min(reach, demand.end), demand.lots))
+            time = reach
+        else:
+            time = min((start for spans in holds for start, _ in spans if start > time), default=demand.end)
+    return stages
+
+
+def _holding_domains(book: Book, demand: Demand) -> list[list[tuple[int, int]]]:
+    """Per scope domain that can hold all lots when empty: the spans of the due window in which outages leave enough of it."""
+    fleet, ledger, columns = book.fleet, book.ledger, demand.columns
+    domain, lot = fleet.domains[demand.contract.scope], demand.contract.lot_gpus
+    units = fleet.gpus[columns] // lot
+    have = domain_room(book, demand, Room(columns, units, units), {})
+    eligible = np.zeros(len(fleet.nodes), dtype=bool)
+    eligible[columns] = True
+    out: dict[int, list[tuple[int, int, int]]] = {}  # domain -> (time, change, column) of lots in an outage
+    for column, start, end in zip(ledger.outage_column.tolist(), ledger.outage_start.tolist(), ledger.outage_end.tolist(), strict=True):
+        if eligible[column] and start < demand.end and demand.start < end and have[domain[column]] >= demand.lots:
+            lots = int(fleet.gpus[column]) // lot
+            out.setdefault(int(domain[column]), []).extend(((max(start, demand.start), lots, column), (end, -lots, column)))
+    intact = [[(demand.start, demand.end)]] if (np.delete(have, list(out)) >= demand.lots).any() else []
+    return intact + [_spans_with(int(have[d]) - demand.lots, out[d], demand) for d in sorted(out)]
+
+
+def _spans_with(spare: int, changes: list[tuple[int, int, int]], demand: Demand) -> list[tuple[int, int]]:
+    """The spans of the due window in which no more than `spare` lots are out."""
+    spans: list[tuple[int, int]] = []
+    begin, lots = demand.start, 0
+    for time, change, _ in sorted(changes):
+        before, lots = lots, lots + change
+        if before <= spare < lots and begin < time:
+            spans.append((begin, time))
+        if lots <= spare < before:
+            begin = time
+    if lots <= spare and begin < demand.end:
+        spans.append((begin, demand.end))
+    return spans
+
+
 def clearings_of(book: Book, demand: Demand, window: Window) -> list[Clearing]:
-    """For every node that could serve a lot through the window if others left it: what has to go, the cheapest things first."""
-    ledger, grid = book.ledger, book.ledger.grid
-    first, last = grid.index(window.start), grid.index(window.end)
-    columns = allowed_columns(book, demand, window.start, window.end)
-    able = ledger.capacity[first:last][:, columns].min(axis=0) // demand.contract.lot_gpus if len(columns) else columns
-    found = []
-    for column, most in zip(columns.tolist(), able.tolist(), strict=True):
-        if most:
-            found += _clear_node(book, demand, window, column, first, last)
+    """For nodes that could serve a lot through the window if others left it: what has to go, the cheapest things first."""
+    return [c for column in worth_a_look(book, demand, window) for c in _clear_node(book, demand, window, column)]
+
+
+def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
+    """Nodes that are able to serve in the window: of the scope domains with most room, or those with most room themselves."""
+    columns = demand.columns
+    lot = demand.contract.lot_gpus
+    able = book.ledger.capacity(window.start, window.end, columns).astype(np.int64) // lot
+    columns, able = columns[able > 0], able[able > 0]
+    domain = book.fleet.domains[demand.contract.scope]
+    if demand.scoped and (used := serving(book, demand, window.start, window.end)):
+        inside = {int(domain[c]) for c in used}
+        columns = columns[domain[columns] == inside.pop()] if len(inside) == 1 else columns[:0]
+        able = able[: len(columns)]
+    elif demand.scoped and len(columns):
+        rank = np.zeros(len(columns), dtype=np.int64)
+        could = domain_room(book, demand, Room(columns, able, rank), {})
+        slack = np.bincount(domain[columns], book.ledger.slack(window.start, window.end, columns), len(could))
+        enough = np.flatnonzero(could >= window.lots)
+        best = enough[np.lexsort((enough, -slack[enough]))][:MOST_DOMAINS]
+        columns = columns[np.isin(domain[columns], best)]
+    limit = max(MOST_NODES, 2 * window.lots)
+    if not demand.scoped and len(columns) > limit:
+        slack = book.ledger.slack(window.start, window.end, columns)
+        columns = np.sort(columns[np.lexsort((columns, -slack))][:limit])
+    found: list[int] = columns.tolist()
     return found
 
 
-def _clear_node(book: Book, demand: Demand, window: Window, column: int, first: int, last: int) -> list[Clearing]:
+def _clear_node(book: Book, demand: Demand, window: Window, column: int) -> list[Clearing]:
     """Lot by lot what a node would have to lose; each entry is one lot more than the one before."""
     lot = demand.contract.lot_gpus
-    free = book.ledger.free[first:last, column].astype("int64")
-    whole = bool(demand.holder) and bool(book.fleet.whole[column])
-    there = _occupants(book, demand, window, column)
-    if whole:
-        foreign = [o for o in there if book.demands[o[1]].holder != demand.holder]
-        weight = sum(o[0] for o in foreign)
-        gone = tuple((o[1], o[2]) for o in foreign)
-        for o in foreign:
-            _add(book, free, o[2], first, last, book.demands[o[1]])
-        lots = int(free.min()) // lot
-        return [Clearing(column, lots, weight, gone)] if lots else []
-    out = []
-    lots = int(free.min()) // lot
-    if lots:
-        out.append(Clearing(column, lots, 0, ()))
-    weight, gone_now = 0, list[tuple[int, Segment]]()
-    for cost, index, segment in there:
-        _add(book, free, segment, first, last, book.demands[index])
+    there = occupants(book, demand, window, column)
+    if demand.holder and book.fleet.whole[column]:
+        there = [o for o in there if book.demands[o[1]].holder != demand.holder]
+        lots = int(book.ledger.capacity(window.start, window.end, np.array([column]))[0]) // lot
+        return [Clearing(column, lots, sum(o[0] for o in there), tuple((o[1], o[2]) for o in there))] if lots else []
+    if not there:
+        lots = int(book.room(demand, window.start, window.end, np.array([column]))[0])
+        return [Clearing(column, lots, 0, ())] if lots else []
+    free = book.ledger.profile(window.start, window.end, np.array([column]))[:, 0].astype(np.int64)
+    first = book.ledger.grid.row(window.start)
+    lots, weight = int(free.min()) // lot, 0
+    out = [Clearing(column, lots, 0, ())] if lots else []
+    gone: list[tuple[int, Segment]] = []
+    for cost, index, s in there:
+        a, b = (book.ledger.grid.row(t) - first for t in (max(s.start, window.start), min(s.end, window.end)))
+        free[max(a, 0) : max(b, 0)] += s.lots * book.demands[index].contract.lot_gpus
         weight += cost
-        gone_now.append((index, segment))
+        gone.append((index, s))
         if (now := int(free.min()) // lot) > lots:
-            out.append(Clearing(column, now - lots, weight, tuple(gone_now)))
-            lots, weight, gone_now = now, 0, []
+            out.append(Clearing(column, now - lots, weight, tuple(gone)))
+            lots, weight, gone = now, 0, []
     return out
 
 
-def _add(book: Book, free: Ints, segment: Segment, first: int, last: int, demand: Demand) -> None:
-    grid = book.ledger.grid
-    a, b = max(grid.index(segment.start), first) - first, min(grid.index(segment.end), last) - first
-    free[a:b] += segment.lots * demand.contract.lot_gpus
+def occupants(book: Book, demand: Demand, window: Window, column: int) -> list[tuple[int, int, Segment]]:
+    """(weight, contract, segment) of what is on the node in the window, the least weight first.
 
-
-def _occupants(book: Book, demand: Demand, window: Window, column: int) -> list[tuple[int, int, Segment]]:
-    """(weight, contract, segment) of what others have on the node in the window, the least weight per GPU-second there first."""
-    before, after = window.start, window.end + demand.turnaround
-    found = [
-        (risk(book, book.demands[index], s, demand.contract.firm), index, s)
-        for index, segments in book.on_node[column].items()
-        for s in segments
-        if index != demand.index and s.start < after and before < s.end + book.demands[index].turnaround
-    ]
-    return sorted(found)
+    What comes whole starts anew, so that its own segments go as well.
+    """
+    pad = book.turnaround if demand.holder and book.fleet.whole[column] else 0
+    before, after = window.start - pad, window.end + pad
+    return sorted(
+        (risk(book, book.demands[index], s, demand.contract.firm) if index != demand.index else 0, index, s)
+        for index, s in book.on_node[column]
+        if s.start < after and before < s.end and (index != demand.index or demand.together)
+    )
 
 
 def risk(book: Book, other: Demand, segment: Segment, for_firm: bool) -> int:
@@ -110,9 +170,9 @@ def risk(book: Book, other: Demand, segment: Segment, for_firm: bool) -> int:
     if other.together:
         value = other.lot_rate * other.lots * (other.end - other.start)
     elif not other.scoped:
-        value //= 4
+        value //= 16  # it can be covered in pieces
     if segment.start <= book.now and other.running.get(segment.column):
-        value += other.move_seconds * contract.rate * contract.gpus
+        value = value // 4 + other.move_seconds * contract.rate * contract.gpus
     if for_firm and not contract.firm:
         value //= 64
     elif contract.firm and not for_firm:

@@ -1,23 +1,30 @@
-"""Construction: every contract served once, the one that would be owed most first, Firm before Interruptible.
+"""Construction: every contract served once, in the order of starts, uncut.
 
-Where not everything fits, who comes late goes short: so it should be what is owed least per GPU and second, which therefore counts
-twice. What must lie in one domain or come whole cannot be pieced together from what others leave, and counts threefold. Each
-contract is served as far as possible at once, uncut lots first, then chains.
+In that order what is free at a contract's start stays free to its end, as far as nothing was placed ahead of time: best fit then is
+interval colouring, which wastes nothing. What needs a whole rack, or a good part of a zone, has to come first all the same, because
+nothing would leave it intact. Where not everything fits, the order of value decides who goes short instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from .book import Book
-from .chain import fill
-from .eligible import Demand
-from .objective import Segment, missing_profile
-from .place import find_place, put_all
+from .cover import cover
+from .eligible import Demand, Fleet
+from .model import Scope
+from .objective import missing_profile
+from .place import find_place
 
 
-def construction_order(demands: Iterable[Demand]) -> list[int]:
-    """Indices of the contracts in the order in which they are to be settled."""
+def value_order(demands: Iterable[Demand]) -> list[int]:
+    """The one that would be owed most first, Firm before Interruptible.
+
+    Who comes late goes short: that should be what is owed least per GPU and second, which therefore counts twice. What must lie in
+    one domain or come whole cannot be pieced together from what others leave, and counts threefold.
+    """
 
     def key(d: Demand) -> tuple[object, ...]:
         weight = d.contract.rate**2 * d.contract.gpus * (d.end - d.start) * (3 if d.scoped or d.together else 1)
@@ -26,94 +33,109 @@ def construction_order(demands: Iterable[Demand]) -> list[int]:
     return [d.index for d in sorted(demands, key=key)]
 
 
-def settle(book: Book, index: int, *, cuts: bool) -> None:
-    """Serves what the contract misses as well as what is free allows; without `cuts` only by lots that never change node."""
+def start_order(demands: Iterable[Demand], fleet: Fleet) -> list[int]:
+    """By start, the bulky first; at one instant the largest lots and contracts first."""
+    domains = DomainSizes(fleet)
+
+    def key(d: Demand) -> tuple[object, ...]:
+        share = d.contract.gpus / domains.largest(d) if d.scoped else 0  # of the domain that it has to lie in
+        rack = d.contract.scope >= Scope.RACK
+        bulk = 0 if share > 0.9 else 1 if d.together and not rack else 2 if d.together else 3
+        return (bulk, d.start, -d.contract.lot_gpus, -d.contract.gpus, d.contract.key)
+
+    return [d.index for d in sorted(demands, key=key)]
+
+
+class DomainSizes:
+    """GPUs of the largest domain of a level in some grades."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._largest: dict[tuple[object, ...], int] = {}
+
+    def largest(self, demand: Demand) -> int:
+        key = (demand.contract.scope, *demand.options)
+        if key not in self._largest:
+            inside = np.isin(self.fleet.grade, list(demand.options))
+            gpus = np.bincount(self.fleet.domains[demand.contract.scope][inside], self.fleet.gpus[inside])
+            self._largest[key] = max(1, int(gpus.max(initial=0)))
+        return self._largest[key]
+
+
+def settle(book: Book, index: int, *, cuts: bool, own: bool = False) -> None:
+    """Serves what the contract misses as well as what is free allows; without `cuts` only by lots that never change node.
+
+    With `own`, in no substitute.
+    """
     demand = book.demands[index]
     if demand.together:
         if not book.segments[index]:
-            _serve_together(book, demand, cuts)
+            _serve_together(book, demand, cuts, own)
         return
-    grid = book.ledger.grid
-    gaps = missing_profile(demand, book.segments[index])
-    lots = min(n for _, _, n in gaps) if sum(end - start for start, end, _ in gaps) == demand.end - demand.start else 0
+    lots = _missing_throughout(book, demand)
     if lots:
-        first, last = grid.index(demand.start), grid.index(demand.end)
-        mark, before = book.mark(), book.verdict(index)
-        put_all(book, demand, first, last, find_place(book, demand, first, last, lots, partial=True, liked=_liked(book, demand)))
-        after = book.verdict(index)
-        if not after.legal or after.tiers > before.tiers:
-            book.roll_back(mark)
+        found = find_place(book, demand, demand.start, demand.end, lots, partial=True, liked=liked(book, demand), own=own)
+        if found:
+            mark, before = book.mark(), book.verdict(index)
+            book.put(index, found)
+            after = book.verdict(index)
+            if not after.legal or after.tiers > before.tiers:
+                book.roll_back(mark)
     if cuts:
-        fill(book, index)
+        cover(book, index, own=own)
 
 
-def _liked(book: Book, demand: Demand) -> set[int]:
+def _missing_throughout(book: Book, demand: Demand) -> int:
+    """Lots that miss from the first second due to the last."""
+    if not book.segments[demand.index]:
+        return demand.lots
+    gaps = missing_profile(demand, book.segments[demand.index])
+    return min(n for _, _, n in gaps) if sum(end - start for start, end, _ in gaps) == demand.end - demand.start else 0
+
+
+def liked(book: Book, demand: Demand) -> set[int]:
     return {book.fleet.column[b.node] for b in demand.announced}
 
 
-def _serve_together(book: Book, demand: Demand, cuts: bool) -> None:
+def _serve_together(book: Book, demand: Demand, cuts: bool, own: bool) -> None:
     """All lots or none: whole if possible; else in blocks of time, each as long as it goes, cut where a node must be left."""
-    grid = book.ledger.grid
-    first, last = grid.index(demand.start), grid.index(demand.end)
-    placement = find_place(book, demand, first, last, demand.lots, liked=_liked(book, demand))
-    if placement or not cuts:
-        put_all(book, demand, first, last, placement)
+    found = find_place(book, demand, demand.start, demand.end, demand.lots, liked=liked(book, demand), own=own)
+    if found or not cuts:
+        if found:
+            book.put(demand.index, found)
         return
-    row, near, near_end = first, _liked(book, demand), demand.start - 1
-    while row < last:
-        stop = _longest(book, demand, row, last)
+    grid = book.ledger.grid
+    times = [*grid.between(demand.start, demand.end), demand.end]
+    row, near, near_end = 0, liked(book, demand), demand.start - 1
+    while row < len(times) - 1:
+        stop = _longest(book, demand, times, row, own)
         mark, before = book.mark(), book.verdict(demand.index)
         if stop > row:
-            placement = find_place(book, demand, row, stop, demand.lots, liked=near)
-            put_all(book, demand, row, stop, placement)
+            found = find_place(book, demand, times[row], times[stop], demand.lots, liked=near, own=own)
+            book.put(demand.index, found)
         after = book.verdict(demand.index)
         if stop == row or not after.legal or after.tiers >= before.tiers:
             book.roll_back(mark)
-            cut = stop > row and near_end == grid.times[row]  # not worth it, or not allowed: nor is a gap just to avoid it
-            row = grid.first_from(near_end + demand.move_seconds if cut else 0, row + 1)
+            cut = stop > row and near_end == times[row]  # not worth it, or not allowed: nor is a gap just to avoid it
+            least = near_end + demand.move_seconds if cut else 0
+            row = next((i for i in range(row + 1, len(times)) if times[i] >= least), len(times))
         else:
-            row, near, near_end = stop, {column for column, _ in placement}, grid.times[stop]
+            row, near, near_end = stop, {s.column for s in found}, times[stop]
 
 
-def _longest(book: Book, demand: Demand, row: int, last: int) -> int:
-    """The last slice up to which all lots can be placed uncut from `row`; `row` itself when not even one slice has room."""
-    lots = demand.lots
-    if not find_place(book, demand, row, row + 1, lots):
+def _longest(book: Book, demand: Demand, times: list[int], row: int, own: bool) -> int:
+    """The last boundary up to which all lots can be placed uncut from `row`; `row` itself when not even one slice has room."""
+    lots, last = demand.lots, len(times) - 1
+    if not find_place(book, demand, times[row], times[row + 1], lots, own=own):
         return row
-    good, bad = row + 1, last + 1
-    step = 1
-    while good + step < bad and find_place(book, demand, row, good + step, lots):
+    good, step = row + 1, 1
+    while good + step <= last and find_place(book, demand, times[row], times[good + step], lots, own=own):
         good, step = good + step, step * 2
-    bad = min(bad, good + step)
+    bad = min(last + 1, good + step)
     while bad - good > 1:
         middle = (good + bad) // 2
-        if find_place(book, demand, row, middle, lots):
+        if find_place(book, demand, times[row], times[middle], lots, own=own):
             good = middle
         else:
             bad = middle
     return good
-
-
-def coalesce(segments: Iterable[Segment]) -> list[Segment]:
-    """The same service with the fewest segments: abutting ones on a node become one, equal ones are counted together."""
-    out: list[Segment] = []
-    by_column: dict[int, list[Segment]] = {}
-    for s in segments:
-        by_column.setdefault(s.column, []).append(s)
-    for column in sorted(by_column):
-        running: list[list[int]] = []  # [end, start, lots]
-        for _, start, end, lots in sorted(by_column[column]):
-            for item in sorted((r for r in running if r[0] == start), key=lambda r: r[1]):
-                take = min(item[2], lots)
-                if take:
-                    item[2] -= take
-                    lots -= take
-                    running.append([end, item[1], take])
-            if lots:
-                running.append([end, start, lots])
-        merged: dict[tuple[int, int], int] = {}
-        for end, start, lots in running:
-            if lots:
-                merged[start, end] = merged.get((start, end), 0) + lots
-        out += [Segment(column, start, end, lots) for (start, end), lots in sorted(merged.items())]
-    return out

@@ -14,7 +14,7 @@ import numpy as np
 from .model import Binding, Contract, Level, MovePolicy, Outage, OutageType, Problem, Product, Scope
 from .timegrid import Flags, Ints, due
 
-MOST_GPUS = 1 << 30  # of one node; keeps the ledger in 32 bits whatever a node claims
+MOST_GPUS = 1 << 29  # of one node; keeps the ledger in 32 bits whatever a node claims
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,17 @@ class Fleet:
         self.gpus: Ints = np.array([min(n.gpus, MOST_GPUS) if n.usable else 0 for n in self.nodes], dtype=np.int64)
         self.open: Flags = np.array([n.usable and not n.cordoned for n in self.nodes], dtype=bool)
         self.whole: Flags = np.array([n.level is Level.NODE for n in self.nodes], dtype=bool)
+        self.handed_over = bool(self.whole.any())  # some node has one holder at a time
+        self.closed: Ints = np.flatnonzero(~self.open & (self.gpus > 0)).astype(np.int64)  # cordoned: nothing new
+        self.span = {i: slice(*np.searchsorted(self.grade, (i, i + 1)).tolist()) for i in range(len(self.grades))}  # grade -> columns
         self.domains = [np.zeros(len(self.nodes), dtype=np.int64)] + [self._domains(level) for level in range(4)]
         self.outages = self._outages(problem.outages)
         self.planned = self._outages([o for o in problem.outages if o.type is not OutageType.FORCED])
         self.staying = self._staying(problem)
+        self.running: dict[str, list[Binding]] = {}  # contract -> its own of these
+        for own in self.staying.values():
+            for b in own:
+                self.running.setdefault(b.contract, []).append(b)
         self.overfull = {c for c, own in self.staying.items() if sum(b.gpus for b in own) > self.gpus[c]}
 
     def _domains(self, level: int) -> Ints:
@@ -88,6 +95,16 @@ class Fleet:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The nodes that may take lots of one size anew, in some grades: shared by all contracts that ask the same."""
+
+    columns: Ints
+    costs: Ints  # per column: rank of the option's cost, 0 = own product
+    spans: tuple[tuple[int, slice], ...]  # (rank, columns) of each grade, the cheapest first; holds nodes that cannot serve, too
+    own: tuple[tuple[int, slice], ...]  # those of its own product
+
+
+@dataclass(frozen=True)
 class Demand:
     """One contract as the planner sees it. `columns` are the nodes that may take its lots anew; seconds and lots are integers."""
 
@@ -96,8 +113,7 @@ class Demand:
     start: int
     end: int
     lots: int
-    columns: Ints
-    costs: Ints  # per column: rank of the option's cost, 0 = own product
+    pool: Pool
     options: dict[int, Option]  # grade -> how it is delivered there
     holder: int  # 0 = shares every node by GPU
     turnaround: int
@@ -109,6 +125,14 @@ class Demand:
     before: tuple[Binding, ...] = ()  # bindings of the previous plan, clipped to the due window
     announced: tuple[Binding, ...] = ()  # those of them on nodes that still exist; on cordoned ones only what runs
     rights: dict[int, int] = field(default_factory=dict)  # cordoned column -> lots that may stay
+
+    @property
+    def columns(self) -> Ints:
+        return self.pool.columns
+
+    @property
+    def costs(self) -> Ints:
+        return self.pool.costs
 
     @property
     def scoped(self) -> bool:
@@ -155,6 +179,8 @@ class Demands:
         self.previous: dict[str, list[Binding]] = {}
         for binding in sorted(problem.previous):
             self.previous.setdefault(binding.contract, []).append(binding)
+        self._options: dict[tuple[str, bool], dict[int, Option]] = {}
+        self._pools: dict[tuple[str, bool, int], Pool] = {}
 
     def demand(self, index: int) -> Demand | None:
         """The contract's demand; None when nothing is due any more."""
@@ -163,17 +189,14 @@ class Demands:
         if start >= end:
             return None
         product = self.products[contract.product]
-        options = options_of(contract, self.products, self.fleet)
+        options = self._options_of(contract)
         previous = self.previous.get(contract.key, [])
         mine = running_at(previous, now)
         delivering = contract.delivering or any(b.start < now for b in previous)
         forced = contract.forced_moves_only or product.move_policy is MovePolicy.FORCED
-        columns = self._columns(contract, options)
         before = tuple(self._clipped(contract, previous, start, end))
-        ranks = {cost: i for i, cost in enumerate(sorted({0} | {o.cost for o in options.values()}))}
         return Demand(
-            index, contract, start, end, contract.lots, columns,
-            np.array([ranks[options[g].cost] for g in self.fleet.grade[columns].tolist()], dtype=np.int64), options,
+            index, contract, start, end, contract.lots, self._pool(contract, options), options,
             self.holder.get(contract.holder, 0), product.turnaround_seconds, contract.all_or_nothing and not delivering,
             -(-contract.lots // max(1, contract.spread_domains)) if contract.spread_level is not Scope.ANY else contract.lots,
             product.move_seconds, 0 if forced else product.moves_per_month,
@@ -181,10 +204,24 @@ class Demands:
             self._rights(contract, mine),
         )  # fmt: skip
 
-    def _columns(self, contract: Contract, options: dict[int, Option]) -> Ints:
-        fleet = self.fleet
-        grade_ok = np.isin(fleet.grade, np.array(sorted(options), dtype=np.int64))
-        return np.flatnonzero(grade_ok & fleet.open & (fleet.gpus >= contract.lot_gpus)).astype(np.int64)
+    def _options_of(self, contract: Contract) -> dict[int, Option]:
+        key = contract.product, contract.substitution
+        if key not in self._options:
+            self._options[key] = options_of(contract, self.products, self.fleet)
+        return self._options[key]
+
+    def _pool(self, contract: Contract, options: dict[int, Option]) -> Pool:
+        key = contract.product, contract.substitution, contract.lot_gpus
+        if key not in self._pools:
+            fleet = self.fleet
+            ranks = {cost: i for i, cost in enumerate(sorted({0} | {o.cost for o in options.values()}))}
+            rank = {grade: ranks[option.cost] for grade, option in options.items()}
+            able = np.isin(fleet.grade, np.array(sorted(options), dtype=np.int64)) & fleet.open & (fleet.gpus >= contract.lot_gpus)
+            columns = np.flatnonzero(able).astype(np.int64)
+            costs = np.array([rank[g] for g in fleet.grade[columns].tolist()], dtype=np.int64)
+            spans = tuple((rank[grade], fleet.span[grade]) for grade in sorted(options, key=lambda g: (rank[g], g)))
+            self._pools[key] = Pool(columns, costs, spans, tuple(s for s in spans if not s[0]))
+        return self._pools[key]
 
     def _running(self, contract: Contract, mine: Sequence[Binding]) -> dict[int, int]:
         """Lots at now; those on nodes that are gone count under columns of their own, -1, -2, …"""

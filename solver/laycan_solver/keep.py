@@ -7,62 +7,100 @@ has the GPUs. What is left open by that is placed anew with everything else.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from .book import Book
-from .chain import runs
 from .eligible import Demand
 from .model import Binding
 from .objective import Segment, missing_profile
-from .timegrid import Ints
+from .timegrid import Flags
 
 
 def keep_announced(book: Book) -> None:
     """Puts every announced binding of the book's contracts back, cut to where it fits."""
-    announced = [(d, b) for d in book.demands.values() for b in d.announced]
-    announced.sort(key=lambda x: (x[1].start > book.now, not x[0].contract.firm, -x[0].contract.rate, x[1]))
-    for demand, binding in announced:
-        _keep(book, demand, binding)
+    groups: dict[tuple[bool, bool, int, int, int, int], list[Binding]] = {}  # what a contract has in one window
+    for demand in book.demands.values():
+        for b in demand.announced:
+            key = (b.start > book.now, not demand.contract.firm, -demand.contract.rate, demand.index, b.start, b.end)
+            groups.setdefault(key, []).append(b)
+    for key in sorted(groups):
+        demand = book.demands[key[3]]
+        if not _keep_all(book, demand, groups[key]):
+            for binding in sorted(groups[key]):
+                _keep(book, demand, binding)
     for demand in book.demands.values():
         if demand.announced:
-            _mend(book, demand)
+            mend(book, demand)
+
+
+def _keep_all(book: Book, demand: Demand, bindings: Sequence[Binding]) -> bool:
+    """Keeps all of them as they are, if all fit; they share a window."""
+    fleet, lot = book.fleet, demand.contract.lot_gpus
+    columns = [fleet.column[b.node] for b in bindings]
+    start, end = bindings[0].start, bindings[0].end
+    if len(set(columns)) < len(columns) or any(int(g) not in demand.options for g in fleet.grade[columns]):
+        return False
+    if not fleet.open[columns].all() or (fleet.handed_over and any(book.barred(demand, c, start, end) for c in columns)):
+        return False
+    gpus = np.array([b.gpus // lot * lot for b in bindings])
+    if (book.ledger.free(start, end, np.array(columns)) < gpus).any() or _missing(book, demand, start, end) * lot < gpus.sum():
+        return False
+    book.put(demand.index, [Segment(c, start, end, b.gpus // lot) for c, b in zip(columns, bindings, strict=True)])
+    return True
+
+
+def _missing(book: Book, demand: Demand, start: int, end: int) -> int:
+    """Lots that are missing throughout [start, end)."""
+    if not book.segments[demand.index]:
+        return demand.lots
+    gaps = [(a, b, n) for a, b, n in missing_profile(demand, book.segments[demand.index]) if a < end and start < b]
+    covered = sum(min(b, end) - max(a, start) for a, b, _ in gaps)
+    return min(n for _, _, n in gaps) if gaps and covered == end - start else 0
 
 
 def _keep(book: Book, demand: Demand, binding: Binding) -> None:
-    fleet, grid = book.fleet, book.ledger.grid
+    fleet = book.fleet
     column = fleet.column[binding.node]
     if int(fleet.grade[column]) not in demand.options:
         return
     cordoned = fleet.nodes[column].cordoned
     if cordoned and (binding.start > book.now or column not in demand.rights):
         return
-    first, last = grid.index(binding.start), grid.index(binding.end)
+    start, end = binding.start, binding.end
     lots = binding.gpus // demand.contract.lot_gpus
-    if book.ledger.fits(demand, column, first, last, lots) and _lots_missing(book, demand, first, last).min() >= lots:
-        book.put(demand.index, Segment(column, binding.start, binding.end, lots))
+    if book.fits(demand, column, start, end, lots) and _missing(book, demand, start, end) >= lots:
+        book.put(demand.index, [Segment(column, start, end, lots)])
         return
     for _ in range(lots):
-        fits = book.ledger.units(demand, first, last, np.array([column]))[:, 0] > 0
-        fits &= _lots_missing(book, demand, first, last) > 0
-        if not fits.any() or (cordoned and not fits[0]):
+        fits = _where_it_fits(book, demand, column, start, end)
+        if not fits or (cordoned and fits[0][0] != start):
             return
-        for start, end in runs(fits):
-            book.put(demand.index, Segment(column, grid.times[first + start], grid.times[first + end], 1))
-            if cordoned:
-                break  # once it has left, it does not come back
+        for a, b in fits[:1] if cordoned else fits:  # once it has left a cordoned node, it does not come back
+            book.put(demand.index, [Segment(column, a, b, 1)])
 
 
-def _lots_missing(book: Book, demand: Demand, first: int, last: int) -> Ints:
-    missing = np.zeros(last - first, dtype=np.int64)
-    starts = book.ledger.grid.starts
-    for start, end, lots in missing_profile(demand, book.segments[demand.index]):
-        a, b = np.searchsorted(starts, (start, end)) - first
-        missing[max(0, a) : max(0, b)] = lots
-    return missing
+def _where_it_fits(book: Book, demand: Demand, column: int, start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of [start, end) in which a lot is missing and the node has room for it."""
+    grid = book.ledger.grid
+    times = [*grid.between(start, end), end]
+    gaps = missing_profile(demand, book.segments[demand.index])
+    fits = np.array(
+        [any(g[0] <= a and b <= g[1] for g in gaps) and book.fits(demand, column, a, b, 1) for a, b in pairwise(times)],
+        dtype=bool,
+    )
+    return [(times[first], times[last]) for first, last in runs(fits)]
 
 
-def _mend(book: Book, demand: Demand) -> None:
+def runs(flags: Flags) -> list[tuple[int, int]]:
+    """[first, last) of every run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def mend(book: Book, demand: Demand) -> None:
     """Takes back what breaks a rule that the bindings kept before: one domain, the spread, all or none."""
     segments = book.segments[demand.index]
     if demand.scoped:
@@ -72,27 +110,27 @@ def _mend(book: Book, demand: Demand) -> None:
             weight[int(domain[s.column])] += s.lots * (s.end - s.start)
         if len(weight) > 1:
             best = min(weight, key=lambda d: (-weight[d], d))
-            for s in [s for s in segments if domain[s.column] != best]:
-                book.drop(demand.index, s)
+            book.drop(demand.index, [s for s in segments if domain[s.column] != best])
     if demand.spread:
         _mend_spread(book, demand)
-    if demand.together and missing_profile(demand, segments):
+    if demand.together and segments and missing_profile(demand, segments):
         book.clear(demand.index)
     if not book.verdict(demand.index).legal:
-        for s in [s for s in segments if s.start > book.now]:
-            book.drop(demand.index, s)
+        book.drop(demand.index, [s for s in segments if s.start > book.now])
     if not book.verdict(demand.index).legal:
         book.clear(demand.index)
 
 
 def _mend_spread(book: Book, demand: Demand) -> None:
     domain = book.fleet.domains[demand.contract.spread_level]
-    taken: Counter[int] = Counter()
+    by_domain: dict[int, list[Segment]] = {}
     for s in sorted(book.segments[demand.index], key=lambda s: (s.start, s)):
-        within = int(domain[s.column])
-        others = (o for o in book.segments[demand.index] if o != s and domain[o.column] == within)
-        beside = sum(o.lots for o in others if o.start < s.end and s.start < o.end)
-        if beside + s.lots > demand.per_domain and taken[within] + s.lots > demand.per_domain:
-            book.drop(demand.index, s)
-        else:
-            taken[within] += s.lots
+        by_domain.setdefault(int(domain[s.column]), []).append(s)
+    for inside in by_domain.values():
+        kept: list[Segment] = []
+        for s in inside:
+            beside = sum(o.lots for o in kept if o.start < s.end and s.start < o.end)
+            if beside + s.lots > demand.per_domain:
+                book.drop(demand.index, [s])
+            else:
+                kept.append(s)

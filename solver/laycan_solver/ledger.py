@@ -1,89 +1,210 @@
-"""The one ledger of free GPUs: how many are free on each node in each slice, and who holds a node that is handed over whole.
+"""The one ledger of free GPUs: how many are free on each node in each slice of time.
 
-`free[slice, column]` starts at the healthy GPUs (0 in an outage) and never becomes negative. A node at level Node has one holder
-at a time: `held[turnaround][slice, column]` is that holder for contracts of products with this turnaround, and between two
-holders the larger turnaround of the two stays free. Holder 0 shares every node by GPU.
+A matrix [row, column] of the smallest integer type, rows in blocks of `BLOCK` with the least free of each block beside it and a
+number that is added to the whole block lazily: looking at a window of many slices reads a few rows and one number per block, and
+taking one changes as little (square-root decomposition). Every lookup reads whole rows of neighbouring columns, which are the nodes
+of one grade, because that is how memory is fastest. Free starts at the healthy GPUs, is 0 in an outage and never becomes negative.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .eligible import MOST_GPUS, Demand, Fleet
-from .timegrid import Flags, Ints, TimeGrid
+from .eligible import Fleet
+from .timegrid import BLOCK, Flags, Ints, TimeGrid
 
-Cells = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
+Cells = np.ndarray[Any, np.dtype[Any]]
+Columns = slice | Ints
+
+SMALL = ((63, np.int8), (16_383, np.int16))  # GPUs of a node up to which a type holds free less twice the lazy number
+ALWAYS = 1 << 62
 
 
 class Ledger:
-    def __init__(self, fleet: Fleet, grid: TimeGrid, turnarounds: tuple[int, ...]) -> None:
+    def __init__(self, fleet: Fleet, grid: TimeGrid) -> None:
         self.fleet, self.grid = fleet, grid
-        self.free: Cells = np.repeat(fleet.gpus.astype(np.int32)[None, :], grid.slices, axis=0)
-        for column, spans in enumerate(fleet.outages):
-            for start, end in spans:
-                first, last = np.searchsorted(grid.starts, (start, min(end, grid.times[-1])))
-                self.free[first:last, column] = 0
-        self.capacity: Cells = self.free.copy()
-        kinds = sorted({0, *turnarounds}) if fleet.whole.any() else []
-        self.held: dict[int, Cells] = {t: np.zeros_like(self.free) for t in kinds}
-        self.holding: dict[int, Cells] = {t: np.zeros_like(self.free) for t in kinds}  # GPUs by which it is held
+        most = int(fleet.gpus.max(initial=0))
+        kind = next((t for limit, t in SMALL if most <= limit), np.int32)
+        self.gpus: Cells = fleet.gpus.astype(kind)
+        self._lay_out(np.repeat(self.gpus[None, :], self._padded(), axis=0))
+        outages = [(c, a, b) for c, spans in enumerate(fleet.outages) for a, b in spans]
+        self.outage_column = np.array([c for c, _, _ in outages], dtype=np.int64)
+        self.outage_start = np.array([a for _, a, _ in outages], dtype=np.int64)
+        self.outage_end = np.array([b for _, _, b in outages], dtype=np.int64)
+        for column, start, end in outages:
+            self._cells[grid.row(start) if start > grid.times[0] else 0 : min(grid.row(end), grid.rows), column] = 0
+        self._least = self._cells.reshape(-1 if fleet.nodes else self._padded() // BLOCK, BLOCK, len(fleet.nodes)).min(axis=1)
 
-    def hold(self, column: int, start: int, end: int, holder: int, turnaround: int) -> None:
-        """Who had the node in [start, end), before now: history, which only keeps others off for a turnaround."""
-        times = self.grid.starts
-        first = max(0, int(np.searchsorted(times, start, side="right")) - 1)
-        last = int(np.searchsorted(times, end, side="left"))
-        self.held[turnaround][first:last, column] = holder
+    def _padded(self) -> int:
+        return -(-max(self.grid.rows, 1) // BLOCK) * BLOCK
+
+    def _lay_out(self, cells: Cells) -> None:
+        self._cells = cells
+        self._lazy = np.zeros((len(cells) // BLOCK, cells.shape[1]), dtype=cells.dtype)
+        self._least = cells.reshape(len(cells) // BLOCK, BLOCK, cells.shape[1]).min(axis=1)
+
+    def free(self, start: int, end: int, columns: Columns) -> Cells:
+        """Per column: least GPUs free at once in [start, end), which is rounded outward to whole slices and cut to the grid."""
+        first, last = self._rows(start, end)
+        low, high = -(-first // BLOCK), last // BLOCK
+        parts: list[Cells] = []
+        if low > high:  # inside one block
+            return self._part(first, last, columns)
+        if first < low * BLOCK:
+            parts.append(self._part(first, low * BLOCK, columns))
+        if low < high:
+            parts.append(self._least[low:high, columns].min(axis=0))
+        if high * BLOCK < last:
+            parts.append(self._part(high * BLOCK, last, columns))
+        least = parts[0]
+        for part in parts[1:]:
+            least = np.minimum(least, part)
+        return least
+
+    def _rows(self, start: int, end: int) -> tuple[int, int]:
+        times = self.grid.times
+        start, end = max(start, times[0]), min(end, times[-1])
+        first = self.grid.row(start)
+        if times[first] > start:
+            first = self.grid.row(times[first - 1])
+        return first, max(self.grid.row(end), first + 1)
+
+    def _part(self, first: int, last: int, columns: Columns) -> Cells:
+        """Least of rows inside one block."""
+        least: Cells = self._cells[first:last, columns].min(axis=0) + self._lazy[first // BLOCK, columns]
+        return least
+
+    def slack(self, start: int, end: int, columns: Columns) -> Ints:
+        """Per column: GPUs free in [start, end), summed over blocks of slices: a cheap measure of how much is free there."""
+        first, last = self._rows(start, end)
+        total: Ints = self._least[first // BLOCK : -(-last // BLOCK), columns].sum(axis=0, dtype=np.int64)
+        return total
+
+    def profile(self, start: int, end: int, columns: Columns) -> Cells:
+        """[row, column]: GPUs free in every row of [start, end)."""
+        first, last = self.grid.row(start), self.grid.row(end)
+        cells: Cells = self._cells[first:last, columns] + self._lazy[np.arange(first, last) // BLOCK][:, columns]
+        return cells
+
+    def capacity(self, start: int, end: int, columns: Columns) -> Cells:
+        """Per column: healthy GPUs, 0 where an outage lies in [start, end)."""
+        gpus = self.gpus.copy()
+        gpus[self.outage_column[(self.outage_start < end) & (self.outage_end > start)]] = 0
+        most: Cells = gpus[columns]
+        return most
+
+    def blocks(self, start: int, end: int, columns: Ints, size: int) -> Ints:
+        """Per row of [start, end): pieces of `size` GPUs that these nodes hold when nothing is taken, without those in an outage."""
+        pieces = np.zeros(len(self.gpus), dtype=np.int64)
+        pieces[columns] = self.fleet.gpus[columns] // size
+        first, last = self.grid.row(start), self.grid.row(end)
+        starts = self.grid.starts[first : last + 1]
+        change = np.zeros(last - first + 1, dtype=np.int64)
+        out = pieces[self.outage_column]
+        np.add.at(change, np.searchsorted(starts, np.clip(self.outage_start, start, end)), out)
+        np.add.at(change, np.searchsorted(starts, np.clip(self.outage_end, start, end)), -out)
+        total: Ints = pieces.sum() - change.cumsum()[: last - first]
+        return total
+
+    def take(self, columns: Ints, start: int, end: int, gpus: Cells) -> None:
+        """`gpus` of each column are taken in [start, end), boundaries of the grid. Negative numbers give them back."""
+        first, last = self.grid.row(start), self.grid.row(end)
+        gpus = gpus.astype(self._cells.dtype)
+        low, high = -(-first // BLOCK), last // BLOCK
+        if low > high:
+            self._take_part(first, last, columns, gpus)
+            return
+        if first < low * BLOCK:
+            self._take_part(first, low * BLOCK, columns, gpus)
+        if low < high:
+            self._lazy[low:high, columns] -= gpus
+            self._least[low:high, columns] -= gpus
+            assert self._least[low:high, columns].min() >= 0, "more GPUs taken than a node has"
+        if high * BLOCK < last:
+            self._take_part(high * BLOCK, last, columns, gpus)
+
+    def _take_part(self, first: int, last: int, columns: Ints, gpus: Cells) -> None:
+        block = first // BLOCK
+        self._cells[first:last, columns] -= gpus
+        least = self._cells[block * BLOCK : (block + 1) * BLOCK, columns].min(axis=0) + self._lazy[block, columns]
+        assert least.min() >= 0, "more GPUs taken than a node has"
+        self._least[block, columns] = least
+
+    def farthest(self, start: int, end: int, columns: slice, allowed: Flags, gpus: int) -> tuple[int, Flags]:
+        """How long the node that stays free longest has `gpus` GPUs free from `start` on, up to `end`, and which nodes do.
+
+        `start` itself and no node, if none is free in the slice that begins there.
+        """
+        grid = self.grid
+        row, last = grid.row(start), grid.row(end)
+        alive = allowed
+        while row < last:
+            stop = min((row // BLOCK + 1) * BLOCK, last)
+            whole = stop - row == BLOCK
+            least = self._least[row // BLOCK, columns] if whole else self._part(row, stop, columns)
+            still = alive & (least >= gpus)
+            if not still.any():
+                return self._last_of(row, stop, columns, alive, gpus, start)
+            alive, row = still, stop
+        return end, alive
+
+    def _last_of(self, row: int, stop: int, columns: slice, alive: Flags, gpus: int, start: int) -> tuple[int, Flags]:
+        """Where, in rows of one block that none survives, the last ones end."""
+        left = np.flatnonzero(alive)
+        cells = self._cells[row:stop, columns][:, left] + self._lazy[row // BLOCK, columns][left]
+        short = cells < gpus
+        reach = np.where(short.any(axis=0), short.argmax(axis=0), stop - row)
+        most = int(reach.max(initial=0))
+        time = self.grid.times[row + most]
+        if time <= start:
+            return start, np.zeros_like(alive)
+        survivors = np.zeros_like(alive)
+        survivors[left[reach == most]] = True
+        return time, survivors
+
+    def next_free(self, start: int, end: int, columns: slice, allowed: Flags, gpus: int) -> int:
+        """The first boundary from `start` on at which any allowed node has `gpus` GPUs free; `end` if there is none before it."""
+        row, last = self.grid.row(start), self.grid.row(end)
+        while row < last:
+            block = row // BLOCK
+            stop = min((block + 1) * BLOCK, last)
+            most = self._cells[row:stop, columns][:, allowed] + self._lazy[block, columns][allowed]
+            free = (most >= gpus).any(axis=1)
+            if free.any():
+                return self.grid.times[row + int(free.argmax())]
+            row = stop
+        return end
 
     def split(self, time: int) -> None:
         """Makes `time` a boundary of the grid; both halves of the cut slice hold what it held."""
-        row = self.grid.split(time)
-        if row is None:
+        grid = self.grid
+        if not grid.times[0] < time < grid.times[-1] or grid.has(time):
             return
-        self.free, self.capacity = (np.insert(m, row, m[row], axis=0) for m in (self.free, self.capacity))
-        self.held = {t: np.insert(m, row, m[row], axis=0) for t, m in self.held.items()}
-        self.holding = {t: np.insert(m, row, m[row], axis=0) for t, m in self.holding.items()}
+        shift = grid.split(time)
+        if shift is None:
+            self._respace({time})
+            return
+        first, last, by = shift
+        self._cells[first:last] = self._cells[first + by : last + by].copy()
 
-    def take(self, demand: Demand, column: int, first: int, last: int, gpus: int) -> None:
-        """`gpus` of the node are `demand`'s in slices first .. last - 1. A negative number gives them back."""
-        cells = self.free[first:last, column]
-        cells -= gpus
-        assert cells.min() >= 0, f"{demand.contract.key}: more GPUs than {self.fleet.nodes[column].name} has"
-        assert (cells <= self.capacity[first:last, column]).all()
-        if demand.holder and self.fleet.whole[column]:
-            holding = self.holding[demand.turnaround][first:last, column]
-            holding += gpus
-            self.held[demand.turnaround][first:last, column] = np.where(holding > 0, demand.holder, 0)
+    def extend(self, end: int) -> None:
+        """Makes the grid reach to `end`."""
+        if end > self.grid.times[-1]:
+            self._respace({end} | {t for a, b in zip(self.outage_start, self.outage_end, strict=True) for t in (int(a), int(b)) if t < end})
 
-    def units(self, demand: Demand, first: int, last: int, columns: Ints) -> Ints:
-        """[slice, column]: whole lots of `demand` that the node could take in the slice beside everything taken."""
-        lots: Cells = self.free[first:last][:, columns] // min(demand.contract.lot_gpus, MOST_GPUS)
-        if demand.holder and self.fleet.whole[columns].any():
-            lots[self._foreign(demand, first, last, columns)] = 0
-        return lots.astype(np.int64)
-
-    def window_units(self, demand: Demand, first: int, last: int, columns: Ints) -> Ints:
-        """Per column: whole lots that the node could take through all of first .. last - 1."""
-        lots: Cells = self.free[first:last][:, columns].min(axis=0) // min(demand.contract.lot_gpus, MOST_GPUS)
-        if demand.holder and self.fleet.whole[columns].any():
-            lots[self._foreign(demand, first, last, columns).any(axis=0)] = 0
-        return lots.astype(np.int64)
-
-    def _foreign(self, demand: Demand, first: int, last: int, columns: Ints) -> Flags:
-        """[slice, column]: another holder has the node in the slice, or nearer to it than the turnaround."""
-        times = self.grid.starts
-        found = np.zeros((last - first, len(columns)), dtype=bool)
-        for turnaround, held in self.held.items():
-            pad = max(turnaround, demand.turnaround)
-            low = np.maximum(np.searchsorted(times, times[first:last] - pad, side="right") - 1, 0)
-            high = np.minimum(np.searchsorted(times, times[first + 1 : last + 1] + pad, side="left"), self.grid.slices)
-            base = int(low[0])
-            other = held[base : int(high[-1])][:, columns]
-            count = np.zeros((len(other) + 1, len(columns)), dtype=np.int32)
-            np.cumsum((other != 0) & (other != demand.holder), axis=0, out=count[1:])
-            found |= count[high - base] > count[low - base]
-        return found & self.fleet.whole[columns]
-
-    def fits(self, demand: Demand, column: int, first: int, last: int, lots: int) -> bool:
-        """The node could take `lots` lots through first .. last - 1 (without regard to a cordon)."""
-        return bool(self.window_units(demand, first, last, np.array([column]))[0] >= lots)
+    def _respace(self, times: set[int]) -> None:
+        """A new grid with `times` and fresh spares."""
+        old, cells = self.grid, self._cells + np.repeat(self._lazy, BLOCK, axis=0)
+        times = {t for t in times if t > old.times[0]}
+        grid = TimeGrid(times.union(old.times))
+        source = np.searchsorted(old.starts, grid.starts[:-1], side="right") - 1
+        inside = source < old.rows
+        fresh = np.repeat(self.gpus[None, :], -(-grid.rows // BLOCK) * BLOCK, axis=0)
+        fresh[: grid.rows][inside] = cells[source[inside]]
+        for column, start, end in zip(self.outage_column.tolist(), self.outage_start.tolist(), self.outage_end.tolist(), strict=True):
+            if end > old.times[-1]:
+                fresh[grid.row(max(start, old.times[-1])) : min(grid.row(end), grid.rows), column] = 0
+        old.times, old.starts = grid.times, grid.starts
+        self._lay_out(fresh)

@@ -144,12 +144,14 @@ def undelivered_owed(demand: Demand, now: int, segments: list[Segment]) -> int:
 def judge(demand: Demand, fleet: Fleet, now: int, segments: list[Segment]) -> Verdict:
     """What the contract costs when it is served by `segments` (inside its due window, together never more than its lots)."""
     contract = demand.contract
-    instants, planned = interruptions(demand, fleet, segments)
+    uncut = not demand.running and all(s.start == demand.start and s.end == demand.end for s in segments)
+    instants, planned = ([], []) if uncut else interruptions(demand, fleet, segments)
     substitution = 0
-    for column, start, end, lots in segments:
-        cost = demand.options[int(fleet.grade[column])].cost
-        if cost:
-            substitution += cost * 1_000_000 * lots * contract.lot_gpus * (end - start)
+    if any(option.cost for option in demand.options.values()):
+        for column, start, end, lots in segments:
+            cost = demand.options[int(fleet.grade[column])].cost
+            if cost:
+                substitution += cost * 1_000_000 * lots * contract.lot_gpus * (end - start)
     changes, moved = kept_of(demand, fleet, segments)
     return Verdict(
         undelivered_owed(demand, now, segments) * demand.lot_rate,
@@ -161,19 +163,22 @@ def judge(demand: Demand, fleet: Fleet, now: int, segments: list[Segment]) -> Ve
 
 def kept_of(demand: Demand, fleet: Fleet, segments: list[Segment]) -> tuple[int, int]:
     """Announced bindings that are not kept whole, and lots that leave a node on which they run."""
+    if not demand.announced and not demand.running:
+        return 0, 0
+    there: dict[int, list[Segment]] = {}
+    for s in segments:
+        there.setdefault(s.column, []).append(s)
     changes = 0
     for binding in demand.announced:
-        column = fleet.column[binding.node]
         kept = sum(
-            lots * (min(end, binding.end) - max(start, binding.start))
-            for c, start, end, lots in segments
-            if c == column and start < binding.end and binding.start < end
+            s.lots * (min(s.end, binding.end) - max(s.start, binding.start))
+            for s in there.get(fleet.column[binding.node], ())
+            if s.start < binding.end and binding.start < s.end
         )
         changes += kept < binding.gpus // demand.contract.lot_gpus * (binding.end - binding.start)
     moved = 0
     for column, lots in demand.running.items():
-        stay = sum(s.lots for s in segments if s.column == column and s.start <= demand.start)
-        moved += max(0, lots - stay)
+        moved += max(0, lots - sum(s.lots for s in there.get(column, ()) if s.start <= demand.start))
     return changes, moved
 
 

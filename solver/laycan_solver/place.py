@@ -1,121 +1,188 @@
-"""Placing lots uncut through a window of slices: best fit, topology first.
+"""Placing lots uncut through a window: best fit, topology first.
 
-Nodes that the lots would fill most tightly come first, in slices and in time: a node whose free GPUs in the window are few, and
-that is busy right before and after it. So intact nodes and intact racks stay whole for what needs them.
+Nodes that the lots would fill most tightly come first, in months, in slices and in time: a node whose months are broken already,
+whose free GPUs in the window are few, and that is busy right before and after it. So intact nodes and intact racks stay whole for
+what needs them, and whole nodes can be sold by the month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 
 from .book import Book
 from .eligible import Demand
+from .ledger import Cells
 from .objective import Segment
-from .timegrid import Ints
-
-Placement = list[tuple[int, int]]  # column, lots
+from .timegrid import Flags, Ints
 
 
-def serving_columns(book: Book, demand: Demand, start: int, end: int) -> dict[int, int]:
+class Room(NamedTuple):
+    """Nodes of some grades that could take lots through a window; parallel arrays."""
+
+    columns: Ints
+    lots: Ints  # that each could take
+    rank: Ints  # of the grade's cost
+
+    def of(self, which: Flags) -> Room:
+        return Room(self.columns[which], self.lots[which], self.rank[which])
+
+
+def serving(book: Book, demand: Demand, start: int, end: int) -> dict[int, int]:
     """column -> most lots of the contract there at one instant of [start, end); an upper estimate."""
     lots: dict[int, int] = {}
-    for segment in book.segments[demand.index]:
-        if segment.start < end and start < segment.end:
-            lots[segment.column] = lots.get(segment.column, 0) + segment.lots
+    for s in book.segments[demand.index]:
+        if s.start < end and start < s.end:
+            lots[s.column] = lots.get(s.column, 0) + s.lots
     return lots
 
 
-def allowed_columns(book: Book, demand: Demand, start: int, end: int) -> Ints:
-    """The contract's columns inside the scope domain of what serves it in [start, end); all of them when nothing does."""
-    columns = demand.columns
-    if demand.scoped:
-        domain = book.fleet.domains[demand.contract.scope]
-        used = {int(domain[c]) for c in serving_columns(book, demand, start, end)}
-        if used:
-            columns = columns[domain[columns] == used.pop()] if len(used) == 1 else columns[:0]
-    return columns
-
-
 def find_place(
-    book: Book, demand: Demand, first: int, last: int, lots: int, *, partial: bool = False, liked: Iterable[int] = ()
-) -> Placement:
-    """Nodes for `lots` lots through the slices first .. last - 1, uncut; with `partial` as many as can be had. [] = none."""
-    times = book.ledger.grid.times
-    columns = allowed_columns(book, demand, times[first], times[last])
-    if not len(columns):
+    book: Book, demand: Demand, start: int, end: int, lots: int, *, partial: bool = False, liked: Collection[int] = (), own: bool = False
+) -> list[Segment]:
+    """Segments for `lots` lots through [start, end), uncut; with `partial` as many as can be had, with `own` in no substitute."""
+    if demand.scoped or demand.spread:
+        return _in_topology(book, demand, start, end, lots, partial, liked, own)
+    found: list[Segment] = []
+    for _, span in demand.pool.own if own else demand.pool.spans:
+        units = book.room(demand, start, end, span)
+        at = np.flatnonzero(units)
+        if len(at):
+            take = _best_fit(book, start, end, span.start + at, units[at], lots, liked)
+            found += take
+            lots -= sum(s.lots for s in take)
+            if not lots:
+                break
+    return found if partial or not lots else []
+
+
+def _best_fit(book: Book, start: int, end: int, columns: Ints, units: Cells, lots: int, liked: Collection[int]) -> list[Segment]:
+    """Up to `lots` lots on the best of these nodes, each of which could take its `units`."""
+    order = fitness(book, start, end, columns, units, liked)
+    size = int(units.max())
+    enough = -(-lots // size) if size == int(units.min()) else lots
+    if enough < len(order):
+        order = np.partition(order, enough - 1)[:enough]
+    order.sort()
+    at = order & MASK
+    total = units[at].cumsum(dtype=np.int64)
+    last = int(total.searchsorted(lots))
+    at = at[: last + 1]
+    taken = units[at].tolist()
+    if last < len(total):
+        taken[-1] -= int(total[last]) - lots
+    return [Segment(c, start, end, n) for c, n in zip(columns[at].tolist(), taken, strict=True)]
+
+
+BITS = 24  # of a position in a sort key; above it contact, units and months, 25 bits at most
+LIKED = 30  # counted from there
+RANK = BITS + 34
+MASK = (1 << BITS) - 1
+
+
+def fitness(book: Book, start: int, end: int, columns: Ints, units: Cells, liked: Collection[int]) -> Ints:
+    """Sort keys, the best node first; the low bits hold its position in `columns`, so that no two are equal."""
+    ledger = book.ledger
+    times = ledger.grid.times
+    key = book.months.broken(columns, start, end).astype(np.int64)
+    widest = min(int(ledger.gpus.max(initial=1)), 1023) + 1
+    key = key * widest + np.minimum(units.astype(np.int64), 1023)
+    contact = np.zeros(len(columns), dtype=np.int64)
+    if start > times[0]:
+        contact += ledger.free(start - 1, start, columns)
+    if end < times[-1]:
+        contact += ledger.free(end, end + 1, columns)
+    key = key * (2 * widest) + np.minimum(contact, 2 * widest - 1)
+    if liked:
+        key += np.where(np.isin(columns, np.fromiter(liked, dtype=np.int64)), 0, np.int64(1) << LIKED)
+    return (key << BITS) + np.arange(len(columns))
+
+
+def room_of(book: Book, demand: Demand, start: int, end: int, own: bool = False) -> Room:
+    """All nodes with room for a lot through [start, end), inside the scope domain of what serves the contract there."""
+    parts = []
+    for rank, span in demand.pool.own if own else demand.pool.spans:
+        units = book.room(demand, start, end, span)
+        at = np.flatnonzero(units)
+        parts.append(Room(span.start + at, units[at].astype(np.int64), np.full(len(at), rank, dtype=np.int64)))
+    room = Room(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else Room(*(np.zeros(0, dtype=np.int64),) * 3)
+    if demand.scoped and (used := serving(book, demand, start, end)):
+        domain = book.fleet.domains[demand.contract.scope]
+        inside = {int(domain[c]) for c in used}
+        room = room.of(domain[room.columns] == inside.pop() if len(inside) == 1 else np.zeros(len(room.columns), dtype=bool))
+    return room
+
+
+def _in_topology(
+    book: Book, demand: Demand, start: int, end: int, lots: int, partial: bool, liked: Collection[int], own: bool
+) -> list[Segment]:
+    room = room_of(book, demand, start, end, own)
+    if not len(room.columns):
         return []
-    units = book.ledger.window_units(demand, first, last, columns)
-    some = units > 0
-    columns, units = columns[some], np.minimum(units[some], lots)
-    if not len(columns) or (not partial and units.sum() < lots):
-        return []
-    room = _spread_room(book, demand, times[first], times[last])
+    taken = _taken(book, demand, start, end)
     if demand.scoped:
-        columns, units = _one_domain(book, demand, columns, units, lots, room, partial, frozenset(liked))
-    order = _best_fit(book, demand, first, last, columns, units, frozenset(liked))
-    placement = _allot(book, demand, columns[order], units[order], lots, room)
-    return placement if partial or sum(n for _, n in placement) == lots else []
+        room = _one_domain(book, demand, room, lots, taken, partial, liked)
+    if not partial and int(np.minimum(room.lots, lots).sum()) < lots:
+        return []
+    keys = fitness(book, start, end, room.columns, room.lots, liked) + (np.minimum(room.rank, 15) << RANK)
+    order = keys.argsort() if len(keys) else keys
+    placement = _allot(book, demand, room.columns[order], room.lots[order], lots, taken)
+    if not partial and sum(n for _, n in placement) < lots:
+        return []
+    return [Segment(c, start, end, n) for c, n in placement]
 
 
-def _spread_room(book: Book, demand: Demand, start: int, end: int) -> dict[int, int]:
+def _taken(book: Book, demand: Demand, start: int, end: int) -> dict[int, int]:
     """spread domain -> lots taken there already."""
     taken: dict[int, int] = {}
     if demand.spread:
         domain = book.fleet.domains[demand.contract.spread_level]
-        for column, lots in serving_columns(book, demand, start, end).items():
+        for column, lots in serving(book, demand, start, end).items():
             taken[int(domain[column])] = taken.get(int(domain[column]), 0) + lots
     return taken
 
 
-def _one_domain(
-    book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, taken: dict[int, int], partial: bool, liked: frozenset[int]
-) -> tuple[Ints, Ints]:
+def domain_room(book: Book, demand: Demand, room: Room, taken: dict[int, int]) -> Ints:
+    """Per scope domain: lots that scope and spread allow there."""
+    fleet = book.fleet
+    outer = fleet.domains[demand.contract.scope][room.columns]
+    if not demand.spread:
+        return np.bincount(outer, room.lots).astype(np.int64)
+    inner = fleet.domains[demand.contract.spread_level][room.columns]
+    inside = np.bincount(inner, room.lots).astype(np.int64)
+    cap = np.full(len(inside), demand.per_domain, dtype=np.int64)
+    for domain, lots in taken.items():
+        if domain < len(cap):
+            cap[domain] -= lots
+    whose = np.zeros(len(inside), dtype=np.int64)
+    whose[inner] = outer
+    some = np.flatnonzero(inside)
+    return np.bincount(whose[some], np.minimum(inside, np.maximum(cap, 0))[some]).astype(np.int64)
+
+
+def _one_domain(book: Book, demand: Demand, room: Room, lots: int, taken: dict[int, int], partial: bool, liked: Collection[int]) -> Room:
     """Only the nodes of the scope domain with the least room that is enough (or, for a part, the most)."""
-    outer = book.fleet.domains[demand.contract.scope][columns]
-    room: dict[int, int] = {}
-    if demand.spread:
-        inner = book.fleet.domains[demand.contract.spread_level][columns]
-        for domain, within in sorted(set(zip(outer.tolist(), inner.tolist(), strict=True))):
-            inside = int(units[(outer == domain) & (inner == within)].sum())
-            room[domain] = room.get(domain, 0) + min(inside, demand.per_domain - taken.get(within, 0))
-    else:
-        for domain, inside in zip(outer.tolist(), units.tolist(), strict=True):
-            room[domain] = room.get(domain, 0) + inside
-    fond = {int(d) for d, c in zip(outer.tolist(), columns.tolist(), strict=True) if c in liked}
-    ranks = {int(d): int(r) for d, r in sorted(zip(outer.tolist(), _ranks(demand, columns).tolist(), strict=True), reverse=True)}
-    enough = [d for d, n in room.items() if n >= lots]
+    domain = book.fleet.domains[demand.contract.scope]
+    outer = domain[room.columns]
+    have = domain_room(book, demand, room, taken)
+    fond = {int(domain[c]) for c in liked}
+    rank = np.full(len(have), 1 << 30, dtype=np.int64)
+    np.minimum.at(rank, outer, room.rank)
+    enough = np.flatnonzero(have >= lots).tolist()
     if enough:
-        best = min(enough, key=lambda d: (d not in fond, ranks[d], room[d], d))
+        best = min(enough, key=lambda d: (d not in fond, int(rank[d]), int(have[d]), d))
     elif partial:
-        best = max(room, key=lambda d: (room[d], d in fond, -d))
+        best = min(np.flatnonzero(have).tolist(), key=lambda d: (-int(have[d]), d not in fond, d), default=-1)
     else:
-        return columns[:0], units[:0]
-    inside_best = outer == best
-    return columns[inside_best], units[inside_best]
+        best = -1
+    return room.of(outer == best)
 
 
-def _ranks(demand: Demand, columns: Ints) -> Ints:
-    """Rank of the option's cost of each of some of the demand's columns."""
-    return demand.costs[np.searchsorted(demand.columns, columns)]
-
-
-def _best_fit(book: Book, demand: Demand, first: int, last: int, columns: Ints, units: Ints, liked: frozenset[int]) -> Ints:
-    """Order of the columns: cheapest grade, where it was, least room, busiest just before and after."""
-    free = book.ledger.free
-    contact = np.zeros(len(columns), dtype=np.int64)
-    if first > 0:
-        contact += free[first - 1, columns]
-    if last < len(free):
-        contact += free[last, columns]
-    new = np.array([c not in liked for c in columns.tolist()], dtype=bool)
-    return np.lexsort((contact, units, new, _ranks(demand, columns))).astype(np.int64)
-
-
-def _allot(book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, taken: dict[int, int]) -> Placement:
+def _allot(book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, taken: dict[int, int]) -> list[tuple[int, int]]:
     """As many of `lots` as go, in the order of the columns, no spread domain beyond its share."""
-    placement: Placement = []
+    placement: list[tuple[int, int]] = []
     domain = book.fleet.domains[demand.contract.spread_level] if demand.spread else None
     for column, room in zip(columns.tolist(), units.tolist(), strict=True):
         take = min(room, lots)
@@ -130,9 +197,3 @@ def _allot(book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, ta
         if not lots:
             break
     return placement
-
-
-def put_all(book: Book, demand: Demand, first: int, last: int, placement: Placement) -> None:
-    times = book.ledger.grid.times
-    for column, lots in placement:
-        book.put(demand.index, Segment(column, times[first], times[last], lots))

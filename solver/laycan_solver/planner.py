@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .admit import Admission
+from .arrange import best_arrangement
 from .book import Book
 from .bound import prove
 from .changes import apply
-from .construct import construction_order, settle
 from .eligible import Demand, Demands, Fleet
 from .keep import keep_announced
 from .ledger import Ledger
@@ -42,8 +42,7 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
     candidates = [i for i, c in enumerate(problem.contracts) if not c.accepted]
     book = _book(problem, fleet, demands, accepted)
     keep_announced(book)
-    for index in construction_order(accepted):
-        settle(book, index, cuts=True)
+    best_arrangement(book, accepted, effort, late)
     trials = repair(book, effort, late)
     polish(book, late)
     if ruin(book, effort - trials, PATIENCE * len(accepted), late):
@@ -66,17 +65,16 @@ class Late:
 
 def _book(problem: Problem, fleet: Fleet, demands: Demands, accepted: Sequence[Demand]) -> Book:
     grid = time_grid(problem, [d.contract for d in accepted], max((c.end for c in problem.contracts), default=0))
-    ledger = Ledger(fleet, grid, turnarounds(problem))
+    book = Book(problem.now, fleet, Ledger(fleet, grid), turnarounds(problem))
     contracts = {c.key: c for c in problem.contracts}
-    for b in problem.previous if ledger.held else ():
+    for b in problem.previous if fleet.handed_over else ():
         column = fleet.column.get(b.node)
         if column is None or fleet.nodes[column].level is Level.DEVICE or b.start >= problem.now or b.contract not in contracts:
             continue
         holder = demands.holder.get(contracts[b.contract].holder, 0)
         turnaround = demands.products[contracts[b.contract].product].turnaround_seconds
-        if holder and min(b.end, problem.now) > grid.times[0]:
-            ledger.hold(column, b.start, min(b.end, problem.now), holder, turnaround)
-    book = Book(problem.now, fleet, ledger)
+        if holder:
+            book.remember(column, holder, min(b.end, problem.now), turnaround)
     for demand in accepted:
         book.open(demand)
     return book
@@ -98,7 +96,7 @@ def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: 
     moves = tuple(sorted(m for d in accepted for m in moves_of(book, d)))
     totals = totals_of(book, moves)
     shortfalls = Shortfalls(book)
-    proof = prove(book)
+    proof = prove(book.fleet, accepted, book.segments, book.now)
     own = totals.owed_micros + totals.interruption_micros + totals.substitution_micros
     bound = Bound(min(proof.firm_micros, totals.firm_owed_micros), min(proof.total_micros, own))
     rounding = 2 * len(accepted)  # micros that exact optima may differ from their bound

@@ -10,20 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from .book import Book
-from .certificate import Capacity, Prices, contribution
-from .clearing import Clearing, Window, choose, clearings_of, windows_of
-from .construct import construction_order, settle
+from .certificate import unavoidable
+from .clearing import Clearing, Window, choose, clearings_of, stages_of, windows_of
+from .construct import settle, value_order
 from .eligible import Demand
 from .objective import Segment, minus, plus
 
 VARIANTS = 4  # places tried for a short contract before it is left for a later pass
-
-
-def unavoidable(book: Book) -> dict[int, int]:
-    """Contract -> what it is owed whatever the plan, because topology and outages leave no room; in units."""
-    capacity = Capacity(book.fleet, book.ledger.grid)
-    free = Prices(book.fleet, book.ledger.grid, ())
-    return {i: contribution(d, capacity.served(d), free, book.now, True)[0] for i, d in book.demands.items()}
 
 
 def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:
@@ -31,7 +24,7 @@ def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:
     short = [i for i in book.demands if book.verdict(i).due]
     if not short or effort <= 0:
         return 0
-    floor = unavoidable(book)
+    floor = unavoidable(book.fleet, book.demands.values(), book.now)
     trials = variant = idle = 0
     while trials < effort and idle < VARIANTS and not late():
         progress = False
@@ -39,7 +32,7 @@ def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:
             if trials >= effort or late():
                 break
             trials += 1
-            progress |= _trial(book, index, variant)
+            progress |= trial(book, index, variant)
         idle = 0 if progress else idle + 1
         variant = 0 if progress else variant + 1
     return trials
@@ -51,12 +44,15 @@ def worst_first(book: Book, floor: dict[int, int]) -> list[int]:
     return sorted((i for i, n in excess.items() if n > 0), key=lambda i: (not book.demands[i].contract.firm, -excess[i], i))
 
 
-def _trial(book: Book, index: int, variant: int) -> bool:
+def trial(book: Book, index: int, variant: int) -> bool:
     """One ejection chain for one contract; True if the objective fell."""
     demand = book.demands[index]
+    if demand.together:
+        stages = stages_of(book, demand)
+        chosen = [c for w in stages for c in choose(book, demand, w, clearings_of(book, demand, w), variant)]
+        return bool(chosen) and attempt(book, demand, chosen)
     for window in windows_of(book, demand)[: 1 + variant]:
-        clearings = clearings_of(book, demand, window)
-        chosen = choose(book, demand, window, clearings, variant)
+        chosen = choose(book, demand, window, clearings_of(book, demand, window), variant)
         if chosen and attempt(book, demand, chosen):
             return True
     return False
@@ -71,8 +67,10 @@ def attempt(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
     eject(book, chosen)
     if demand.together:
         book.clear(demand.index)
-    for index in (demand.index, *construction_order(book.demands[i] for i in sorted(touched - {demand.index}))):
-        settle(book, index, cuts=True)
+    for index in (demand.index, *value_order(book.demands[i] for i in sorted(touched - {demand.index}))):
+        settle(book, index, cuts=True, own=True)
+        if book.verdict(index).owed:
+            settle(book, index, cuts=True)
         expected = plus(expected, minus(book.verdict(index).tiers, once[index]))
         if expected >= before:
             break
@@ -86,7 +84,7 @@ def eject(book: Book, chosen: Iterable[Clearing]) -> None:
     """Takes the segments off their nodes; a contract that comes whole loses all of its own."""
     for index, segment in (e for c in chosen for e in c.ejected):
         if segment in book.segments[index]:
-            book.drop(index, segment)
+            book.drop(index, [segment])
         if book.demands[index].together:
             book.clear(index)
 
@@ -119,7 +117,7 @@ def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> boo
     eject(book, chosen)
     settle(book, demand.index, cuts=False)
     if complete(book, demand) and not book.verdict(demand.index).due and not book.verdict(demand.index).instants:
-        for index in construction_order(book.demands[i] for i in sorted(ejected)):
+        for index in value_order(book.demands[i] for i in sorted(ejected)):
             settle(book, index, cuts=True)
             verdict, (due, instants, lot_seconds) = book.verdict(index), before[index]
             free = not book.demands[index].contract.rate  # nothing is owed for it, whatever happens to it

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import numpy as np
+
 from .book import Book
-from .construct import coalesce
 from .eligible import Demand
 from .model import Binding, Move, MoveReason, Reason, Totals, Undelivered
-from .objective import micros, missing_profile
+from .objective import Segment, micros, missing_profile
 from .timegrid import Ints
 
 
@@ -18,7 +19,7 @@ def bindings_of(book: Book, demand: Demand) -> list[Binding]:
     """The contract's bindings; one that runs keeps the start that it was announced with."""
     contract, fleet = demand.contract, book.fleet
     began: dict[int, list[list[int]]] = {}  # column -> [end, start, lots] that run at now
-    for b in (b for spans in fleet.staying.values() for b in spans if b.contract == contract.key) if demand.running else ():
+    for b in fleet.running.get(contract.key, ()) if demand.running else ():
         began.setdefault(fleet.column[b.node], []).append([b.end, b.start, b.gpus // contract.lot_gpus])
     out: Counter[tuple[str, str, int, int]] = Counter()
     for column, start, end, lots in coalesce(book.segments[demand.index]):
@@ -68,6 +69,8 @@ def value_of(demand: Demand) -> int:
 
 def moves_of(book: Book, demand: Demand) -> list[Move]:
     """Lots that leave a node on which they were announced for another: paired node by node, in order of name, as they leave."""
+    if len(demand.announced) == len(demand.before) and not book.verdict(demand.index).changes:
+        return []
     changes: dict[int, Counter[str]] = {}
     lot = demand.contract.lot_gpus
 
@@ -138,57 +141,79 @@ class Shortfalls:
         return out
 
     def _why(self, demand: Demand, start: int, end: int, lots: int) -> tuple[Reason, str]:
-        book, fleet = self.book, self.book.fleet
-        contract, grid = demand.contract, book.ledger.grid
-        pool, window = contract.product, span(start, end)
-        want = f"{lots * contract.lot_gpus} of {contract.gpus} GPUs"
-        first, last = grid.index(start), grid.index(end)
-        units = book.ledger.units(demand, first, last, demand.columns)
-        free = units.sum(axis=1)
+        contract, fleet = demand.contract, self.book.fleet
+        text = f"{contract.product}: {lots * contract.lot_gpus} of {contract.gpus} GPUs from {span(start, end)}"
+        free = self._least_free(demand, start, end)
         lost = [b.node for b in demand.before if self._gone(demand, b.node) and b.start < end and start < b.end]
-        out = [fleet.nodes[c].name for c in demand.columns.tolist() if self._outage_in(c, start, end)]
-        enough = len(free) and int(free.min()) >= (lots if demand.together else 1)
-        if enough and (demand.scoped or demand.spread):
-            where = contract.scope.label if demand.scoped else f"spread over {contract.spread_domains} x {contract.spread_level.label}"
-            return Reason.TOPOLOGY_SHORT, f"{pool}: {want} from {window}: GPUs are free, but not as {where} asks"
-        if enough:
+        if free >= (lots if demand.together else 1):
+            if demand.scoped or demand.spread:
+                where = contract.scope.label if demand.scoped else f"spread over {contract.spread_domains} x {contract.spread_level.label}"
+                return Reason.TOPOLOGY_SHORT, f"{text}: GPUs are free, but not as {where} asks"
             limit = f"{demand.moves_per_month} planned cuts in 30 days" if demand.moves_per_month else "no planned cuts"
-            text = f"no node is free throughout, and a change of nodes would owe more than the gap or exceed the limit ({limit})"
-            return Reason.MOVE_LIMIT, f"{pool}: {want} from {window}: {text}"
+            why = f"no node is free throughout, and a change of nodes would owe more than the gap or exceed the limit ({limit})"
+            return Reason.MOVE_LIMIT, f"{text}: {why}"
+        room = self._room(demand, free)
         if lost:
-            return (
-                Reason.NODE_LOST,
-                f"{pool}: {want} from {window}: node {min(lost)} is lost, and no other has room; {self._room(demand, free)}",
-            )
-        if out and int(free.min(initial=0)) < lots and self._outage_tells(demand, first, last, lots):
-            planned = any(a < end and start < b for c in demand.columns.tolist() for a, b in fleet.planned[c])
-            return (
-                Reason.OUTAGE_PLANNED if planned else Reason.NODE_LOST,
-                f"{pool}: {want} from {window}: {len(out)} nodes are in an outage, {min(out)} among them; {self._room(demand, free)}",
-            )
-        return Reason.POOL_SHORT, f"{pool}: {want} from {window} are short; {self._room(demand, free)}"
+            return Reason.NODE_LOST, f"{text}: node {min(lost)} is lost, and no other has room; {room}"
+        out = self._out(demand, start, end)
+        if len(out) and free + int((fleet.gpus[out] // contract.lot_gpus).sum()) >= lots:
+            planned = any(a < end and start < b for c in out.tolist() for a, b in fleet.planned[c])
+            code = Reason.OUTAGE_PLANNED if planned else Reason.NODE_LOST
+            first = min(fleet.nodes[c].name for c in out.tolist())
+            return code, f"{text}: {len(out)} nodes are in an outage, {first} among them; {room}"
+        return Reason.POOL_SHORT, f"{text} are short; {room}"
 
-    def _room(self, demand: Demand, free: Ints) -> str:
-        gpus = int(self.book.fleet.gpus[demand.columns].sum())
-        least = int(free.min(initial=0)) * demand.contract.lot_gpus
-        return f"the pool has {gpus} GPUs in nodes that could serve it, {least} of them free in lots of {demand.contract.lot_gpus}"
+    def _least_free(self, demand: Demand, start: int, end: int) -> int:
+        """Fewest lots for which there is room, at a few instants of [start, end) spread evenly over its slices."""
+        times = self.book.ledger.grid.between(start, end)
+        some = {times[i * (len(times) - 1) // (LOOKS - 1)] for i in range(LOOKS)}
+        spans = [columns for _, columns in demand.pool.spans]
+        return min(sum(int(self.book.room(demand, t, t + 1, columns).sum(dtype=np.int64)) for columns in spans) for t in some)
+
+    def _out(self, demand: Demand, start: int, end: int) -> Ints:
+        """Nodes that could serve the contract and have an outage in [start, end)."""
+        ledger = self.book.ledger
+        inside = (ledger.outage_start < end) & (ledger.outage_end > start)
+        return np.intersect1d(ledger.outage_column[inside], demand.columns)
+
+    def _room(self, demand: Demand, free: int) -> str:
+        gpus, lot = int(self.book.fleet.gpus[demand.columns].sum()), demand.contract.lot_gpus
+        return f"the pool has {gpus} GPUs in nodes that could serve it, {free * lot} of them free in lots of {lot}"
 
     def _gone(self, demand: Demand, node: str) -> bool:
         column = self.book.fleet.column.get(node, -1)
         shrunk = column in self.book.fleet.overfull and column in demand.running
         return column < 0 or bool(self.book.fleet.gpus[column] < demand.contract.lot_gpus) or shrunk
 
-    def _outage_in(self, column: int, start: int, end: int) -> bool:
-        return any(a < end and start < b for a, b in self.book.fleet.outages[column])
 
-    def _outage_tells(self, demand: Demand, first: int, last: int, lots: int) -> bool:
-        """Without outages there would have been room in every slice."""
-        ledger, lot = self.book.ledger, demand.contract.lot_gpus
-        out = (ledger.capacity[first:last][:, demand.columns] == 0) * (self.book.fleet.gpus[demand.columns] // lot)
-        free = ledger.units(demand, first, last, demand.columns).sum(axis=1)
-        return bool((free + out.sum(axis=1) >= lots).all())
+LOOKS = 5  # instants of a gap that a reason looks at
 
 
 def gap_ppm(own: int, bound: int, value: int) -> int:
     """(own - bound) / value in millionths, rounded half up; 0 where there is no value."""
     return (2 * (own - bound) * 1_000_000 + value) // (2 * value) if value else 0
+
+
+def coalesce(segments: Iterable[Segment]) -> list[Segment]:
+    """The same service with the fewest segments: abutting ones on a node become one, equal ones are counted together."""
+    out: list[Segment] = []
+    by_column: dict[int, list[Segment]] = {}
+    for s in segments:
+        by_column.setdefault(s.column, []).append(s)
+    for column in sorted(by_column):
+        running: list[list[int]] = []  # [end, start, lots]
+        for _, start, end, lots in sorted(by_column[column]):
+            for item in sorted((r for r in running if r[0] == start), key=lambda r: r[1]):
+                take = min(item[2], lots)
+                if take:
+                    item[2] -= take
+                    lots -= take
+                    running.append([end, item[1], take])
+            if lots:
+                running.append([end, start, lots])
+        merged: dict[tuple[int, int], int] = {}
+        for end, start, lots in running:
+            if lots:
+                merged[start, end] = merged.get((start, end), 0) + lots
+        out += [Segment(column, start, end, lots) for (start, end), lots in sorted(merged.items())]
+    return out

@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from .book import Book
+from .certificate import unavoidable
 from .construct import settle
 from .eligible import Demand
-from .repair import unavoidable, worst_first
+from .repair import worst_first
 
 MOST_RUINED = 12  # contracts taken off at once
+MOST_NODES = 64  # around which they are looked for
 
 
 def ruin(book: Book, trials: int, patience: int, late: Callable[[], bool]) -> int:
     """Shakes short contracts in turn until `trials` are made or `patience` of them in a row were in vain; returns those made."""
-    floor = unavoidable(book)
+    floor = unavoidable(book.fleet, book.demands.values(), book.now)
     made = idle = 0
     short = worst_first(book, floor)
     while made < trials and idle < patience and short and not late():
@@ -34,7 +36,7 @@ def ruin(book: Book, trials: int, patience: int, late: Callable[[], bool]) -> in
 def _shake(book: Book, index: int, rng: Random) -> bool:
     """One trial; True if the objective fell. An arrangement as good as the old one is kept, too: from there others are near."""
     demand = book.demands[index]
-    around = _around(book, demand)
+    around = _around(book, demand, rng)
     ruined = rng.sample(around, min(len(around), rng.randint(1, MOST_RUINED)))
     mark = book.mark()
     touched = {index, *ruined}
@@ -50,13 +52,11 @@ def _shake(book: Book, index: int, rng: Random) -> bool:
     return False
 
 
-def _around(book: Book, demand: Demand) -> list[int]:
-    """Contracts that have something, while `demand` is due, on nodes that could serve it."""
-    found = set()
-    for column in demand.columns.tolist():
-        for index, segments in book.on_node[column].items():
-            if index not in found and any(s.start < demand.end and demand.start < s.end for s in segments):
-                found.add(index)
+def _around(book: Book, demand: Demand, rng: Random) -> list[int]:
+    """Contracts that have something, while `demand` is due, on some of the nodes that could serve it."""
+    columns: list[int] = demand.columns.tolist()
+    some = rng.sample(columns, min(len(columns), MOST_NODES))
+    found = {index for column in some for index, s in book.on_node[column] if s.start < demand.end and demand.start < s.end}
     return sorted(found - {demand.index})
 
 
@@ -66,7 +66,7 @@ def _take_off(book: Book, index: int, running: bool) -> None:
     for s in list(book.segments[index]):
         stays = s.start <= book.now and s.column in demand.running and not (running and demand.moves_per_month)
         if demand.together or not (stays or s.column in demand.rights):
-            book.drop(index, s)
+            book.drop(index, [s])
 
 
 def _order(book: Book, indices: Sequence[int], first: int, rng: Random) -> list[int]:

@@ -1,13 +1,15 @@
 """Time cut into slices at every instant at which something may change; inside a slice nothing does.
 
-A slice is named by its index; `times[i]` is its first second and `times[i + 1]` the first second after it. All arrays of the
-planner that depend on time have one row per slice.
+A slice is a row of the planner's arrays; `times[row]` is its first second and `times[row + 1]` the first second after it. Among the
+rows lie *spares*, of no length, each a copy of the slice that begins where it lies: to cut a slice in two, the nearest spare is
+given a length, and no array grows. Because a spare begins when its slice does, every window of seconds covers it together with it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,49 +19,82 @@ from .model import Contract, Level, Problem
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+BLOCK = 32  # rows that the ledger summarises together; a spare serves its own block
+SPARES = 4  # per block
+
 
 def due(contract: Contract, now: int) -> tuple[int, int]:
     """[start, end) in which `contract` is owed from `now` on; start >= end when nothing is due any more."""
     return max(contract.start, contract.due_from, now), contract.end
 
 
+class Shift(NamedTuple):
+    """Rows [first, last) become what rows [first + by, last + by) were; `by` is 1 or -1."""
+
+    first: int
+    last: int
+    by: int
+
+
 class TimeGrid:
-    """Sorted distinct boundaries (seconds); the last one ends the last slice."""
+    """Sorted boundaries in seconds, spares included; the last one ends the last slice."""
 
     def __init__(self, boundaries: Iterable[int]) -> None:
-        self.times: list[int] = sorted(set(boundaries))
+        self.times: list[int] = []
+        for i, time in enumerate(sorted(set(boundaries))):
+            if i % (BLOCK - SPARES) % ((BLOCK - SPARES) // SPARES) == 0:
+                self.times.append(time)
+            self.times.append(time)
+        if len(self.times) > 1 and self.times[-1] == self.times[-2]:
+            self.times.pop()  # nothing lies behind the last boundary
         self.starts: Ints = np.array(self.times, dtype=np.int64)
 
     @property
-    def slices(self) -> int:
+    def rows(self) -> int:
         return len(self.times) - 1
 
-    def index(self, time: int) -> int:
-        """The slice that starts at `time`, which must be a boundary."""
-        i = bisect_left(self.times, time)
-        assert self.times[i] == time, f"{time} is no boundary"
-        return i
+    def row(self, time: int) -> int:
+        """The first row that starts at `time` or later: as the first of a window or, exclusively, the last."""
+        return bisect_left(self.times, time)
+
+    def slice_at(self, time: int) -> tuple[int, int]:
+        """First second of the slice in which `time` lies, and the first after it."""
+        i = bisect_right(self.times, time)
+        return self.times[i - 1], self.times[i]
 
     def has(self, time: int) -> bool:
         i = bisect_left(self.times, time)
         return i < len(self.times) and self.times[i] == time
 
-    def first_from(self, time: int, least: int) -> int:
-        """The first slice that starts at `time` or later, and is not before `least`."""
-        return max(least, bisect_left(self.times, time))
+    def between(self, start: int, end: int) -> list[int]:
+        """The distinct boundaries in [start, end)."""
+        return sorted(set(self.times[bisect_left(self.times, start) : bisect_left(self.times, end)]))
 
-    def seconds(self, first: int, last: int) -> Ints:
-        """Lengths of the slices first .. last - 1."""
-        return np.diff(self.starts[first : last + 1])
+    def covers(self, time: int) -> bool:
+        return self.times[0] <= time <= self.times[-1]
 
-    def split(self, time: int) -> int | None:
-        """Makes `time` a boundary; the slice that was cut in two, None if nothing changed (boundary already, or outside)."""
-        i = bisect_left(self.times, time)
-        if i == 0 or i == len(self.times) or self.times[i] == time:
+    def split(self, time: int) -> Shift | None:
+        """Makes `time`, which is no boundary yet, one; None = its block has no spare left."""
+        row = bisect_right(self.times, time) - 1
+        low = row - row % BLOCK
+        spare = self._spare(row, low, min(low + BLOCK, self.rows))
+        if spare is None:
             return None
-        self.times.insert(i, time)
-        self.starts = np.insert(self.starts, i, time)
-        return i - 1
+        if spare < row:
+            shift = Shift(spare, row, 1)
+            self.times[spare:row] = self.times[spare + 1 : row + 1]
+            self.times[row] = time
+        else:
+            shift = Shift(row + 1, spare + 1, -1)
+            self.times[row + 1 : spare + 1] = self.times[row:spare]
+            self.times[row + 1] = time
+        self.starts[low : low + BLOCK] = self.times[low : low + BLOCK]
+        return shift
+
+    def _spare(self, row: int, low: int, high: int) -> int | None:
+        """The spare of rows low .. high - 1 that is nearest to `row`."""
+        spares = [i for i in range(low, high) if self.times[i] == self.times[i + 1]]
+        return min(spares, key=lambda i: (abs(i - row), i), default=None)
 
 
 def boundaries_of(contract: Contract, now: int, pads: Iterable[int]) -> list[int]:

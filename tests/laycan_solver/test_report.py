@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from laycan_solver.check import check
-from laycan_solver.construct import coalesce
 from laycan_solver.model import Contract, MoveReason, OutageType, Problem, Reason, Scope
 from laycan_solver.objective import Segment
 from laycan_solver.planner import plan
+from laycan_solver.report import coalesce
 from tests.laycan_solver import small
 from tests.laycan_solver.small import NOW, binding, contract, hours, node, outage
 

@@ -1,0 +1,273 @@
+"""Covering what a contract misses by chains of bindings: from node to node, each for as long as it is free.
+
+For one lot, always changing to the node that stays free longest needs the fewest changes (interval covering). A change interrupts
+the whole contract at its price; an instant at which the contract is interrupted anyway is free, so a way takes it rather than one
+of its own. Where a change costs more than idling until the next instant at least `planning.move.seconds` later, or is not allowed,
+the way has a gap instead, and a piece that does not pay is left out.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+
+from .book import Book
+from .eligible import Demand
+from .objective import MONTH, Segment, missing_profile
+from .place import domain_room, room_of, serving
+from .timegrid import Flags
+
+MOST_WAYS = 4096  # for one contract at a time
+
+
+def cover(book: Book, index: int, *, own: bool = False) -> None:
+    """Serves what the contract still misses, way by way, through what is free; never makes it cost more."""
+    demand = book.demands[index]
+    for _ in range(MOST_WAYS):
+        spans = _missing_spans(missing_profile(demand, book.segments[index]))
+        if not sum(_way(book, demand, *span, own) for span in spans):
+            break
+    join(book, index)
+
+
+def join(book: Book, index: int) -> None:
+    """Where a lot changes node although one of the two could serve it before and after as well, it does not."""
+    demand, domains = book.demands[index], book.fleet.domains
+    scope, spread = (domains[level] for level in (demand.contract.scope, demand.contract.spread_level))
+    for time in book.verdict(index).instants:
+        ends = [s for s in book.segments[index] if s.end == time]
+        begins = [s for s in book.segments[index] if s.start == time]
+        for a in ends:
+            for b in begins:
+                same = a.lots == b.lots and scope[a.column] == scope[b.column] and spread[a.column] == spread[b.column]
+                if same and a.column != b.column and a in book.segments[index] and b in book.segments[index]:
+                    any(_joined(book, demand, a, b, s) for s in (a, b))
+
+
+def _joined(book: Book, demand: Demand, a: Segment, b: Segment, on: Segment) -> bool:
+    """One segment from the start of `a` to the end of `b` on the node of one of them; undone unless that is cheaper."""
+    before, mark = book.verdict(demand.index), book.mark()
+    book.drop(demand.index, [a, b])
+    whole = Segment(on.column, a.start, b.end, a.lots)
+    if book.fleet.open[on.column] and book.fits(demand, *whole):
+        book.put(demand.index, [whole])
+        after = book.verdict(demand.index)
+        if after.legal and after.tiers < before.tiers:
+            return True
+    book.roll_back(mark)
+    return False
+
+
+def _missing_spans(gaps: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """[start, end) of the runs of gaps without a second between them."""
+    spans: list[tuple[int, int]] = []
+    for start, end, _ in gaps:
+        if spans and spans[-1][1] == start:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _way(book: Book, demand: Demand, start: int, end: int, own: bool) -> bool:
+    """One more lot, or several side by side, through [start, end); True if that made the contract cheaper."""
+    before, mark = book.verdict(demand.index), book.mark()
+    walk = Walk(book, demand, start, end, own)
+    pieces = walk.pieces()
+    if not pieces:
+        return False
+    book.put(demand.index, pieces)
+    after = book.verdict(demand.index)
+    if after.legal and after.tiers < before.tiers:
+        return True
+    book.roll_back(mark)
+    return sum(_alone(book, demand, piece) for piece in pieces) > 0
+
+
+def _alone(book: Book, demand: Demand, piece: Segment) -> bool:
+    """A single piece of a way that did not pay as a whole."""
+    before, mark = book.verdict(demand.index), book.mark()
+    book.put(demand.index, [piece])
+    after = book.verdict(demand.index)
+    if after.legal and after.tiers < before.tiers:
+        return True
+    book.roll_back(mark)
+    return False
+
+
+class Walk:
+    """The way of one lot through one span of missing service."""
+
+    def __init__(self, book: Book, demand: Demand, start: int, end: int, own: bool) -> None:
+        self.book, self.demand, self.start, self.end = book, demand, start, end
+        self.lot = demand.contract.lot_gpus
+        self.spans = _allowed(book, demand, start, end, own)
+        verdict = book.verdict(demand.index)
+        self.barred = _barred(book, demand, self.spans) if demand.holder and book.fleet.handed_over else {}
+        segments = book.segments[demand.index]
+        self.left = sorted({s.end for s in segments if s.end < demand.end} - {s.start for s in segments})
+        self.instants = sorted(verdict.instants)  # at which a further change costs nothing
+        self.planned = list(verdict.planned)
+
+    def pieces(self) -> list[Segment]:
+        out: list[Segment] = []
+        time = self.start
+        while time < self.end:
+            stop, column = self._longest(time)
+            if column < 0:
+                time = self._next(time)
+                continue
+            begin = self._entry(out[-1] if out else None, column, time, stop)
+            if begin > time:
+                time = begin
+                continue
+            if out and out[-1].end == time and out[-1].column == column:
+                out[-1] = out[-1]._replace(end=stop)
+            else:
+                out.append(Segment(column, time, stop, 1))
+            time = stop
+        return out
+
+    def _longest(self, time: int) -> tuple[int, int]:
+        """Until when the way may stay on which node; -1 = no node is free."""
+        best, where = time, -1
+        for span, allowed in self.spans:
+            if self.barred:
+                allowed = allowed & ~self._barred_at(span, time)
+            stop, nodes = self.book.ledger.farthest(time, self.end, span, allowed, self.lot)
+            if stop > time and self.barred:
+                stop, column = self._unbarred(span, nodes, time, stop)
+            elif stop > best:
+                column = self._fullest(span, nodes, time, stop)
+            if stop > best:
+                best, where = stop, column
+        return self._shared(time, best), where
+
+    def _fullest(self, span: slice, nodes: Flags, time: int, stop: int) -> int:
+        """Of the nodes that stay free longest, the one with the least room besides."""
+        at = np.flatnonzero(nodes)
+        free = self.book.ledger.free(time, stop, span.start + at)
+        return int(span.start + at[int(free.argmin())])
+
+    def _barred_at(self, span: slice, time: int) -> Flags:
+        """Nodes that are another holder's in the slice that begins at `time`."""
+        end = self.book.ledger.grid.slice_at(time)[1]
+        flags = np.zeros(span.stop - span.start, dtype=bool)
+        for column, spans in self.barred.items():
+            if span.start <= column < span.stop:
+                flags[column - span.start] = any(a < end and time < b for a, b in spans)
+        return flags
+
+    def _unbarred(self, span: slice, nodes: Flags, time: int, stop: int) -> tuple[int, int]:
+        """The same where other holders come to some of these nodes before `stop`."""
+        grid = self.book.ledger.grid
+        best, where = time, -1
+        for column in (span.start + np.flatnonzero(nodes)).tolist():
+            until = min((a for a, b in self.barred.get(column, ()) if time < b and a < stop), default=stop)
+            until = until if grid.has(until) else grid.slice_at(until)[0]
+            if until > best:
+                best, where = until, column
+        return best, where
+
+    def _shared(self, time: int, stop: int) -> int:
+        """An instant of the contract before `stop`, if that lets the way change for nothing."""
+        if stop >= self.end:
+            return stop
+        i = bisect_right(self.instants, stop) - 1
+        return self.instants[i] if i >= 0 and self.instants[i] > time else stop
+
+    def _next(self, time: int) -> int:
+        after = self.book.ledger.grid.slice_at(time)[1]
+        return (
+            min(self.book.ledger.next_free(after, self.end, span, allowed, self.lot) for span, allowed in self.spans)
+            if self.spans
+            else self.end
+        )
+
+    def _entry(self, last: Segment | None, column: int, time: int, stop: int) -> int:
+        """When to begin on a node: at once, at the price of an interruption if lots leave another one then, or after a gap.
+
+        A gap shorter than `planning.move.seconds` is a change of nodes in disguise, and begins later.
+        """
+        demand = self.demand
+        change = last is not None and last.end == time and last.column != column
+        if not change:
+            left = [t for t in (*self.left, *([last.end] if last else [])) if t < time < t + demand.move_seconds]
+            return self._boundary(max(left) + demand.move_seconds) if left else time
+        if time in self.instants:
+            return time
+        assert last is not None
+        later = self._boundary(time + max(1, demand.move_seconds))
+        forced = not self.book.fleet.serves_on(demand, last.column, time)
+        if (forced or self._may_cut(time)) and demand.move_seconds * demand.lots <= min(later, stop) - time:
+            self.instants = sorted({*self.instants, time})
+            if not forced:
+                self.planned = sorted({*self.planned, time})
+            return time
+        return later
+
+    def _boundary(self, time: int) -> int:
+        """The first boundary from `time` on, in the span."""
+        times = self.book.ledger.grid.times
+        row = self.book.ledger.grid.row(time)
+        return min(times[row], self.end) if row < len(times) else self.end
+
+    def _may_cut(self, time: int) -> bool:
+        limit = self.demand.moves_per_month
+        if not limit:
+            return False
+        near = sorted({*self.planned, time})
+        return all(near[i + limit] - near[i] > MONTH for i in range(len(near) - limit))
+
+
+def _allowed(book: Book, demand: Demand, start: int, end: int, own: bool) -> list[tuple[slice, Flags]]:
+    """Per grade, the cheapest first: its columns, and which of them topology and cordons leave to the contract in [start, end)."""
+    fleet = book.fleet
+    domain = _domain(book, demand, start, end)
+    full = _full_domains(book, demand, start, end)
+    found = []
+    for _, span in demand.pool.own if own else demand.pool.spans:
+        allowed = fleet.open[span] & (fleet.gpus[span] >= demand.contract.lot_gpus)
+        if domain is not None:
+            allowed &= fleet.domains[demand.contract.scope][span] == domain
+        if full:
+            allowed &= ~np.isin(fleet.domains[demand.contract.spread_level][span], full)
+        if allowed.any():
+            found.append((span, allowed))
+    return found
+
+
+def _domain(book: Book, demand: Demand, start: int, end: int) -> int | None:
+    """The scope domain to serve in: where the contract is served already, else where there is most room. None = anywhere."""
+    if not demand.scoped:
+        return None
+    domain = book.fleet.domains[demand.contract.scope]
+    used = {int(domain[c]) for c in serving(book, demand, start, end)}
+    if used:
+        return used.pop() if len(used) == 1 else -1
+    first, last = book.ledger.grid.slice_at(start)
+    room = room_of(book, demand, first, last)
+    have = domain_room(book, demand, room, {})
+    return int(have.argmax()) if len(have) else -1
+
+
+def _full_domains(book: Book, demand: Demand, start: int, end: int) -> list[int]:
+    """Spread domains that take no more lots."""
+    if not demand.spread:
+        return []
+    domain = book.fleet.domains[demand.contract.spread_level]
+    taken: dict[int, int] = {}
+    for column, lots in serving(book, demand, start, end).items():
+        taken[int(domain[column])] = taken.get(int(domain[column]), 0) + lots
+    return [d for d, lots in taken.items() if lots >= demand.per_domain]
+
+
+def _barred(book: Book, demand: Demand, spans: list[tuple[slice, Flags]]) -> dict[int, list[tuple[int, int]]]:
+    """column -> when another holder has the node, widened by the turnaround."""
+    barred: dict[int, list[tuple[int, int]]] = {}
+    for span, _ in spans:
+        for column in range(span.start, span.stop):
+            if times := list(book.others_at(demand, column)):
+                barred[column] = times
+    return barred

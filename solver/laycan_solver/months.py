@@ -1,0 +1,53 @@
+"""Sellable capacity: nodes that nothing touches for a whole calendar month (UTC).
+
+That is what the next buyer asks for most: whole nodes by the month. The plan breaks as few free node-months as it can without
+owing more; the count is the last tier of the objective.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from datetime import UTC, datetime
+
+import numpy as np
+
+from .ledger import Cells
+from .timegrid import Ints
+
+AHEAD = 12  # months that count
+
+
+def month_starts(now: int, months: int) -> list[int]:
+    """First seconds of the first `months` + 1 whole calendar months from `now` on."""
+    try:
+        first = datetime.fromtimestamp(now, UTC)
+        year, month = first.year, first.month
+        if int(datetime(year, month, 1, tzinfo=UTC).timestamp()) < now:
+            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+        return [int(datetime(year + (month - 1 + i) // 12, (month - 1 + i) % 12 + 1, 1, tzinfo=UTC).timestamp()) for i in range(months + 1)]
+    except (ValueError, OverflowError, OSError):
+        return []  # no calendar there
+
+
+class Months:
+    """busy[month, column]: segments that touch the node in the month."""
+
+    def __init__(self, now: int, columns: int) -> None:
+        self.starts = month_starts(now, AHEAD)
+        self.busy = np.zeros((max(0, len(self.starts) - 1), columns), dtype=np.int16)
+
+    def _touched(self, start: int, end: int) -> tuple[int, int]:
+        first = max(0, bisect_right(self.starts, start) - 1)
+        return first, min(bisect_left(self.starts, end), len(self.busy))
+
+    def count(self, columns: Ints, start: int, end: int, sign: int) -> None:
+        """Segments of [start, end) come to (1) or leave (-1) these distinct nodes."""
+        first, last = self._touched(start, end)
+        if first < last:
+            self.busy[first:last, columns] += sign
+
+    def broken(self, columns: slice | Ints, start: int, end: int) -> Cells:
+        """Per node: months free until now that a segment of [start, end) would touch."""
+        first, last = self._touched(start, end)
+        broken: Cells = (self.busy[first:last, columns] == 0).sum(axis=0)
+        return broken
