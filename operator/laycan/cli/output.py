@@ -33,11 +33,12 @@ def bad_input_exits() -> Iterator[None]:
 
 @contextmanager
 def keeps_all() -> Iterator[None]:
-    """For a command that keeps all that it reads until it ends: walking that for cycles would take longer than reading it."""
+    """For what a command reads and keeps to its end: walking that for cycles, now or later, takes longer than reading it."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 

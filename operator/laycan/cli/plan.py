@@ -28,7 +28,6 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
-@keeps_all()
 def plan(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders (without the folders in them), or - for stdin.")],
     previous: Annotated[
@@ -56,7 +55,7 @@ def plan(
     Exit: 0 planned, 2 bad input (every fault is listed on stderr).
     """
     over = _deadline(time_limit)
-    with bad_input_exits():
+    with bad_input_exits(), keeps_all():
         problem = _problem(paths, previous, now, admit)
     from laycan_solver import planner  # OR-Tools and numpy are loaded here, after the input was found good
 
@@ -64,7 +63,8 @@ def plan(
     if stats:
         with bad_input_exits():
             _write_stats(stats)
-    _print(problem, result, output)
+    with keeps_all():
+        _print(problem, result, output)
 
 
 def _problem(paths: list[str], previous: str | None, now: str | None, admit: bool) -> Problem:

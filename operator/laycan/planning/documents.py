@@ -1,7 +1,4 @@
-"""Documents from files, folders (not the folders in them) and standard input, in YAML or JSON, one or many per file.
-
-YAML is read as the Kubernetes API reads it: an unquoted time is text, and a key stands once in a mapping.
-"""
+"""Documents from files, folders (not the folders in them) and standard input, in YAML or JSON, one or many per file."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -22,29 +18,6 @@ def documents(paths: Iterable[str], lines: list[str]) -> Iterator[tuple[str, Any
     for file, text in _texts(paths, lines):
         for document in _parsed(file, text, lines):
             yield file, document
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML as the Kubernetes API reads it: times are text, and a key stands once."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _mapping_once(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
-        seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_once)
 
 
 def _texts(paths: Iterable[str], lines: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -71,19 +44,15 @@ def _parsed(name: str, text: bytes, lines: list[str]) -> list[Any]:
     """The documents of one file; of a YAML stream that is broken those before the fault."""
     if not text.strip():  # such as the file that a shell has just opened for this command's output
         return []
-    found: list[Any] = []
     try:
         if name.endswith(".json"):
             return [orjson.loads(text)]
         if text.lstrip()[:1] == b"{":  # JSON is YAML, but read fifty times as fast
             with suppress(orjson.JSONDecodeError):
                 return [orjson.loads(text)]
-        found.extend(document for document in yaml.load_all(text, Loader=_Loader) if document is not None)
     except orjson.JSONDecodeError as error:
         lines.append(f"{name}:{error.lineno}: is not JSON: {error.msg}")
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        lines.append(f"{name}:{mark.line + 1 if mark else 1}: is not YAML: {error.problem}")
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        lines.append(f"{name}: is not YAML: {str(error).splitlines()[0]}")
-    return found
+        return []
+    from laycan.planning.yaml_documents import yaml_documents  # PyYAML is loaded where there is YAML
+
+    return list(yaml_documents(name, text, lines))

@@ -11,6 +11,7 @@ say what absence means.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -45,8 +46,9 @@ def set_once(field: str) -> str:
 
 
 def checked(parse: Callable[[str], object]) -> AfterValidator:
-    """A text that `parse` accepts; its ValueError is what the reader is told."""
+    """A text that `parse` accepts; its ValueError is what the reader is told. Texts recur, and are parsed once."""
 
+    @lru_cache(maxsize=1 << 16)
     def accept(text: str) -> str:
         parse(text)
         return text

@@ -5,11 +5,11 @@ Each function takes well-typed models and yields (field, text) for what contradi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from laycan.resources.outage import OutageSpec
-from laycan.resources.terms import LEVELS, Delivery, Terms
+from laycan.resources.terms import LEVELS, Block, Delivery, Terms
 from laycan.resources.times import parse_time
 
 LONGEST_SECONDS = 26_352 * 3600  # three years of 366 days
@@ -19,9 +19,12 @@ Found = Iterator[tuple[str, str]]
 def terms_faults(terms: Terms) -> list[tuple[str, str]]:
     """Everything in the terms that contradicts itself; fields are relative to `spec.terms`."""
     delivery = terms.delivery
-    rules = [_window, _lots, *([_spread] if delivery.spread else ()), *([_profile] if delivery.profile else ())]
-    found = [(f"delivery.{field}", text) for rule in rules for field, text in rule(delivery)]
-    return [*found, *_firmness(terms), *_tolerance(terms), *_parties(terms)]
+    found = [*_window(delivery), *_lots(delivery)]
+    if delivery.spread:
+        found += _spread(delivery, delivery.spread.level)
+    if delivery.profile:
+        found += _profile(delivery, delivery.profile)
+    return [*((f"delivery.{field}", text) for field, text in found), *_firmness(terms), *_tolerance(terms), *_parties(terms)]
 
 
 def _window(delivery: Delivery) -> Found:
@@ -37,16 +40,16 @@ def _lots(delivery: Delivery) -> Found:
         yield "gpus", f"is {delivery.gpus}, no multiple of lotGpus ({delivery.lot_gpus}); only whole lots are delivered"
 
 
-def _spread(delivery: Delivery) -> Found:
+def _spread(delivery: Delivery, level: str) -> Found:
     scope = delivery.scope or "Any"
-    if delivery.spread and LEVELS.index(delivery.spread.level) <= LEVELS.index(scope):
+    if LEVELS.index(level) <= LEVELS.index(scope):
         inside = LEVELS[LEVELS.index(scope) + 1 :]
         mend = f"use {' or '.join(inside)}" if inside else "leave out spread"
-        yield "spread.level", f"is {delivery.spread.level}, which does not lie strictly inside scope {scope}; {mend}"
+        yield "spread.level", f"is {level}, which does not lie strictly inside scope {scope}; {mend}"
 
 
-def _profile(delivery: Delivery) -> Found:
-    blocks = [(parse_time(b.start), parse_time(b.end), b.gpus) for b in delivery.profile or ()]
+def _profile(delivery: Delivery, profile: Iterable[Block]) -> Found:
+    blocks = [(parse_time(b.start), parse_time(b.end), b.gpus) for b in profile]
     start, end = parse_time(delivery.start), parse_time(delivery.end)
     found = False
     for i, (first, last, gpus) in enumerate(blocks):
@@ -60,7 +63,7 @@ def _profile(delivery: Delivery) -> Found:
         return
     if any(later[0] < earlier[1] for earlier, later in pairwise(blocks)):
         yield "profile", "blocks must be in order and not overlap"
-    elif blocks and not _flat(blocks, delivery):
+    elif not _flat(blocks, delivery):
         yield "profile", "shaped delivery is not offered yet: sell one contract per block, without profile"
 
 
