@@ -6,9 +6,10 @@ The accounts are the checker's, so that the planner and those that it is compare
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -84,45 +85,66 @@ def months(now: int, count: int = 12) -> list[int]:
 def sellable(problem: Problem, bindings: Iterable[Binding]) -> Sellable:
     """Of a plan. The most, per grade and month: at the busiest second, what is delivered leaves no more nodes whole.
 
-    Counted in GPUs, and in intact nodes for lots of a whole node; valid for every plan that delivers the same in the same grades.
+    Counted in blocks of k GPUs inside nodes, for every k that divides a node: a lot of g GPUs takes g // k of them, an outage those of
+    its node. Valid for every plan that delivers the same in the same grades.
     """
-    edges = np.array(months(problem.now))
+    edges = months(problem.now)
     index = {n.name: i for i, n in enumerate(problem.nodes)}
-    rows = [(index[b.node], max(b.start, problem.now), b.end, b.gpus) for b in bindings]
-    used = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    out = [(index[v], o.start, o.end, 0) for o in problem.outages for v in o.nodes if v in index and o.start < o.end]
-    dark = np.array(out, dtype=np.int64).reshape(-1, 4)
     lots = {c.key: c.lot_gpus for c in problem.contracts}
-    lot = np.array([lots[b.contract] for b in bindings], dtype=np.int64)
-    found = most = 0
-    gpus = np.array([n.gpus if n.usable else 0 for n in problem.nodes], dtype=np.int64)
-    closed = np.array([not n.usable or n.cordoned for n in problem.nodes])
+    used = _rows((index[b.node], max(b.start, problem.now), b.end, b.gpus, lots[b.contract]) for b in bindings)
+    dark = _rows(_dark(problem, index))
+    gpus = np.array([n.gpus if n.usable and not n.cordoned else 0 for n in problem.nodes], dtype=np.int64)
     grade = np.unique([n.grade for n in problem.nodes], return_inverse=True)[1]
+    found = most = 0
     for g in range(int(grade.max(initial=-1)) + 1):
-        mine = grade == g
-        size = int(gpus[mine].max())
-        intact = mine & (gpus == size) & ~closed
-        for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            busy = np.zeros(len(gpus), dtype=bool)
-            busy[used[(used[:, 1] < b) & (used[:, 2] > a), 0]] = True
-            busy[dark[(dark[:, 1] < b) & (dark[:, 2] > a), 0]] = True
-            clear = intact.copy()
-            clear[dark[(dark[:, 1] < b) & (dark[:, 2] > a), 0]] = False
-            found += int((intact & ~busy).sum())
-            if size:
-                here = mine[used[:, 0]]
-                whole = used[here & (lot == size)]
-                load = int(gpus[mine].sum()) - _peak(used[here], a, b)
-                most += max(0, min(int(clear.sum()), load // size, int(intact.sum()) - _peak(whole, a, b) // size))
+        mine = np.where(grade == g, gpus, 0)
+        here, out = used[mine[used[:, 0]] > 0], dark[mine[dark[:, 0]] > 0]
+        for start, end in pairwise(edges):
+            clear = mine == mine.max(initial=1)
+            clear[_within(out, start, end)[:, 0]] = False
+            most += min(int(clear.sum()), _whole_at_peak(mine, here, out, start, end))
+            clear[_within(here, start, end)[:, 0]] = False
+            found += int(clear.sum())
     return Sellable(found, most)
 
 
-def _peak(rows: Ints, start: int, end: int) -> int:
-    """Most GPUs in use at one second of [start, end)."""
-    inside = rows[(rows[:, 1] < end) & (rows[:, 2] > start)]
-    if not len(inside):
-        return 0
-    times = np.concatenate([np.maximum(inside[:, 1], start), np.minimum(inside[:, 2], end)])
-    change = np.concatenate([inside[:, 3], -inside[:, 3]])
+def _rows(rows: Iterable[tuple[int, int, int, int, int]]) -> Ints:
+    """(rows, 5): node, start, end, GPUs, GPUs of a lot."""
+    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 5)
+
+
+def _dark(problem: Problem, index: Mapping[str, int]) -> Iterator[tuple[int, int, int, int, int]]:
+    """Outages per node, merged where they overlap."""
+    spans = sorted((index[v], o.start, o.end) for o in problem.outages for v in o.nodes if v in index and o.start < o.end)
+    for node, own in groupby(spans, key=lambda span: span[0]):
+        last = 0
+        for _, start, end in own:
+            if end > last:
+                yield node, max(start, last), end, 0, 0
+                last = end
+
+
+def _within(rows: Ints, start: int, end: int) -> Ints:
+    return rows[(rows[:, 1] < end) & (rows[:, 2] > start)]
+
+
+def _whole_at_peak(gpus: Ints, used: Ints, dark: Ints, start: int, end: int) -> int:
+    """Nodes of full size that can be whole throughout [start, end) at most, by blocks of every size."""
+    size = int(gpus.max(initial=1))
+    here, out = _within(used, start, end), _within(dark, start, end)
+    fewest = len(gpus)
+    for k in (k for k in range(1, size + 1) if size % k == 0):
+        large = here[here[:, 4] >= k]
+        taken = large[:, 3] // large[:, 4] * (large[:, 4] // k)
+        rows = np.concatenate([large, out])
+        peak = _peak(rows[:, 1], rows[:, 2], np.concatenate([taken, gpus[out[:, 0]] // k]), start, end)
+        fewest = min(fewest, (int((gpus // k).sum()) - peak) // (size // k))
+    return max(0, fewest)
+
+
+def _peak(starts: Ints, ends: Ints, weights: Ints, start: int, end: int) -> int:
+    """Most that lies on one second of [start, end)."""
+    times = np.concatenate([np.maximum(starts, start), np.minimum(ends, end)])
+    change = np.concatenate([weights, -weights])
     order = np.lexsort((change, times))  # at one second, ends before starts
     return int(change[order].cumsum().max(initial=0))

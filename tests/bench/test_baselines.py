@@ -92,3 +92,20 @@ def test_sellable_months_are_whole_nodes_through_whole_months() -> None:
     on_whole = sellable(made, (Binding("a", "n0", "h100", 1, NOW + 800 * HOUR, NOW + 900 * HOUR),))
     assert (on_whole.node_months, on_whole.most) == (22, 23)  # the broken node could have taken it
     assert months(NOW)[:3] == [NOW, NOW + 744 * HOUR, NOW + 1416 * HOUR]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_no_plan_leaves_more_months_than_the_most(seed: int, scheduler: str) -> None:
+    """Also with overlapping outages, cordoned nodes and odd lots, what is left to sell is at most what counting allows."""
+    made = problem_of(draw(Size(200, 500, 0.9, seed, ALL if seed % 2 else frozenset())))
+    left = sellable(made, greedy(made, scheduler).bindings)
+    assert 0 < left.node_months <= left.most
+
+
+def test_the_most_sees_lots_that_no_broken_node_holds() -> None:
+    """Nodes of 8, 7 and 7 GPUs and three lots of 4: 10 GPUs stay free, but one lot must lie on the whole node."""
+    made = problem([node("n0"), node("n1", gpus=7), node("n2", gpus=7)], [contract("a", 0, 10, 12, lot_gpus=4)])
+    each = tuple(Binding("a", f"n{i}", "h100", 4, NOW, NOW + 10 * HOUR) for i in range(3))
+    left = sellable(made, each)
+    assert (left.node_months, left.most) == (11, 11)
