@@ -80,16 +80,19 @@ class Asked:
             self._options[key] = {grade: cost * 10**6 * self.total for grade, cost in costs.items() if cost is not None}
         return self._options[key]
 
+    def level(self, c: Contract) -> Scope:
+        """In one domain of which level, and of one grade, all lots lie together or none does; ANY: each may lie or not by itself."""
+        if c.scope and self.facts.whole(c) and self.reach.impure[c.scope - 1].isdisjoint(self.options(c)):
+            return c.scope
+        return Scope.ANY
+
     def unit(self, c: Contract) -> int:
-        """Lots that are served together or not at all, in one domain of one grade."""
-        if not c.scope or not self.facts.whole(c) or not self.reach.impure[c.scope - 1].isdisjoint(self.options(c)):
-            return 1
-        return c.lots
+        """Lots that are served together or not at all."""
+        return c.lots if self.level(c) else 1
 
     def line(self, c: Contract, grades: frozenset[str]) -> Line | None:
         """The least that a unit of the contract costs in one of the grades; None: there is none."""
-        unit, options = self.unit(c), self.options(c)
-        level = c.scope if unit > 1 else Scope.ANY
+        unit, level, options = self.unit(c), self.level(c), self.options(c)
         key = grades, c.product, c.substitution, c.lot_gpus, level, unit
         if key not in self._lines and grades:
             lines = [(self._grade(grade, c.lot_gpus, level, unit), options[grade] * c.lot_gpus * unit) for grade in sorted(grades)]
@@ -171,10 +174,12 @@ class Dual:
         """What a unit costs when all lots are in reach in the same grades all the time, and none may be curtailed by right."""
         if self.total and not c.firm and c.notice_seconds is not None:
             return None
-        due = stages.within(self.facts.begin(c), c.end)
-        grades = stages.able[due.start]
-        if min(stages.lots[due]) < c.lots or any(able != grades for able in stages.able[due]):
-            return None
+        grades = stages.able[0]
+        if stages.lowest < c.lots or not stages.steady:
+            due = stages.within(self.facts.begin(c), c.end)
+            grades = stages.able[due.start]
+            if min(stages.lots[due]) < c.lots or any(able != grades for able in stages.able[due]):
+                return None
         return self.asked.line(c, grades)
 
     def contribution(self, c: Contract, stages: Stages) -> tuple[int, bool]:

@@ -24,6 +24,8 @@ class Stages(NamedTuple):
     times: list[int]
     lots: list[int]
     able: list[frozenset[str]]
+    lowest: int  # of lots
+    steady: bool  # the same grades all the time
 
     def within(self, begin: int, end: int) -> slice:
         return slice(bisect_right(self.times, begin) - 1, bisect_left(self.times, end))
@@ -46,6 +48,7 @@ class Reach:
         self.grades = {*self.still, *self.restless}
         self.mixed = [{domain for domain, found in level.items() if len(found) > 1} for level in grades]
         self.impure = [{g for found in level.values() if len(found) > 1 for g in found} for level in grades]
+        self._folds: dict[tuple[str, Scope, Scope], Counter[tuple[int, str, str]]] = {}
         self._stages: dict[object, Stages] = {}
         self._rooms: dict[object, list[tuple[int, int]]] = {}
 
@@ -62,13 +65,13 @@ class Reach:
         lots: Counter[tuple[str, str]] = Counter()  # domain of the scope, domain of the spread -> lots
         able: Counter[str] = Counter()  # grade -> lots
         for grade in grades:
-            for (gpus, domains), nodes in self.still[grade].items():
-                lots[_domain(domains, c.scope), _domain(domains, c.spread_level)] += gpus // c.lot_gpus * nodes
+            for (gpus, outer, inner), nodes in self._folded(grade, c.scope, c.spread_level).items():
+                lots[outer, inner] += gpus // c.lot_gpus * nodes
                 able[grade] += gpus // c.lot_gpus * nodes
         most: Counter[str] = Counter({"": 0})  # domain of the scope -> lots that the spread allows there
         for (outer, _), count in lots.items():
             most[outer] += min(count, cap)
-        stages = Stages([], [], [])
+        times, best, grades_able = list[int](), list[int](), list[frozenset[str]]()
         for t, changes in self._by_time(grades, contract, c.lot_gpus):
             for n, more in changes:
                 outer, inner = _domain(n.domains, c.scope), _domain(n.domains, c.spread_level)
@@ -76,15 +79,25 @@ class Reach:
                 lots[outer, inner] += more
                 able[n.grade] += more
                 most[outer] += min(before + more, cap) - min(before, cap)
-            stages.times.append(t)
-            stages.lots.append(max(most.values()))
-            stages.able.append(frozenset(grade for grade, count in able.items() if count))
-        return stages
+            times.append(t)
+            best.append(max(most.values()))
+            grades_able.append(frozenset(grade for grade, count in able.items() if count))
+        return Stages(times, best, grades_able, min(best), len(set(grades_able)) == 1)
+
+    def _folded(self, grade: str, scope: Scope, spread: Scope) -> Counter[tuple[int, str, str]]:
+        """GPUs of a node, domain of the scope, domain of the spread -> nodes that never change."""
+        key = grade, scope, spread
+        if key not in self._folds:
+            found: Counter[tuple[int, str, str]] = Counter()
+            for (gpus, domains), nodes in self.still[grade].items():
+                found[gpus, _domain(domains, scope), _domain(domains, spread)] += nodes
+            self._folds[key] = found
+        return self._folds[key]
 
     def blocks(self, grade: str, k: int) -> list[tuple[int, int]]:
         """Blocks of k GPUs in nodes of a grade, as steps."""
         found = []
-        count = sum(gpus // k * nodes for (gpus, _), nodes in self.still[grade].items())
+        count = sum(gpus // k * nodes for (gpus, _, _), nodes in self._folded(grade, Scope.ANY, Scope.ANY).items())
         for t, changes in self._by_time([grade], None, k):
             count += sum(more for _, more in changes)
             found.append((t, count))
@@ -93,8 +106,8 @@ class Reach:
     def groups(self, level: Scope, grade: str, k: int, many: int) -> list[tuple[int, int]]:
         """Groups of `many` such blocks in single domains of one grade, of nodes that take something new, as steps."""
         blocks: Counter[str] = Counter()  # domain -> blocks
-        for (gpus, domains), nodes in self.still[grade].items():
-            blocks[_domain(domains, level)] += gpus // k * nodes
+        for (gpus, domain, _), nodes in self._folded(grade, level, Scope.ANY).items():
+            blocks[domain] += gpus // k * nodes
         found, mixed = [], self.mixed[level - 1]
         count = sum(have // many for domain, have in blocks.items() if domain not in mixed)
         for t, changes in self._by_time([grade], "", k):
