@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bench.instances import named
 from bench.measure import Row, Stopwatch, peak_mb
@@ -20,20 +21,29 @@ from laycan_solver.model import Binding, Contract, Plan, Problem
 from laycan_solver.planner import EFFORT, plan
 
 
-def planned(problem: Problem, effort: int | None, limit_s: int | None) -> Plan:
-    end = time.monotonic() + limit_s if limit_s else None
-    return plan(problem, EFFORT if effort is None else effort, deadline=None if end is None else lambda: time.monotonic() > end)
+@dataclass(frozen=True)
+class Budget:
+    """What a row may spend: the planner's effort, a cap on its wall clock, and how many failures are tried."""
+
+    effort: int = EFFORT
+    limit_s: int | None = None
+    deaths: int = 200
 
 
-def cold(name: str, seed: int, effort: int | None, limit_s: int | None) -> Row:
-    """One plan of a named instance; `limit_s` is a wall-clock cap that the planner is given."""
-    return {"row": name, "seed": seed} | figures(named(name, seed), effort, limit_s)
+def planned(problem: Problem, budget: Budget) -> Plan:
+    end = time.monotonic() + budget.limit_s if budget.limit_s else None
+    return plan(problem, budget.effort, deadline=None if end is None else lambda: time.monotonic() > end)
 
 
-def figures(problem: Problem, effort: int | None, limit_s: int | None) -> dict[str, object]:
+def cold(name: str, seed: int, budget: Budget) -> Row:
+    """One plan of a named instance."""
+    return {"row": name, "seed": seed} | figures(named(name, seed), budget)
+
+
+def figures(problem: Problem, budget: Budget) -> dict[str, object]:
     """Of one plan; ends the program if the checker finds anything in it."""
     watch = Stopwatch()
-    found = planned(problem, effort, limit_s)
+    found = planned(problem, budget)
     cpu_ms, wall_ms, memory = watch.cpu_ms(), watch.wall_ms(), peak_mb()
     watch = Stopwatch()
     if violations := check(problem, found):
@@ -85,11 +95,11 @@ def _lots_cut(facts: Facts, c: Contract, step: Step) -> int:
     return -sum(lots for node, lots in change.items() if lots < 0 and facts.serves_on(c, node, step.start))
 
 
-def sellable_months(name: str, seed: int, effort: int | None, limit_s: int | None) -> Row:
+def sellable_months(name: str, seed: int, budget: Budget) -> Row:
     """Whole-node months that the plan leaves to sell, of the most that any plan with its deliveries could leave."""
     problem = named(name, seed)
     watch = Stopwatch()
-    found = planned(problem, effort, limit_s)
+    found = planned(problem, budget)
     cpu_ms = watch.cpu_ms()
     left = sellable(problem, found.bindings)
     return {

@@ -7,30 +7,29 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bench.cold import planned
+from bench.cold import Budget, planned
 from bench.instances import CACHE, NAMED, draw, named, write_manifests
 from bench.measure import Row, Stopwatch
 
 LAYCAN = Path(sys.executable).parent / "laycan"
 
 
-def plan_command(name: str, seed: int, effort: int | None, limit_s: int | None) -> Row:
+def plan_command(name: str, seed: int, budget: Budget) -> Row:
     """CPU time of the whole command, of which its planning is part, against that of planning alone in this process."""
     size = replace(NAMED[name], seed=seed)
     folder = CACHE / f"manifests-{size.name}"
     if not folder.exists():
         write_manifests(draw(size), folder)
-    budget = ["--effort", str(effort)] if effort is not None else []
-    cap = ["--time-limit", str(limit_s)] if limit_s else []
+    options = ["--effort", str(budget.effort), *(["--time-limit", str(budget.limit_s)] if budget.limit_s else [])]
     files = [str(folder / f"{kind}.json") for kind in ("fleet", "products", "contracts")]
     watch = Stopwatch()
     done = subprocess.run(
-        [LAYCAN, "plan", *files, "--previous", str(folder / "previous.json"), *budget, *cap, "-o", "json"], check=True, capture_output=True
+        [LAYCAN, "plan", *files, "--previous", str(folder / "previous.json"), *options, "-o", "json"], check=True, capture_output=True
     )
     command_ms, command_wall_ms = watch.cpu_ms(), watch.wall_ms()
     problem = named(name, seed)
     watch = Stopwatch()
-    planned(problem, effort, limit_s)
+    planned(problem, budget)
     planning_ms = watch.cpu_ms()
     return {
         "row": "command",
@@ -44,7 +43,7 @@ def plan_command(name: str, seed: int, effort: int | None, limit_s: int | None) 
     }
 
 
-def help_command(name: str, seed: int, effort: int | None, limit_s: int | None) -> Row:
+def help_command(name: str, seed: int, budget: Budget) -> Row:
     """The fastest of five, as the first one reads files from disk."""
     spent = []
     for _ in range(5):

@@ -1,6 +1,6 @@
 """The targets of the planner, row by row, each against its limit in budgets.yaml.
 
-    python -m bench.plan [--rows 10k-85,node-death,…] [--seeds 0,1,2] [--effort N] [--limit SECONDS]
+    python -m bench.plan [--rows 10k-85,node-death,…] [--seeds 0,1,2] [--effort N] [--limit SECONDS] [--deaths N]
     python -m bench.plan --folders DIR...     plans folders of manifests with fleet, products, contracts and previous.json
 
 Every row and seed is a process of its own; every plan is checked before it counts. Times are printed and never asserted. Without
@@ -21,8 +21,9 @@ from laycan.planning.case import problem_of
 from laycan.planning.manifests import load
 from laycan.planning.plan_io import read_previous
 from laycan_solver.model import Problem
+from laycan_solver.planner import EFFORT
 
-Measure = Callable[[str, int, int | None, int | None], Row]  # (instance, seed, effort, seconds at most) -> a row
+Measure = Callable[[str, int, cold.Budget], Row]  # (instance, seed, budget) -> a row
 
 ROWS: dict[str, tuple[Measure, str, int]] = {  # -> what measures it, instance, seeds
     "10k-85": (cold.cold, "10k-85", 3),
@@ -48,8 +49,8 @@ def read(folder: Path) -> Problem:
     return problem_of(load(files), now=now, previous=announced)
 
 
-def folder_row(folder: Path, effort: int | None, limit_s: int | None) -> Row:
-    return {"row": folder.name} | cold.figures(read(folder), effort, limit_s)
+def folder_row(folder: Path, budget: cold.Budget) -> Row:
+    return {"row": folder.name} | cold.figures(read(folder), budget)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,20 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--seeds", help="instead of each row's own")
     parser.add_argument("--instance", help="instead of each row's own, to try a row out")
-    parser.add_argument("--effort", type=int)
+    parser.add_argument("--effort", type=int, default=EFFORT)
     parser.add_argument("--limit", type=int, help="wall-clock seconds per plan")
+    parser.add_argument("--deaths", type=int, default=cold.Budget.deaths, help="nodes that die in the rows node-death")
     parser.add_argument("--folders", nargs="+", type=Path, default=[], metavar="DIR")
     given = parser.parse_args(arguments)
-    rows: list[Row] = [apart(folder_row, folder, given.effort, given.limit) for folder in given.folders]
+    budget = cold.Budget(given.effort, given.limit, given.deaths)
+    rows: list[Row] = [apart(folder_row, folder, budget) for folder in given.folders]
     for name in () if given.folders else given.rows.split(","):
         if name not in ROWS:
             raise SystemExit(f"--rows: there is no {name}; known are {', '.join(ROWS)}")
         measure, instance, count = ROWS[name]
         for seed in given.seeds.split(",") if given.seeds else range(count):
-            rows.append(apart(measure, given.instance or instance, int(seed), given.effort, given.limit))
+            rows.append(apart(measure, given.instance or instance, int(seed), budget))
             print(".", end="", flush=True)
     print()
-    show("plan", rows, limits=judged(rows))
+    show("plan", rows, limits=[] if given.instance else judged(rows))
 
 
 if __name__ == "__main__":

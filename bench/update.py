@@ -10,24 +10,24 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.cold import planned
+from bench.cold import Budget, planned
 from bench.instances import named
 from bench.measure import Row, Stopwatch, peak_mb, percentile
 from bench.worth import own_micros
 from laycan_solver.check import check
 from laycan_solver.model import Binding, Difference, Node, NodeChanged, Problem
-from laycan_solver.planner import EFFORT, Planner
+from laycan_solver.planner import Planner
 
 CHECKED = 3  # failures whose plan is checked in full
 
 
-def node_death(name: str, seed: int, effort: int | None, limit_s: int | None, *, only_active: bool = False, deaths: int = 200) -> Row:
+def node_death(name: str, seed: int, budget: Budget, *, only_active: bool = False) -> Row:
     """Single failures of nodes that hold something: seeded, each with all bindings of the year, or of nodes with lots that run now."""
     problem = named(name, seed)
-    planner = Planner(problem, planned(problem, effort, limit_s), EFFORT if effort is None else effort)
+    planner = Planner(problem, planned(problem, budget), budget.effort)
     bindings = [b for b in planner.plan.bindings if not only_active or b.start <= problem.now < b.end]
     holding = sorted({b.node for b in bindings})
-    chosen = random.Random(seed).sample(holding, min(deaths, len(holding)))
+    chosen = random.Random(seed).sample(holding, min(budget.deaths, len(holding)))
     nodes = {n.name: n for n in problem.nodes}
     spent: list[int] = []
     needless = owed = 0
@@ -54,10 +54,10 @@ def node_death(name: str, seed: int, effort: int | None, limit_s: int | None, *,
     }
 
 
-def many_dead(name: str, seed: int, effort: int | None, limit_s: int | None, *, share: int = 100) -> Row:
+def many_dead(name: str, seed: int, budget: Budget, *, share: int = 100) -> Row:
     """One in `share` of all usable nodes dies at once."""
     problem = named(name, seed)
-    planner = Planner(problem, planned(problem, effort, limit_s), EFFORT if effort is None else effort)
+    planner = Planner(problem, planned(problem, budget), budget.effort)
     dead = _seeded(problem, seed, share)
     before = planner.plan
     watch = Stopwatch()
