@@ -40,7 +40,7 @@ def stream(nodes: int, requests: int, seed: int) -> Ints:
     while len(rows) < requests and failures < MOST_FAILURES:
         length = int(np.exp(rng.uniform(np.log(12), np.log(HORIZON / 2))))
         start = int(rng.integers(0, HORIZON - length + 1))
-        wanted = max(1, int(np.exp(rng.uniform(0, np.log(nodes / 4)))))
+        wanted = max(1, int(np.exp(rng.uniform(0, np.log(max(1, nodes / 4))))))
         if (load[start : start + length] + wanted > nodes).any():
             failures += 1
             continue
