@@ -9,7 +9,7 @@ arrive at others. At `now` only what leaves a node that could have kept it count
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -102,12 +102,16 @@ def flows_at_now(demand: Demand, fleet: Fleet, serving: dict[int, int]) -> tuple
     return left, arrived, forced
 
 
-def interruptions(demand: Demand, fleet: Fleet, segments: Iterable[Segment]) -> tuple[list[int], list[int]]:
+def interruptions(demand: Demand, fleet: Fleet, segments: Sequence[Segment]) -> tuple[list[int], list[int]]:
     """All instants at which the contract is interrupted, and those of them that are planned cuts."""
-    net = NetChanges(segments)
+    net = NetChanges(s for s in segments if s.start > demand.start or s.end < demand.end)
     instants, planned = [], []
     if demand.running:
-        left, arrived, forced = flows_at_now(demand, fleet, net.at.get(demand.start, {}))
+        serving: dict[int, int] = {}
+        for s in segments:
+            if s.start == demand.start:
+                serving[s.column] = serving.get(s.column, 0) + s.lots
+        left, arrived, forced = flows_at_now(demand, fleet, serving)
         if min(left, arrived) > min(forced, arrived):
             instants.append(demand.start)
             planned.append(demand.start)
@@ -133,7 +137,7 @@ def delivered_lot_seconds(segments: Iterable[Segment], start: int) -> int:
 def undelivered_owed(demand: Demand, now: int, segments: list[Segment]) -> int:
     """Lot-seconds neither served nor curtailed by right."""
     contract = demand.contract
-    missing = demand.lots * (demand.end - demand.start) - delivered_lot_seconds(segments, demand.start)
+    missing = demand.lots * (demand.end - demand.start) - sum([lots * (end - start) for _, start, end, lots in segments])
     if contract.firm or contract.notice_seconds is None:
         return missing
     noticed = max(demand.start, now + contract.notice_seconds)

@@ -26,6 +26,7 @@ from .ruin import ruin
 from .timegrid import time_grid, turnarounds
 
 EFFORT = 400  # trials of repair
+TRIES = 5  # single moves that cost as much as a trial of repair
 PATIENCE = 2  # trials in vain, per contract, after which the search ends
 
 
@@ -44,9 +45,9 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
     keep_announced(book)
     best_arrangement(book, accepted, effort, late)
     trials = repair(book, effort, late)
-    polish(book, late)
+    polish(book, effort * TRIES, late)
     if ruin(book, effort - trials, PATIENCE * len(accepted), late):
-        polish(book, late)
+        polish(book, effort * TRIES, late)
     refused = _admit(problem, book, demands, candidates, effort, late)
     return _report(problem, book, refused, late.came)
 
