@@ -103,7 +103,7 @@ def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
     able = book.ledger.capacity(window.start, window.end, columns).astype(np.int64) // lot
     columns, able = columns[able > 0], able[able > 0]
     domain = book.fleet.domains[demand.contract.scope]
-    if demand.scoped and (used := serving(book, demand, window.start, window.end)):
+    if demand.scoped and not demand.together and (used := serving(book, demand, window.start, window.end)):
         inside = {int(domain[c]) for c in used}
         columns = columns[domain[columns] == inside.pop()] if len(inside) == 1 else columns[:0]
         able = able[: len(columns)]
