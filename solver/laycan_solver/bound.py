@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .book import Book
 from .certificate import Place, Tariff, Window, Windows, proven, rows_of
 from .eligible import Demand, Fleet
 from .market import Market
@@ -33,13 +32,11 @@ class Proof:
     certificate: Mapping[str, object]
 
 
-def prove(
-    fleet: Fleet | Book, demands: Iterable[Demand] = (), segments: Mapping[int, Sequence[Segment]] | None = None, now: int = 0
-) -> Proof:
-    """The best bound found for these contracts, and its certificate. `segments`: what the plan serves, by index of the contract."""
-    if not isinstance(fleet, Fleet):  # until the planner passes what is needed itself
-        return prove(fleet.fleet, fleet.demands.values(), fleet.segments, fleet.now)
-    segments = segments or {}
+def prove(fleet: Fleet, demands: Iterable[Demand], segments: Mapping[int, Sequence[Segment]], now: int) -> Proof:
+    """The best bound found for these contracts, and its certificate. `segments`: what the plan serves, by index of the contract.
+
+    What is served only says where to look for prices. The bound is for whatever plan serves these contracts.
+    """
     every = sorted((d for d in demands if not d.contract.reserve), key=lambda d: d.index)
     topology = Topology(fleet, now)
     grid = grid_of(topology, every)

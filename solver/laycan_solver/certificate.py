@@ -247,21 +247,3 @@ def owed_for_want_of_room(topology: Topology, demand: Demand, now: int) -> int:
     missing = (demand.lots - within(demand, steps.at(grid.starts))) * grid.seconds
     late = int(missing[grid.starts >= noticed].sum()) if right else 0
     return (int(missing.sum()) - min(late, demand.lots * contract.curtailable_seconds)) * demand.lot_rate
-
-
-# Until the planner asks `unavoidable` itself.
-class Capacity:
-    def __init__(self, fleet: Fleet, grid: Slices) -> None:
-        self.fleet = fleet
-
-    def served(self, demand: Demand) -> None:
-        return None
-
-
-class Prices:
-    def __init__(self, fleet: Fleet, grid: Slices, rows: Sequence[Row]) -> None:
-        self.topology = Topology(fleet, fleet.now)
-
-
-def contribution(demand: Demand, served: None, prices: Prices, now: int, total: bool) -> tuple[int, bool]:
-    return owed_for_want_of_room(prices.topology, demand, now), False

@@ -135,7 +135,7 @@ def mutants(p: Problem, certificate: dict[str, list[list[object]]], rng: random.
             yield {**certificate, name: sorted([*rows, row])}
             for forged in changed(p, row, rng):
                 try:
-                    yield {**certificate, name: sorted([*rows[:i], forged, *rows[i + 1 :]])}  # type: ignore[type-var]
+                    yield {**certificate, name: sorted([*rows[:i], forged, *rows[i + 1 :]])}
                 except TypeError:
                     yield {**certificate, name: [*rows[:i], forged, *rows[i + 1 :]]}
 

@@ -55,8 +55,8 @@ def test_dual_of_the_programme(seed: int) -> None:
     bids = []
     for (level, options), rows in sorted(alike.items()):
         rows.sort(reverse=True)
-        gpus = np.repeat(np.array([[g] for _, g in rows]), len(slices), axis=1)
-        bids.append(Bids(level, options, np.array([d for d, _ in rows]), gpus))
+        amounts = np.repeat(np.array([[g] for _, g in rows]), len(slices), axis=1)
+        bids.append(Bids(level, options, np.array([d for d, _ in rows]), amounts))
     descent = Descent(have, bids)
     prices = descent.prices()
     assert (prices >= 0).all()
