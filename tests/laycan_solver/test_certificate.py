@@ -203,6 +203,19 @@ def test_full_racks() -> None:
     assert proof_of(begun).firm_micros <= owed // 4
 
 
+def test_whole_at_every_instant() -> None:
+    """Rows of domains rest on this: a plan that serves a contract whole and then, in the same plan, in part is not legal."""
+    whole = contract("c", 0, 10, 16, scope=Scope.RACK, all_or_nothing=True)
+    p = small.problem([node("a"), node("b")], [whole], outages=[outage("b", 5, 10)])
+    sliced = Sliced(p)
+    assert len(sliced.slices) == 2
+    table = {(whole.key, "a"): [1, 1], (whole.key, "b"): [1, 0]}
+    assert "AllOrNothing" in {v.code for v in check(p, plan_of(sliced, table))}
+    begun = replace(p, contracts=(replace(whole, delivering=True),))
+    assert check(begun, plan_of(Sliced(begun), table)) == []
+    assert proof_of(begun).firm_micros <= 8 * 5 * 1_000_000 < 16 * 5 * 1_000_000 - 2 <= proof_of(p).firm_micros
+
+
 def test_domains_of_two_grades() -> None:
     """Where a rack holds two grades, a contract may be split between them, and rows of domains ask nothing for it."""
     nodes = [node(f"n{i}", 8, grade="H100" if i % 2 else "H200", rack="r0") for i in range(4)]
