@@ -9,16 +9,18 @@ the way has a gap instead, and a piece that does not pay is left out.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 import numpy as np
 
 from .book import Book
 from .eligible import Demand
 from .objective import MONTH, Segment, missing_profile
-from .place import domain_room, room_of, serving
+from .place import domain_room, find_place, room_of, serving
 from .timegrid import Flags
 
 MOST_WAYS = 4096  # for one contract at a time
+MOST_PIECES = 8  # of a way that does not pay as a whole are tried one by one
 
 
 def cover(book: Book, index: int, *, own: bool = False) -> None:
@@ -83,28 +85,49 @@ def _missing_spans(gaps: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
 
 def _way(book: Book, demand: Demand, start: int, end: int, own: bool) -> bool:
     """One more lot, or several side by side, through [start, end); True if that made the contract cheaper."""
-    before, mark = book.verdict(demand.index), book.mark()
-    walk = Walk(book, demand, start, end, own)
-    pieces = walk.pieces()
+    pieces = Walk(book, demand, start, end, own).pieces()
     if not pieces:
         return False
+    many = _side_by_side(book, demand, pieces, own)
+    return (
+        (bool(many) and _pays(book, demand, many))
+        or _pays(book, demand, pieces)
+        or sum(_pays(book, demand, [piece]) for piece in pieces[:MOST_PIECES]) > 0
+    )
+
+
+def _pays(book: Book, demand: Demand, pieces: list[Segment]) -> bool:
+    """Serves these pieces, if that is legal and cheaper."""
+    before, mark = book.verdict(demand.index), book.mark()
     book.put(demand.index, pieces)
     after = book.verdict(demand.index)
     if after.legal and after.tiers < before.tiers:
         return True
     book.roll_back(mark)
-    return sum(_alone(book, demand, piece) for piece in pieces) > 0
-
-
-def _alone(book: Book, demand: Demand, piece: Segment) -> bool:
-    """A single piece of a way that did not pay as a whole."""
-    before, mark = book.verdict(demand.index), book.mark()
-    book.put(demand.index, [piece])
-    after = book.verdict(demand.index)
-    if after.legal and after.tiers < before.tiers:
-        return True
-    book.roll_back(mark)
     return False
+
+
+def _side_by_side(book: Book, demand: Demand, pieces: list[Segment], own: bool) -> list[Segment]:
+    """As many lots as miss and find room through the same windows; [] = no more than one."""
+    gaps = missing_profile(demand, book.segments[demand.index])
+    lots = min(n for piece in pieces for a, b, n in gaps if a < piece.end and piece.start < b)
+    if demand.spread or lots < 2:
+        return []
+    found: list[list[Segment]] = []
+    liked: set[int] = set()
+    for piece in pieces:
+        found.append(find_place(book, demand, piece.start, piece.end, lots, partial=True, liked=liked, own=own))
+        lots = min(lots, sum(s.lots for s in found[-1]))
+        liked = {s.column for s in found[-1]}
+    return [s for rows in found for s in _first(rows, lots)] if lots > 1 else []
+
+
+def _first(segments: list[Segment], lots: int) -> Iterator[Segment]:
+    """The first `lots` lots of these."""
+    for s in segments:
+        if lots > 0:
+            yield s._replace(lots=min(s.lots, lots))
+            lots -= s.lots
 
 
 class Walk:
