@@ -48,10 +48,7 @@ def prove(fleet: Fleet, demands: Iterable[Demand], segments: Mapping[int, Sequen
         counted = [d for d in every if total or d.contract.firm]
         prices = Tariff(topology, grid, search.prices(counted, segments, total))
         bounds.append(proven(counted, windows, prices, now, total))
-        nodes, domains = rows_of(prices, fleet)
-        certificate[family] = [list(row) for row in nodes]
-        if domains:
-            certificate[f"{family}Domains"] = [list(row) for row in domains]
+        certificate[family] = [list(row) for row in rows_of(prices, fleet)]
     return Proof(bounds[0], max(bounds), certificate)
 
 

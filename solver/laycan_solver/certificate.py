@@ -1,8 +1,7 @@
 """The certificate of a bound: integer prices of capacity, and what they prove.
 
 A row ``[start, end, k, grade, price]`` asks `price` per second for every block of k GPUs inside one node of a hardware grade, in
-units of a micro / 3,600,000,000. A row ``[start, end, level, many, k, grade, price]`` asks it for every `many` such blocks inside one
-domain of a topology level, of those contracts only that have that level as their scope and come all or not at all.
+units of a micro / 3,600,000,000.
 
 Given any such prices, a lot costs at least the cheaper of being owed and of being served in its cheapest grade, where a lot of g GPUs
 takes floor(g / k) blocks; and the fleet has no more than the sum of floor(free / k) blocks. So
@@ -10,8 +9,9 @@ takes floor(g / k) blocks; and the fleet has no more than the sum of floor(free 
     sum over contracts of the least cost  -  sum over rows of price x blocks
 
 is a lower bound for every legal plan (weak duality): wrong prices weaken it, none can make it false. How many lots topology lets
-the fleet serve at all, `reach`, is part of the least cost. Contracts are rounded to micros one by one, and what that can take off is
-taken off the bound. All arithmetic is exact.
+the fleet serve at all, `reach`, is part of the least cost. What must begin with all of its lots is taken to need them all only until
+then, so that the bound also holds for who reads the terms that way. Contracts are rounded to micros one by one, and what that can take
+off is taken off the bound. All arithmetic is exact.
 """
 
 from __future__ import annotations
@@ -23,24 +23,20 @@ from typing import NamedTuple
 import numpy as np
 
 from .eligible import Demand, Fleet
-from .model import Scope
 from .objective import SCALE, micros
 from .slices import Slices
 from .timegrid import Ints
 from .topology import Topology
 
 Row = tuple[int, int, int, str, int]
-DomainRow = tuple[int, int, str, int, int, str, int]
 MOST = 1 << 60  # prices and costs are cut to this, which can only lower a bound, so that arrays of 64 bits hold them
 
 
 class Place(NamedTuple):
-    """Whose blocks a price is asked for: of `k` GPUs in nodes of a grade, `many` of them in one domain of a level (ANY: one by one)."""
+    """Whose blocks a price is asked for: of `k` GPUs inside single nodes of a grade."""
 
     grade: int
     k: int
-    level: Scope = Scope.ANY
-    many: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,9 +63,9 @@ class Windows:
 
 
 def within(demand: Demand, reach: Ints) -> Ints:
-    """Lots of the contract in reach; all or nothing where it is bound to that."""
+    """Lots of the contract in reach, slice after slice from its first on; none before it can begin, if that takes all of them."""
     lots = np.minimum(reach, demand.lots)
-    return np.where(lots < demand.lots, 0, lots) if demand.together else lots
+    return np.where(np.logical_or.accumulate(lots == demand.lots), lots, 0) if demand.together else lots
 
 
 class Tariff:
@@ -77,75 +73,42 @@ class Tariff:
 
     def __init__(self, topology: Topology, grid: Slices, of: dict[Place, Ints]) -> None:
         self.topology, self.grid, self.of = topology, grid, of
-        self.levels = {place.level for place in of} - {Scope.ANY}
         self._known: dict[object, tuple[Ints, Ints]] = {}
 
     def cost(self, demand: Demand, total: bool) -> tuple[Ints, Ints]:
-        """Per slice: least that a lot served costs per second; and the number of slices so far in which that is not nothing.
-
-        Of a contract that domain rows concern, both are of all its lots together, see `is_charged`.
-        """
-        contract, charged = demand.contract, self.is_charged(demand)
-        key = (
-            (contract.product, contract.substitution, contract.lot_gpus, contract.key if demand.rights else ""),
-            (contract.scope, demand.lots) if charged else None,
-        )
+        """Per slice: least that a lot served costs per second; and the number of slices so far in which that is not nothing."""
+        contract = demand.contract
+        key = contract.product, contract.substitution, contract.lot_gpus, contract.key if demand.rights else ""
         if key not in self._known:
-            least = self._cheapest(demand, charged, total)
+            least = self._cheapest(demand, total)
             self._known[key] = least, np.concatenate(([0], (least > 0).cumsum()))
         return self._known[key]
 
-    def _cheapest(self, demand: Demand, charged: bool, total: bool) -> Ints:
+    def _cheapest(self, demand: Demand, total: bool) -> Ints:
         contract = demand.contract
         least = np.full(self.grid.count, MOST, dtype=np.int64)
         for grade, option in demand.options.items():
             here = self._lot(grade, contract.lot_gpus)
             if total and option.cost:
                 here += min(option.cost * 1_000_000 * contract.lot_gpus, MOST)
-            if charged:
-                here = np.minimum(here, MOST // demand.lots) * demand.lots
-                here += self._domains(grade, contract.lot_gpus, contract.scope, demand.lots)
             able = self.topology.able(demand, grade)
             if able.lowest <= 0:
                 here = np.where(able.at(self.grid.starts) > 0, here, MOST)
             least = np.minimum(least, here)
         return least
 
-    def is_charged(self, demand: Demand) -> bool:
-        """Do rows of domains concern the contract?"""
-        level = demand.contract.scope
-        if not demand.together or level not in self.levels:
-            return False
-        return not any(self.topology.is_mixed(level, grade) for grade in demand.options)
-
     def earned(self) -> int:
         """What the fleet's blocks cost at these prices."""
         seconds, starts = self.grid.seconds, self.grid.starts
-        return sum(exact_dot(price, blocks_of(self.topology, place, starts) * seconds) for place, price in self.of.items())
+        return sum(exact_dot(price, self.topology.blocks(*place).at(starts) * seconds) for place, price in self.of.items())
 
     def _lot(self, grade: int, gpus: int) -> Ints:
         """Per slice: price of the blocks of one lot."""
         line = np.zeros(self.grid.count, dtype=np.int64)
         for place, price in self.of.items():
-            if place.grade == grade and place.level is Scope.ANY and gpus >= place.k:
+            if place.grade == grade and gpus >= place.k:
                 line += np.minimum(price, MOST // (gpus // place.k) // 8) * (gpus // place.k)
         return line
-
-    def _domains(self, grade: int, gpus: int, level: Scope, lots: int) -> Ints:
-        """Per slice: price of the groups of blocks of all lots, in one domain."""
-        line = np.zeros(self.grid.count, dtype=np.int64)
-        for place, price in self.of.items():
-            if place.grade == grade and place.level is level:
-                groups = lots * (gpus // place.k) // place.many
-                line += np.minimum(price, MOST // max(1, groups) // 8) * groups
-        return line
-
-
-def blocks_of(topology: Topology, place: Place, instants: Ints) -> Ints:
-    """How many of what is priced the fleet has."""
-    if place.level is Scope.ANY:
-        return topology.blocks(place.grade, place.k).at(instants)
-    return topology.groups(place.level, place.grade, place.k, place.many).at(instants)
 
 
 def exact_dot(a: Ints, b: Ints) -> int:
@@ -169,19 +132,17 @@ def least_owed(demand: Demand, window: Window, prices: Tariff, now: int, total: 
     first, last, reach = window.first, window.last, window.reach
     if reach is None and busy[first] == busy[last]:
         return 0, False
-    charged, worth = prices.is_charged(demand), demand.lot_rate * demand.lots
-    unit = demand.lots if charged else 1  # lots that are served, or not, as one
-    least = np.minimum(cost[first:last], min(demand.lot_rate * unit, MOST))
+    least = np.minimum(cost[first:last], min(demand.lot_rate, MOST))
     seconds = prices.grid.seconds[first:last]
-    served = (np.full(last - first, demand.lots) if reach is None else reach) * seconds // unit
-    missed = demand.lots // unit * seconds - served
-    units = int(missed.sum()) * (demand.lot_rate * unit) + exact_dot(least, served)
+    served = (demand.lots if reach is None else reach) * seconds
+    missed = demand.lots * seconds - served
+    units = int(missed.sum()) * demand.lot_rate + exact_dot(least, served)
     spared, contract = 0, demand.contract
     if total and not contract.firm and contract.notice_seconds is not None:
         late = prices.grid.starts[first:last] >= now + contract.notice_seconds
-        costs = [(demand.lot_rate * unit, int(missed[late].sum())), *zip(least[late].tolist(), served[late].tolist(), strict=True)]
-        spared = dearest(costs, demand.lots // unit * contract.curtailable_seconds)
-    assert 0 <= spared <= units <= worth * int(seconds.sum())
+        costs = [(demand.lot_rate, int(missed[late].sum())), *zip(least[late].tolist(), served[late].tolist(), strict=True)]
+        spared = dearest(costs, demand.lots * contract.curtailable_seconds)
+    assert 0 <= spared <= units <= demand.lot_rate * demand.lots * int(seconds.sum())
     return units - spared, not spared and not served.any()
 
 
@@ -208,18 +169,13 @@ def proven(demands: Sequence[Demand], windows: dict[int, Window], prices: Tariff
     return max(0, units // SCALE - ((3 * inexact + 1) // 2 if total else inexact))
 
 
-def rows_of(prices: Tariff, fleet: Fleet) -> tuple[list[Row], list[DomainRow]]:
-    """The rows of nodes and of domains, sorted; neighbouring slices with the same price are one row."""
-    nodes: list[Row] = []
-    domains: list[DomainRow] = []
-    for place, line in prices.of.items():
-        name = fleet.grades[place.grade]
-        for start, end, price in _runs(prices.grid, line):
-            if place.level is Scope.ANY:
-                nodes.append((start, end, place.k, name, price))
-            else:
-                domains.append((start, end, place.level.label, place.many, place.k, name, price))
-    return sorted(nodes), sorted(domains)
+def rows_of(prices: Tariff, fleet: Fleet) -> list[Row]:
+    """The rows of a certificate, sorted; neighbouring slices with the same price are one row."""
+    return sorted(
+        (start, end, place.k, fleet.grades[place.grade], price)
+        for place, line in prices.of.items()
+        for start, end, price in _runs(prices.grid, line)
+    )
 
 
 def _runs(grid: Slices, line: Ints) -> Iterable[tuple[int, int, int]]:

@@ -36,18 +36,13 @@ class Reach:
         self.facts = facts
         self.still: dict[str, Counter[tuple[int, Domains]]] = defaultdict(Counter)  # grade -> (GPUs, domains) -> nodes alike
         self.restless: dict[str, list[Node]] = defaultdict(list)  # grade -> the others
-        grades: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(4)]  # level -> domain -> grades in it
         for node in facts.nodes.values():
             if node.usable and node.gpus > 0:
-                for level, domain in enumerate(node.domains):
-                    grades[level][domain].add(node.grade)
                 if node.cordoned or node.name in facts.dark:
                     self.restless[node.grade].append(node)
                 else:
                     self.still[node.grade][node.gpus, node.domains] += 1
         self.grades = {*self.still, *self.restless}
-        self.mixed = [{domain for domain, found in level.items() if len(found) > 1} for level in grades]
-        self.impure = [{g for found in level.values() if len(found) > 1 for g in found} for level in grades]
         self._folds: dict[tuple[str, Scope, Scope], Counter[tuple[int, str, str]]] = {}
         self._stages: dict[object, Stages] = {}
         self._rooms: dict[object, list[tuple[int, int]]] = {}
@@ -100,21 +95,6 @@ class Reach:
         count = sum(gpus // k * nodes for (gpus, _, _), nodes in self._folded(grade, Scope.ANY, Scope.ANY).items())
         for t, changes in self._by_time([grade], None, k):
             count += sum(more for _, more in changes)
-            found.append((t, count))
-        return found
-
-    def groups(self, level: Scope, grade: str, k: int, many: int) -> list[tuple[int, int]]:
-        """Groups of `many` such blocks in single domains of one grade, of nodes that take something new, as steps."""
-        blocks: Counter[str] = Counter()  # domain -> blocks
-        for (gpus, domain, _), nodes in self._folded(grade, level, Scope.ANY).items():
-            blocks[domain] += gpus // k * nodes
-        found, mixed = [], self.mixed[level - 1]
-        count = sum(have // many for domain, have in blocks.items() if domain not in mixed)
-        for t, changes in self._by_time([grade], "", k):
-            for domain, more in ((_domain(n.domains, level), more) for n, more in changes):
-                if domain not in mixed:
-                    count += (blocks[domain] + more) // many - blocks[domain] // many
-                blocks[domain] += more
             found.append((t, count))
         return found
 

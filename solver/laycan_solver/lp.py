@@ -1,9 +1,8 @@
 """The linear programme of one time slice, by GLOP: what delivering is worth where capacity is short.
 
 Contracts may be served in the grades of their options; every lot of g GPUs takes floor(g / k) blocks of k GPUs, of which each grade has
-so many, and what lies whole in one domain takes its groups of blocks. The duals of those rows are the prices of the certificate. This
-is for small problems, where lots of odd sizes count; `descent` is for large ones. The only module of the planner that imports OR-Tools,
-and only when something is short.
+so many. The duals of those rows are the prices of the certificate. This is for small problems, where lots of odd sizes count; `descent`
+is for large ones. The only module of the planner that imports OR-Tools, and only when something is short.
 """
 
 from __future__ import annotations
@@ -12,19 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .certificate import Place
-from .model import Scope
 
 
 class Kind(NamedTuple):
-    """`units` units of `lots` lots of `gpus` GPUs, each unit worth `worth` when served, less the cost of the grade (money per second).
+    """`lots` lots of `gpus` GPUs, each worth `worth` when served, less the cost of the grade (money per second)."""
 
-    A unit is a lot, or all lots of a contract that come whole into one domain of `level`.
-    """
-
-    units: int
     lots: int
     gpus: int
-    level: Scope
     worth: int
     costs: tuple[tuple[int, int], ...]  # grade, cost
 
@@ -57,24 +50,16 @@ class SliceProgramme:
         objective.SetMaximization()
         for kind in kinds:
             options = [(grade, kind.worth - cost) for grade, cost in kind.costs if cost < kind.worth]
-            share = solver.Constraint(0, kind.units) if len(options) > 1 else None
+            share = solver.Constraint(0, kind.lots) if len(options) > 1 else None
             for grade, worth in options:
-                served = solver.NumVar(0, kind.units, "")
+                served = solver.NumVar(0, kind.lots, "")
                 objective.SetCoefficient(served, worth / scale)
                 if share is not None:
                     share.SetCoefficient(served, 1)
                 for place, row in rows.items():
-                    if place.grade == grade and (taken := taken_by(kind, place)):
+                    if place.grade == grade and (taken := kind.gpus // place.k):
                         row.SetCoefficient(served, taken)
         if solver.Solve() != solver.OPTIMAL:
             return {}
         prices = {place: min(round(row.DualValue() * scale), HIGHEST) for place, row in rows.items()}
         return {place: price for place, price in prices.items() if price > 0}
-
-
-def taken_by(kind: Kind, place: Place) -> int:
-    """Blocks, or groups of them, that a unit takes."""
-    blocks = kind.lots * (kind.gpus // place.k)
-    if place.level is Scope.ANY:
-        return blocks
-    return blocks // place.many if place.level is kind.level else 0

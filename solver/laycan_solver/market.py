@@ -1,7 +1,6 @@
 """Contracts that compete for the same grades as a descent sees them: bids of certain sizes, and chains of capacity.
 
-A contract asks for blocks of a power of two GPUs; one that must lie whole in a domain of the scope that matters most here asks for so
-many whole nodes together, as a power of two again. What is odd is rounded down, which costs some strength and no truth.
+A contract asks for blocks of a power of two GPUs. What is odd is rounded down, which costs some strength and no truth.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .certificate import MOST, Place, Window, blocks_of
+from .certificate import MOST, Place, Window
 from .descent import Bids, Descent, Floats
 from .eligible import Demand
-from .model import Scope
 from .slices import Slices
 from .timegrid import Ints
 from .topology import Topology
@@ -29,29 +27,14 @@ class Market:
         self.grades = sorted({g for d in group for g in d.options})
         largest = int(topology.fleet.gpus[np.isin(topology.fleet.grade, self.grades)].max(initial=1))
         self.k = 1 << (max(1, largest).bit_length() - 1)  # GPUs of a whole node
-        self.level = scope_of(group)
         self.group = sorted((d for d in group if d.contract.rate), key=lambda d: -d.contract.rate)
         self.first = np.array([windows[d.index].first for d in self.group], dtype=np.int64)
         self.last = np.array([windows[d.index].last for d in self.group], dtype=np.int64)
         self.gpus = np.array([d.contract.gpus for d in self.group], dtype=np.float64)
         self.density = np.array([d.contract.rate for d in self.group], dtype=np.float64)
-        self.size = [self._size(d) for d in self.group]
+        self.size = [min(self.k, 1 << (d.contract.lot_gpus.bit_length() - 1)) for d in self.group]  # GPUs of a block
         position = {g: i for i, g in enumerate(self.grades)}
         self.options = [tuple((position[g], o.cost * 1e6 if total else 0.0) for g, o in sorted(d.options.items())) for d in self.group]
-
-    def _size(self, demand: Demand) -> tuple[int, int]:
-        """How large what it asks for is: GPUs of a lot, and whole nodes in one domain, both as powers of two."""
-        contract = demand.contract
-        k = min(self.k, 1 << (contract.lot_gpus.bit_length() - 1))
-        mixed = any(self.topology.is_mixed(self.level, g) for g in demand.options) if self.level else True
-        if k < self.k or mixed or not demand.together or contract.scope is not self.level:
-            return k, 1
-        return k, 1 << ((demand.lots * (contract.lot_gpus // k)).bit_length() - 1)
-
-    def _have(self, position: int, k: int, many: int, instants: Ints) -> Ints:
-        """GPUs of a grade in blocks of a size."""
-        place = Place(self.grades[position], k, self.level if many > 1 else Scope.ANY, many)
-        return blocks_of(self.topology, place, instants) * (k * many)
 
     def batches(self, rows: Ints) -> Iterable[Ints]:
         """The rows in parts, each with as many contracts due as may be looked at together."""
@@ -87,19 +70,19 @@ class Market:
                 asked[j, inside] = window.reach[rows[inside] - window.first] * demand.contract.lot_gpus
         return asked
 
-    def _capacity(self, asked: Floats, sizes: Sequence[tuple[int, int]], rows: Ints) -> tuple[Floats, list[tuple[int, int]]]:
+    def _capacity(self, asked: Floats, sizes: Sequence[int], rows: Ints) -> tuple[Floats, list[int]]:
         """[grade, level, row] GPUs in blocks of each size that some contract has and that may be short; and those sizes."""
         instants = self.grid.starts[rows]
         kept, have = [], []
-        for k, many in sorted(set(sizes)):
-            blocks = [self._have(position, k, many, instants) for position in range(len(self.grades))]
-            wanted = asked[[size >= (k, many) for size in sizes]].sum(axis=0)
+        for k in sorted(set(sizes)):
+            blocks = [self.topology.blocks(grade, k).at(instants) * k for grade in self.grades]
+            wanted = asked[[size >= k for size in sizes]].sum(axis=0)
             if (wanted > np.min(blocks, axis=0)).any():
-                kept.append((k, many))
+                kept.append(k)
                 have.append(blocks)
         return np.array(have, dtype=np.float64).reshape(len(kept), len(self.grades), len(rows)).transpose(1, 0, 2), kept
 
-    def _bids(self, due: Ints, asked: Floats, sizes: Sequence[tuple[int, int]], kept: Sequence[tuple[int, int]]) -> list[Bids]:
+    def _bids(self, due: Ints, asked: Floats, sizes: Sequence[int], kept: Sequence[int]) -> list[Bids]:
         alike: dict[tuple[int, tuple[tuple[int, float], ...]], list[int]] = {}
         for j, i in enumerate(due.tolist()):
             level = sum(size <= sizes[j] for size in kept) - 1
@@ -107,21 +90,11 @@ class Market:
                 alike.setdefault((level, self.options[i]), []).append(j)
         return [Bids(level, options, self.density[due[js]], asked[js]) for (level, options), js in sorted(alike.items())]
 
-    def _places(self, per_gpu: Floats, kept: Sequence[tuple[int, int]]) -> dict[Place, Ints]:
+    def _places(self, per_gpu: Floats, kept: Sequence[int]) -> dict[Place, Ints]:
         """Prices of blocks from prices per GPU: each level asks for what it is dearer than the one before."""
         steps = np.diff(per_gpu, axis=1, prepend=0)
         found = {}
         for position, grade in enumerate(self.grades):
-            for j, (k, many) in enumerate(kept):
-                place = Place(grade, k, self.level if many > 1 else Scope.ANY, many)
-                found[place] = np.clip(steps[position, j] * (k * many), 0, MOST / 16).astype(np.int64)
+            for j, k in enumerate(kept):
+                found[Place(grade, k)] = np.clip(steps[position, j] * k, 0, MOST / 16).astype(np.int64)
         return found
-
-
-def scope_of(group: Sequence[Demand]) -> Scope:
-    """The level in whose domains most GPUs are to be delivered whole."""
-    asked: dict[Scope, int] = {}
-    for demand in group:
-        if demand.together and demand.contract.scope is not Scope.ANY:
-            asked[demand.contract.scope] = asked.get(demand.contract.scope, 0) + demand.contract.gpus * (demand.end - demand.start)
-    return max(asked, key=lambda level: (level is Scope.RACK, asked[level]), default=Scope.ANY)

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .certificate import Place, Window, blocks_of
+from .certificate import Place, Window
 from .eligible import Demand
 from .lp import Kind, SliceProgramme
-from .model import Scope
 from .slices import Slices
 from .timegrid import Flags, Ints
 from .topology import Topology
 
 BLOCKS = (1, 2, 4, 8)  # GPUs; exact for sizes that are powers of two
-MOST_SIZES = 12  # of blocks, and of groups of them
+MOST_SIZES = 12  # of blocks
 
 
 class Programme:
@@ -24,30 +23,21 @@ class Programme:
         self.topology, self.grid, self.windows, self.total = topology, grid, windows, total
         self.group = sorted((d for d in group if d.lot_rate), key=lambda d: (d.start, d.index))
         grades = sorted({g for d in group for g in d.options})
-        self.places = [Place(g, *size) for g in grades for size in self._sizes()]
+        self.places = [Place(g, k) for g in grades for k in self._sizes()]
         self.first = np.array([windows[d.index].first for d in self.group], dtype=np.int64)
         self.last = np.array([windows[d.index].last for d in self.group], dtype=np.int64)
-        shapes = [(d.lots, d.contract.lot_gpus, d.contract.scope * self._whole(d)) for d in self.group]
-        self.lots, self.gpus, self.level = np.array(shapes, dtype=np.int64).reshape(-1, 3).T
-        nodes, many = self.gpus, np.where(self.level > 0, self.lots, 1)
-        self.is_odd = bool((nodes & (nodes - 1) | many & (many - 1)).any())
+        self.lots = np.array([d.lots for d in self.group], dtype=np.int64)
+        self.gpus = np.array([d.contract.lot_gpus for d in self.group], dtype=np.int64)  # of a lot
+        self.is_odd = bool((self.gpus & (self.gpus - 1)).any())
 
-    def _whole(self, demand: Demand) -> bool:
-        """Comes whole into one domain of one grade."""
-        level = demand.contract.scope
-        return demand.together and level is not Scope.ANY and not any(self.topology.is_mixed(level, g) for g in demand.options)
-
-    def _sizes(self) -> list[tuple[int, Scope, int]]:
+    def _sizes(self) -> list[int]:
         lots = sorted({d.contract.lot_gpus for d in self.group} - set(BLOCKS))
-        nodes = [(k, Scope.ANY, 1) for k in sorted({*BLOCKS, *lots[: MOST_SIZES - len(BLOCKS)]})]
-        whole = Counter((d.contract.lot_gpus, d.contract.scope, d.lots) for d in self.group if d.lots > 1 and self._whole(d))
-        return nodes + sorted(size for size, _ in whole.most_common(MOST_SIZES))
+        return sorted({*BLOCKS, *lots[: MOST_SIZES - len(BLOCKS)]})
 
     def _kind(self, d: Demand) -> Kind:
-        lots, level = (d.lots, d.contract.scope) if self._whole(d) else (1, Scope.ANY)
-        unit = 1_000_000 * d.contract.lot_gpus * lots if self.total else 0
+        unit = 1_000_000 * d.contract.lot_gpus if self.total else 0
         costs = tuple((grade, option.cost * unit) for grade, option in sorted(d.options.items()))
-        return Kind(0, lots, d.contract.lot_gpus, level, d.lot_rate * lots, costs)
+        return Kind(0, d.contract.lot_gpus, d.lot_rate, costs)
 
     def tight(self) -> Flags:
         """Slices in which not everything can be served at home, in the one grade that costs nothing; elsewhere nothing has a price."""
@@ -55,10 +45,8 @@ class Programme:
         only = np.array([own[0] if len(own) == 1 else -1 for own in homes], dtype=np.int64)
         tight: Flags = self._sum((only < 0).astype(np.int64)) > 0
         for place in self.places:
-            taken = self.lots * (self.gpus // place.k)
-            if place.level:
-                taken = np.where(self.level == place.level, taken // place.many, 0)
-            tight |= self._sum(np.where(only == place.grade, taken, 0)) > blocks_of(self.topology, place, self.grid.starts)
+            taken = np.where(only == place.grade, self.lots * (self.gpus // place.k), 0)
+            tight |= self._sum(taken) > self.topology.blocks(*place).at(self.grid.starts)
         return tight
 
     def cells(self, rows: Ints) -> int:
@@ -76,7 +64,7 @@ class Programme:
     def prices(self, rows: Ints) -> dict[Place, Ints]:
         """Place -> price of its blocks, per row."""
         found = {place: np.zeros(len(rows), dtype=np.int64) for place in self.places}
-        have = np.array([blocks_of(self.topology, place, self.grid.starts[rows]) for place in self.places])
+        have = np.array([self.topology.blocks(*place).at(self.grid.starts[rows]) for place in self.places])
         programme = SliceProgramme() if len(rows) else None
         units = {d.index: self._kind(d) for d in self.group} if programme else {}
         for i, row in enumerate(rows.tolist()):
@@ -84,9 +72,8 @@ class Programme:
             for d in self.group:
                 window, kind = self.windows[d.index], units[d.index]
                 if window.first <= row < window.last:
-                    lots = d.lots if window.reach is None else int(window.reach[row - window.first])
-                    kinds[kind] += lots // kind.lots
-            asked = tuple(kind._replace(units=count) for kind, count in sorted(kinds.items()) if count)
+                    kinds[kind] += d.lots if window.reach is None else int(window.reach[row - window.first])
+            asked = tuple(kind._replace(lots=count) for kind, count in sorted(kinds.items()) if count)
             if asked and programme:
                 for place, price in programme.prices(asked, tuple(zip(self.places, have[:, i].tolist(), strict=True))).items():
                     found[place][i] = price

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from .model import Problem, Scope
+from .model import Problem
 
-LEVELS = {level.label: level for level in Scope if level}
 PER_GPU_HOUR = 1_000_000  # units of a price per second and GPU in a micro per hour
 
 
 class Shortage(NamedTuple):
-    """For [start, end) blocks of `gpus` GPUs of a grade are short: in one node, or, of whole nodes, in one domain of `level`.
+    """For [start, end) blocks of `gpus` GPUs inside single nodes of a grade are short.
 
     `micros` is what a GPU of one more block would be worth per hour on average, `most_micros` in the dearest second.
     """
@@ -26,7 +25,6 @@ class Shortage(NamedTuple):
     start: int
     end: int
     grade: str
-    level: Scope
     gpus: int
     micros: int
     most_micros: int
@@ -34,8 +32,6 @@ class Shortage(NamedTuple):
 
 
 class _Price(NamedTuple):
-    level: Scope
-    many: int
     k: int
     start: int
     end: int
@@ -48,29 +44,24 @@ def shortages(problem: Problem, certificate: Mapping[str, object], family: str =
     `family`: "total" for all that is owed, "firm" for Firm contracts alone. Raises ValueError for what is no certificate.
     """
     rows: dict[str, list[_Price]] = defaultdict(list)  # grade -> prices
-    for name in (family, f"{family}Domains"):
-        given = certificate.get(name, [])
-        if not isinstance(given, list | tuple):
-            raise ValueError(f"{name} of the certificate is not a list; pass Plan.certificate")
-        for row in given:
-            start, end, *what, k, grade, price = row
-            level, many = (LEVELS[what[0]], what[1]) if what else (Scope.ANY, 1)
-            rows[grade].append(_Price(level, many, k, start, end, price))
+    given = certificate.get(family, [])
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{family} of the certificate is not a list; pass Plan.certificate")
+    for start, end, k, grade, price in given:
+        rows[grade].append(_Price(k, start, end, price))
     sold = {grade: tuple(sorted(p.name for p in problem.products if grade in p.grades)) for grade in rows}
     return sorted(Shortage(*window, sold[grade]) for grade, prices in rows.items() for window in _windows(grade, prices))
 
 
-def _windows(grade: str, prices: Iterable[_Price]) -> Iterable[tuple[int, int, str, Scope, int, int, int]]:
+def _windows(grade: str, prices: Iterable[_Price]) -> Iterable[tuple[int, int, str, int, int, int]]:
     """Per size of block: where it has a price of its own, and what it costs with all that it takes of smaller ones."""
     prices = sorted(prices)
-    for size in sorted({(p.level, p.many, p.k) for p in prices}):
-        level, many, k = size
+    for k in sorted({p.k for p in prices}):
         changes, own = Counter[int](), Counter[int]()
         for p in prices:
-            taken = many * (k // p.k) if p.level is Scope.ANY else many * (k // p.k) // p.many if p.level is level else 0
-            changes[p.start] += taken * p.price
-            changes[p.end] -= taken * p.price
-            if (p.level, p.many, p.k) == size:
+            changes[p.start] += k // p.k * p.price
+            changes[p.end] -= k // p.k * p.price
+            if p.k == k:
                 own[p.start] += 1
                 own[p.end] -= 1
         times = sorted(changes)
@@ -78,10 +69,10 @@ def _windows(grade: str, prices: Iterable[_Price]) -> Iterable[tuple[int, int, s
         cost = accumulate(changes[t] for t in times)
         pieces = [(a, b, c) for (a, b), s, c in zip(pairwise(times), short, cost, strict=False) if s]
         for run in _touching(pieces):
-            start, end, unit = run[0][0], run[-1][1], PER_GPU_HOUR * k * many
+            start, end, unit = run[0][0], run[-1][1], PER_GPU_HOUR * k
             mean = unit * (end - start)
             micros = (2 * sum((b - a) * c for a, b, c in run) + mean) // (2 * mean)
-            yield start, end, grade, level, k * many, micros, (2 * max(c for *_, c in run) + unit) // (2 * unit)
+            yield start, end, grade, k, micros, (2 * max(c for *_, c in run) + unit) // (2 * unit)
 
 
 def _touching(pieces: Iterable[tuple[int, int, int]]) -> list[list[tuple[int, int, int]]]:

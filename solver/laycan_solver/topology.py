@@ -79,7 +79,6 @@ class Topology:
         self.fleet, self.now = fleet, now
         self._known: dict[object, Steps] = {}
         self._counts: dict[object, tuple[Ints, Counted]] = {}
-        self._mixed: dict[Scope, list[bool]] = {}
         self._rooms: dict[tuple[int, str | None], list[tuple[int, int]]] = {}
         self._restless: Flags = np.array([bool(spans) for spans in fleet.outages], dtype=bool) | ~fleet.open
 
@@ -90,17 +89,6 @@ class Topology:
     def blocks(self, grade: int, k: int) -> Steps:
         """Blocks of k GPUs inside single nodes of a grade; a cordoned node has those of the GPUs that run on it."""
         return self._once((grade, k), lambda: self._sum(self._counted((grade,), k, None)[1]))
-
-    def groups(self, level: Scope, grade: int, k: int, many: int) -> Steps:
-        """Groups of `many` such blocks inside single domains of a level; of nodes that take something new, in domains of one grade."""
-        return self._once((level, grade, k, many), lambda: self._groups(level, grade, k, many))
-
-    def is_mixed(self, level: Scope, grade: int) -> bool:
-        """Does any domain of the level hold usable nodes of the grade and of another?"""
-        if level not in self._mixed:
-            mixed = self._in_mixed(level)
-            self._mixed[level] = [bool(mixed[self.fleet.grade == g].any()) for g in range(len(self.fleet.grades))]
-        return self._mixed[level][grade]
 
     def reach(self, demand: Demand) -> Steps:
         """Most lots that scope and spread let the whole fleet serve at once, not cut to those of the contract."""
@@ -119,16 +107,6 @@ class Topology:
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
-
-    def _in_mixed(self, level: Scope) -> Flags:
-        """column -> whether its domain has usable nodes of more than one grade."""
-        domains, usable = self.fleet.domains[level], self.fleet.gpus > 0
-        low = np.full(int(domains.max(initial=0)) + 1, len(self.fleet.grades))
-        high = np.full(len(low), -1)
-        np.minimum.at(low, domains[usable], self.fleet.grade[usable])
-        np.maximum.at(high, domains[usable], self.fleet.grade[usable])
-        mixed: Flags = (low < high)[domains]
-        return mixed
 
     def _counted(self, grades: Sequence[int], k: int, contract: str | None) -> tuple[Ints, Counted]:
         """Columns with room for a block, and the blocks of each; for all (contract None), for one, or ("") for what begins."""
@@ -166,16 +144,6 @@ class Topology:
         deltas = np.zeros(len(times), dtype=np.int64)
         np.add.at(deltas, where[:-1], counted.deltas)
         return Steps(times, int(counted.base.sum()) + deltas.cumsum())
-
-    def _groups(self, level: Scope, grade: int, k: int, many: int) -> Steps:
-        columns, counted = self._counted((grade,), k, "")
-        if not len(columns):
-            return self._sum(counted)
-        domains = counted.grouped(self.fleet.domains[level][columns])
-        domains.base[np.unique(self.fleet.domains[level][columns[self._in_mixed(level)[columns]]])] = -(1 << 40)  # has none
-        rows, moving = domains.moving(self.now)
-        still = np.maximum(np.delete(domains.base, rows), 0) // many
-        return Steps(moving.times, int(still.sum()) + (np.maximum(moving.values, 0) // many).sum(axis=0))
 
     def _reach(self, key: Key) -> Steps:
         options, lot, scope, spread, cap, contract = key

@@ -32,10 +32,13 @@ class Optimum:
 
 
 class Exact:
-    """`solve` may be called for several objectives; what a contract is owed is exact when its times and prices are round."""
+    """`solve` may be called for several objectives; what a contract is owed is exact when its times and prices are round.
 
-    def __init__(self, sliced: Sliced) -> None:
-        self.sliced = sliced
+    `loose`: what must come whole may come in part once all of it was served, as the terms may be read.
+    """
+
+    def __init__(self, sliced: Sliced, loose: bool = False) -> None:
+        self.sliced, self.loose = sliced, loose
         self.model = cp_model.CpModel()
         self.lots: dict[tuple[str, str], dict[int, cp_model.IntVar]] = {}
         self.firm: Linear = 0
@@ -80,11 +83,13 @@ class Exact:
                 for i in self.sliced.due(c)[1:] if n.cordoned else ():
                     self.model.add(row[i] <= row[i - 1])
         self.bound = {i: sum(row[i] for row in self._rows(c).values()) for i in self.sliced.due(c)}
+        begun: Linear = 0
         for total in self.bound.values():
+            before, begun = begun, self.model.new_bool_var("")
             if self.sliced.starts_whole(c):
-                self.model.add(total == c.lots * self.model.new_bool_var(""))
-            else:
-                self.model.add(total <= c.lots)
+                self.model.add(total >= c.lots * (begun - before * self.loose))
+                self.model.add(begun >= before * self.loose)
+            self.model.add(total <= c.lots * begun)
 
     def _rows(self, c: Contract) -> dict[str, dict[int, cp_model.IntVar]]:
         return {name: row for (key, name), row in self.lots.items() if key == c.key}

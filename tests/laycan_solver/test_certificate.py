@@ -43,7 +43,7 @@ def recomputed(p: Problem, found: Plan) -> tuple[int, int]:
 
 
 def racks(seed: int) -> Problem:
-    """Two or three racks of one grade each, and contracts many of which must lie whole in one of them."""
+    """Two or three racks of one grade each, and contracts many of which must come whole into one of them."""
     rng = random.Random(seed)
     grades = ("H100", "H100", rng.choice(("H100", "H200")))[: rng.choice((2, 3))]
     nodes = [node(f"n{r}{i}", 8, grade=g, rack=f"r{r}") for r, g in enumerate(grades) for i in range(3)]
@@ -72,8 +72,9 @@ def racks(seed: int) -> Problem:
 
 @cache
 def solved(kind: str, seed: int) -> tuple[Problem, Truth]:
+    """The least that any plan owes, also one that is legal only where what has begun need not stay whole."""
     p = problem(seed, TINY) if kind == "tiny" else racks(seed)
-    return p, truth(p)
+    return p, truth(p, loose=True)
 
 
 SOLVED = [*(("tiny", seed) for seed in range(15)), *(("racks", seed) for seed in range(40))]
@@ -98,13 +99,6 @@ def test_bound_is_below_the_optimum(kind: str, seed: int) -> None:
     assert proof.total_micros <= best.total
 
 
-def test_domains_are_priced() -> None:
-    """Among the problems above are some whose certificates hold prices of what lies whole in one rack, of either family."""
-    found = [proof_of(racks(seed)).certificate for seed in range(30)]
-    assert sum("firmDomains" in c for c in found) > 3
-    assert sum("totalDomains" in c for c in found) > 3
-
-
 def changed(p: Problem, row: list[object], rng: random.Random) -> Iterator[list[object]]:
     """The row with one field after the other changed, and whether that fits or not."""
     grades = [*sorted({n.grade for n in p.nodes}), "none"]
@@ -124,10 +118,8 @@ def changed(p: Problem, row: list[object], rng: random.Random) -> Iterator[list[
 def mutants(p: Problem, certificate: dict[str, list[list[object]]], rng: random.Random) -> Iterator[dict[str, object]]:
     """Certificates that differ in one thing."""
     for name, rows in certificate.items():
-        family = "firm" if name.startswith("firm") else "total"
-        other = name.replace(family, "total" if family == "firm" else "firm")
-        yield {**certificate, name: certificate.get(other, []), other: rows}  # families swapped
-        yield {**certificate, name: [], f"{family}Domains" if name == family else family: rows}  # prices of the wrong kind
+        other = "total" if name == "firm" else "firm"
+        yield {**certificate, name: certificate[other], other: rows}  # families swapped
         yield {**certificate, name: rows[::-1]}
         yield {**certificate, "scale": rng.choice((1, 3_600_000, 0, "3600000000"))}
         for i, row in enumerate(rows):
@@ -155,25 +147,19 @@ def test_no_mutant_proves_too_much(kind: str, seed: int) -> None:
         tried += 1
         if tried == 400:
             break
-    assert tried >= 8
+    assert tried >= 6
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_no_random_prices_prove_too_much(seed: int) -> None:
-    """Prices out of the blue, of nodes and of domains, stay below the optimum, too."""
+    """What prices out of the blue prove stays below the optimum, too."""
     (p, best), rng = solved("racks", seed), random.Random(seed)
     facts, top = Facts(p), max(c.rate * c.gpus for c in p.contracts)
     grades = sorted({n.grade for n in p.nodes})
     for _ in range(20):
         end = p.now + HOUR * rng.randint(1, 40)
-        nodes = sorted([p.now, end, rng.choice((1, 2, 3, 4, 8)), g, rng.randint(1, top) >> rng.randint(0, 6)] for g in grades)
-        domains = sorted(
-            [p.now, end, level, rng.randint(1, 3), rng.choice((1, 2, 4, 8)), g, rng.randint(1, top)]
-            for g in grades
-            for level in ("Rack", "Zone", "Fabric", "NVLinkDomain")
-        )
-        forged = {name: rows for family in ("firm", "total") for name, rows in ((family, nodes), (f"{family}Domains", domains))}
-        proven, wrong = proven_bounds(facts, forged, p.contracts)
+        rows = sorted([p.now, end, rng.choice((1, 2, 3, 4, 8)), g, rng.randint(1, top) >> rng.randint(0, 6)] for g in grades)
+        proven, wrong = proven_bounds(facts, {"firm": rows, "total": rows}, p.contracts)
         assert wrong == ""
         assert proven["firm"] <= best.firm
         assert proven["total"] <= best.total
@@ -192,38 +178,16 @@ def test_no_more_than_is_proven(seed: int) -> None:
         assert ("Certificate" in codes) == bool(firm or total)
 
 
-def test_full_racks() -> None:
-    """Of two contracts that each need a rack without a dead GPU only one is served, though GPUs abound: rows of domains prove it."""
-    nodes = [node(f"n{r}{i}", 8 if (r, i) != (1, 0) else 7, rack=f"r{r}") for r in range(2) for i in range(4)]
-    whole = [contract(f"c{i}", 0, 10, 32, scope=Scope.RACK, all_or_nothing=True, price_micros=10**6 * (i + 1)) for i in range(2)]
-    p = small.problem(nodes, whole)
-    owed = 32 * 10 * 1_000_000
-    assert owed - 2 <= proof_of(p).firm_micros <= owed
-    begun = small.problem(nodes, [replace(c, delivering=True) for c in whole])  # 31 GPUs of 32 may be delivered
-    assert proof_of(begun).firm_micros <= owed // 4
-
-
-def test_whole_at_every_instant() -> None:
-    """Rows of domains rest on this: a plan that serves a contract whole and then, in the same plan, in part is not legal."""
-    whole = contract("c", 0, 10, 16, scope=Scope.RACK, all_or_nothing=True)
-    p = small.problem([node("a"), node("b")], [whole], outages=[outage("b", 5, 10)])
-    sliced = Sliced(p)
-    assert len(sliced.slices) == 2
-    table = {(whole.key, "a"): [1, 1], (whole.key, "b"): [1, 0]}
-    assert "AllOrNothing" in {v.code for v in check(p, plan_of(sliced, table))}
+def test_begins_whole() -> None:
+    """Nothing is in reach before all lots are; from then on a part is, though the checker asks for all of them at every instant."""
+    whole = contract("c", 0, 12, 16, scope=Scope.RACK, all_or_nothing=True)
+    p = small.problem([node("a"), node("b")], [whole], outages=[outage("b", 0, 3), outage("b", 9, 12)])
+    loose = (16 * 3 + 8 * 3) * 1_000_000
+    assert loose - 1 <= proof_of(p).firm_micros <= loose == truth(p, loose=True).firm < truth(p).firm == 16 * 6 * 1_000_000
+    table = {(whole.key, "a"): [0, 1, 1, 1], (whole.key, "b"): [0, 1, 1, 0]}
+    assert {v.code for v in check(p, plan_of(Sliced(p), table))} == {"AllOrNothing"}
     begun = replace(p, contracts=(replace(whole, delivering=True),))
-    assert check(begun, plan_of(Sliced(begun), table)) == []
-    assert proof_of(begun).firm_micros <= 8 * 5 * 1_000_000 < 16 * 5 * 1_000_000 - 2 <= proof_of(p).firm_micros
-
-
-def test_domains_of_two_grades() -> None:
-    """Where a rack holds two grades, a contract may be split between them, and rows of domains ask nothing for it."""
-    nodes = [node(f"n{i}", 8, grade="H100" if i % 2 else "H200", rack="r0") for i in range(4)]
-    products = [small.product(equivalents={"h200": 0}), small.product("h200", "H200")]
-    whole = [contract("c", 0, 10, 32, scope=Scope.RACK, all_or_nothing=True, substitution=True)]
-    p = small.problem(nodes, whole, products=products)
-    rows = sorted([NOW, NOW + HOUR, "Rack", 3, 8, g, 10**15] for g in ("H100", "H200"))
-    assert proven_bounds(Facts(p), {"firm": [], "firmDomains": rows, "total": [], "totalDomains": rows}, p.contracts)[0]["total"] == 0
+    assert proof_of(begun).firm_micros <= 8 * 6 * 1_000_000 == truth(begun).firm
 
 
 CASES = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from laycan_solver.model import Scope
 from laycan_solver.shortages import Shortage, shortages
 from tests.laycan_solver import small
 from tests.laycan_solver.small import HOUR, NOW, contract, node
@@ -14,9 +13,7 @@ from tests.laycan_solver.test_certificate import proof_of
 def test_marginal_price() -> None:
     """With one node and two contracts, a GPU more is worth what the cheaper one pays per hour, while both are due."""
     p = small.problem([node("a")], [contract("x", 0, 10, price_micros=3_000_000), contract("y", 4, 8, price_micros=2_000_000)])
-    assert shortages(p, proof_of(p).certificate) == [
-        Shortage(NOW + 4 * HOUR, NOW + 8 * HOUR, "H100", Scope.ANY, 8, 2_000_000, 2_000_000, ("h100",))
-    ]
+    assert shortages(p, proof_of(p).certificate) == [Shortage(NOW + 4 * HOUR, NOW + 8 * HOUR, "H100", 8, 2_000_000, 2_000_000, ("h100",))]
 
 
 def test_touching_windows_are_one() -> None:
@@ -34,11 +31,10 @@ def test_touching_windows_are_one() -> None:
 
 
 def test_blocks_cost_what_they_are_made_of() -> None:
-    """A block of 8 GPUs costs its own price and those of the smaller blocks in it; four whole nodes in a rack all of that, and theirs."""
+    """A block of 8 GPUs costs its own price and those of the smaller blocks in it."""
     spans = {"total": [[NOW, NOW + HOUR, 2, "H100", 10**6], [NOW, NOW + HOUR, 8, "H100", 8 * 10**6]]}
-    rack = {"totalDomains": [[NOW, NOW + HOUR, "Rack", 4, 8, "H100", 64 * 10**6]]}
-    found = shortages(small.problem([], []), {**spans, **rack})
-    assert [(s.level, s.gpus, s.most_micros) for s in found] == [(Scope.ANY, 2, 1), (Scope.ANY, 8, 2), (Scope.RACK, 32, 4)]
+    found = shortages(small.problem([], []), spans)
+    assert [(s.gpus, s.most_micros) for s in found] == [(2, 1), (8, 2)]
     assert shortages(small.problem([], []), spans, "firm") == []
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from laycan_solver.certificate import Place, blocks_of, within
+from laycan_solver.certificate import within
 from laycan_solver.check_facts import Facts
 from laycan_solver.check_reach import Reach
 from laycan_solver.eligible import Demands, Fleet
-from laycan_solver.model import Scope
 from laycan_solver.slices import Slices
 from laycan_solver.topology import Topology
 from tests.laycan_solver.instances import TINY, Shape, problem
@@ -31,21 +30,21 @@ def test_reach(shape: Shape, seed: int) -> None:
             able = frozenset(fleet.grades[g] for g in d.options if topology.able(d, g).at(slices.starts[:1] * 0 + t)[0])
             assert (most, able) == (stages.lots[i], stages.able[i])
         assert topology.reach(d).least(d.start, d.end) == lots.min()
-        if d.together:
-            assert set(within(d, lots).tolist()) <= {0, d.lots}
+        inside = within(d, lots).tolist()
+        started = next((i for i, n in enumerate(inside) if n == d.lots), len(inside)) if d.together else 0
+        assert inside == [0] * started + [min(n, d.lots) for n in lots.tolist()[started:]]
 
 
 @pytest.mark.parametrize(("shape", "seed"), SHAPES)
 def test_blocks(shape: Shape, seed: int) -> None:
-    """Blocks inside nodes, and groups of them inside domains of one grade, counted twice."""
+    """Blocks inside nodes, counted twice."""
     p = problem(seed, shape)
     fleet, reach = Fleet(p), Reach(Facts(p))
     topology = Topology(fleet, p.now)
     slices = Slices([p.now, p.now + 10**7, *topology.edges(p.now + 10**7)])
     for g, grade in enumerate(fleet.grades):
-        for level, many in ((Scope.ANY, 1), (Scope.ZONE, 3), (Scope.RACK, 2), (Scope.NVLINK_DOMAIN, 1)):
-            for k in (1, 3, 8):
-                steps = reach.groups(level, grade, k, many) if level else reach.blocks(grade, k)
-                expected = [next(n for t, n in reversed(steps) if t <= start) for start in slices.starts.tolist()]
-                assert blocks_of(topology, Place(g, k, level, many), slices.starts).tolist() == expected
-                assert steps[0][0] == p.now
+        for k in (1, 3, 8):
+            steps = reach.blocks(grade, k)
+            expected = [next(n for t, n in reversed(steps) if t <= start) for start in slices.starts.tolist()]
+            assert topology.blocks(g, k).at(slices.starts).tolist() == expected
+            assert steps[0][0] == p.now

@@ -49,11 +49,11 @@ class Truth:
     total_then: int
 
 
-def truth(problem: Problem) -> Truth:
-    """Raises RuntimeError where the optimum is not proven within the deterministic time."""
+def truth(problem: Problem, loose: bool = False) -> Truth:
+    """Raises RuntimeError where the optimum is not proven within the deterministic time. `loose`: see `Exact`."""
     firm = total = total_then = 0
     for part in parts(problem):
-        exact = Exact(Sliced(part))
+        exact = Exact(Sliced(part), loose)
         first = exact.solve(exact.firm)
         third = exact.solve(exact.total, firm_at_most=first.value, hint=first.table)
         second = exact.solve(exact.total, hint=third.table)
