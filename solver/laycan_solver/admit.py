@@ -119,4 +119,4 @@ def counted_short(book: Book, demand: Demand) -> int | None:
 
 
 def _kept_whole(book: Book, demand: Demand) -> bool:
-    return not book.verdict(demand.index).due and complete(book, demand) and not gives_way(demand)
+    return not book.verdict(demand.index).due and complete(book, demand) and not gives_way(demand) and not demand.contract.reserve

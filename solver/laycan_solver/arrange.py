@@ -44,7 +44,7 @@ def cover_all(book: Book, order: Iterable[int]) -> None:
 
     order = list(order)
     for own in (True, False):
-        for index in sorted((i for i in order if book.verdict(i).owed), key=key):
+        for index in sorted((i for i in order if book.verdict(i).wanting), key=key):
             settle(book, index, cuts=True, own=own)
 
 

@@ -25,6 +25,7 @@ class Book:
         self.demands: dict[int, Demand] = {}
         self.segments: dict[int, list[Segment]] = {}  # contract index -> what serves it
         self.on_node: list[list[tuple[int, Segment]]] = [[] for _ in fleet.nodes]  # column -> (contract index, segment) there
+        self.reserves = 0  # contracts that are reserves
         self.history: dict[int, list[tuple[int, int, int]]] = {}  # column -> (holder, its end, its turnaround) before now
         self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
         self._verdicts: dict[int, Verdict] = {}
@@ -34,12 +35,13 @@ class Book:
         """Takes a contract in, with nothing bound yet; its due window must lie on the grid."""
         assert demand.index not in self.demands
         self.demands[demand.index] = demand
+        self.reserves += demand.contract.reserve
         self.segments[demand.index] = []
 
     def close(self, index: int) -> None:
         """Forgets a contract (a refused candidate), whose segments must be gone."""
         assert not self.segments.pop(index)
-        del self.demands[index]
+        self.reserves -= self.demands.pop(index).contract.reserve
         self._verdicts.pop(index, None)
 
     def put(self, index: int, segments: list[Segment]) -> None:
@@ -86,6 +88,13 @@ class Book:
         """Nodes that changed since `mark`, in what was not undone."""
         return {s.column for _, _, segments in self._journal[mark:] for s in segments}
 
+    def gained_since(self, mark: int) -> Counter[int]:
+        """contract -> lot-seconds that it is served more (or fewer) than at `mark`; all contracts that changed."""
+        gained: Counter[int] = Counter()
+        for sign, index, segments in self._journal[mark:]:
+            gained[index] += sign * sum(s.lots * (s.end - s.start) for s in segments)
+        return gained
+
     def clear(self, index: int) -> None:
         if self.segments[index]:
             self.drop(index, list(self.segments[index]))
@@ -108,7 +117,7 @@ class Book:
         lots = free // min(demand.contract.lot_gpus, int(np.iinfo(free.dtype).max))
         if len(self.fleet.closed):
             lots[self._is_closed(columns)] = 0
-        if demand.holder and self.fleet.handed_over:
+        if self.separates(demand):
             self._keep_holders(demand, start, end, columns, lots)
         return lots
 
@@ -120,6 +129,10 @@ class Book:
             inside: Ints = closed[low:high] - columns.start
             return inside
         return np.flatnonzero(~self.fleet.open[columns]).astype(np.int64)
+
+    def separates(self, demand: Demand) -> bool:
+        """Is there anything that the contract may not share some node with?"""
+        return self.fleet.handed_over and (demand.holder != 0 or self.reserves > 0)
 
     def _keep_holders(self, demand: Demand, start: int, end: int, columns: slice | Ints, lots: Cells) -> None:
         """No room on nodes that another holder has in the window, or nearer to it than the turnaround."""
@@ -140,15 +153,15 @@ class Book:
 
     def others_at(self, demand: Demand, column: int) -> Iterator[tuple[int, int]]:
         """When another holder has the node, handed over whole, widened by the turnaround between the two."""
-        if not (demand.holder and self.fleet.whole[column]):
+        if not (self.separates(demand) and self.fleet.whole[column]):
             return
-        for holder, until, turnaround in self.history.get(column, ()):
+        for holder, until, turnaround in self.history.get(column, ()) if demand.holder > 0 else ():
             if holder != demand.holder:
                 yield self.ledger.grid.times[0], until + max(turnaround, demand.turnaround)
         for index, s in self.on_node[column]:
             other = self.demands[index]
-            if other.holder not in (0, demand.holder):
-                pad = max(other.turnaround, demand.turnaround)
+            if demand.apart_from(other):
+                pad = demand.pause_between(other)
                 yield s.start - pad, s.end + pad
 
     def barred(self, demand: Demand, column: int, start: int, end: int) -> bool:

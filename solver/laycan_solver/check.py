@@ -133,7 +133,7 @@ def _contracts(facts: Facts, plan: Plan, mine: Mapping[str, list[Binding]]) -> t
         accounts[key] = account = settle(facts, c, bindings, path)
         found += _gaps(facts, c, begin, short)
         found += contract_faults(facts, c, path)
-        found += cut_faults(facts, c, account.cuts)
+        found += cut_faults(facts, c, account.cuts) if not c.reserve else ()
         if not c.accepted and (account.instants or account.bound < account.contracted):
             found.append(("Candidate", f"{key} is accepted although it is not delivered in full and without interruption"))
     return accounts, found

@@ -126,7 +126,7 @@ def _clear_node(book: Book, demand: Demand, window: Window, column: int) -> list
     """Lot by lot what a node would have to lose; each entry is one lot more than the one before."""
     lot = demand.contract.lot_gpus
     there = occupants(book, demand, window, column)
-    if demand.holder and book.fleet.whole[column]:
+    if book.fleet.whole[column] and (demand.holder or any(book.demands[o[1]].contract.reserve for o in there)):
         there = [o for o in there if book.demands[o[1]].holder != demand.holder]
         lots = int(book.ledger.capacity(window.start, window.end, np.array([column]))[0]) // lot
         return [Clearing(column, lots, sum(o[0] for o in there), tuple((o[1], o[2]) for o in there))] if lots else []
@@ -164,8 +164,10 @@ def occupants(book: Book, demand: Demand, window: Window, column: int) -> list[t
 
 
 def risk(book: Book, other: Demand, segment: Segment, for_firm: bool) -> int:
-    """What it may cost to eject a segment: a part of what it is owed, more where it is hard to place again."""
+    """What it may cost to eject a segment: a part of what it is owed, more where it is hard to place again; of a reserve nothing."""
     contract = other.contract
+    if contract.reserve:
+        return 0
     value = other.lot_rate * segment.lots * (segment.end - segment.start)
     if other.together:
         value = other.lot_rate * other.lots * (other.end - other.start)

@@ -20,7 +20,7 @@ from .place import find_place
 
 
 def value_order(demands: Iterable[Demand]) -> list[int]:
-    """The one that would be owed most first, Firm before Interruptible.
+    """The one that would be owed most first, Firm before Interruptible, reserves last.
 
     Who comes late goes short: that should be what is owed least per GPU and second, which therefore counts twice. What must lie in
     one domain or come whole cannot be pieced together from what others leave, and counts threefold.
@@ -28,7 +28,7 @@ def value_order(demands: Iterable[Demand]) -> list[int]:
 
     def key(d: Demand) -> tuple[object, ...]:
         weight = d.contract.rate**2 * d.contract.gpus * (d.end - d.start) * (3 if d.scoped or d.together else 1)
-        return (not d.contract.firm, -weight, -d.contract.priority, d.contract.key)
+        return (d.contract.reserve, not d.contract.firm, -weight, -d.contract.priority, d.contract.key)
 
     return [d.index for d in sorted(demands, key=key)]
 

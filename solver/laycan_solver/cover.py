@@ -138,7 +138,7 @@ class Walk:
         self.lot = demand.contract.lot_gpus
         self.spans = _allowed(book, demand, start, end, own)
         verdict = book.verdict(demand.index)
-        self.barred = _barred(book, demand, self.spans) if demand.holder and book.fleet.handed_over else {}
+        self.barred = _barred(book, demand, self.spans) if book.separates(demand) else {}
         segments = book.segments[demand.index]
         self.left = sorted({s.end for s in segments if s.end < demand.end} - {s.start for s in segments})
         self.instants = sorted(verdict.instants)  # at which a further change costs nothing

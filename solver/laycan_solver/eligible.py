@@ -14,6 +14,7 @@ import numpy as np
 from .model import Binding, Contract, Level, MovePolicy, Outage, OutageType, Problem, Product, Scope
 from .timegrid import Flags, Ints, due
 
+UNLIMITED = 1 << 30  # planned cuts
 MOST_GPUS = 1 << 29  # of one node; keeps the ledger in 32 bits whatever a node claims
 
 
@@ -45,10 +46,9 @@ class Fleet:
         self.outages = self._outages(problem.outages)
         self.planned = self._outages([o for o in problem.outages if o.type is not OutageType.FORCED])
         self.staying = self._staying(problem)
-        self.running: dict[str, list[Binding]] = {}  # contract -> its own of these
-        for own in self.staying.values():
-            for b in own:
-                self.running.setdefault(b.contract, []).append(b)
+        self.began: dict[str, list[Binding]] = {}  # contract -> its own of these, or what a reserve had at now
+        for b in self._began(problem, reserves=True) + [b for own in self.staying.values() for b in own]:
+            self.began.setdefault(b.contract, []).append(b)
         self.overfull = {c for c, own in self.staying.items() if sum(b.gpus for b in own) > self.gpus[c]}
 
     def _domains(self, level: int) -> Ints:
@@ -70,13 +70,15 @@ class Fleet:
         return spans
 
     def _staying(self, problem: Problem) -> dict[int, list[Binding]]:
-        """column -> announced bindings that run on the node at now."""
-        known = {c.key for c in problem.contracts}
+        """column -> announced bindings that run on the node at now; a reserve never runs."""
         staying: dict[int, list[Binding]] = {}
-        for binding in running_at(problem.previous, problem.now):
-            if binding.node in self.column and binding.contract in known:
-                staying.setdefault(self.column[binding.node], []).append(binding)
+        for binding in self._began(problem, reserves=False):
+            staying.setdefault(self.column[binding.node], []).append(binding)
         return staying
+
+    def _began(self, problem: Problem, *, reserves: bool) -> list[Binding]:
+        known = {c.key for c in problem.contracts if c.reserve is reserves}
+        return [b for b in running_at(problem.previous, problem.now) if b.node in self.column and b.contract in known] if known else []
 
     def out_at(self, column: int, time: int) -> bool:
         """The node cannot serve at `time`."""
@@ -115,12 +117,12 @@ class Demand:
     lots: int
     pool: Pool
     options: dict[int, Option]  # grade -> how it is delivered there
-    holder: int  # 0 = shares every node by GPU
+    holder: int  # 0 = shares every node by GPU; every reserve is one of its own, below 0
     turnaround: int
     together: bool  # all lots or none at every instant
     per_domain: int  # most lots in one domain of the spread level
     move_seconds: int
-    moves_per_month: int  # 0 = planned cuts are not allowed
+    moves_per_month: int  # 0 = planned cuts are not allowed; a reserve may be cut as often as it likes
     running: dict[int, int] = field(default_factory=dict)  # column -> lots that run there at now, if due (also where they cannot stay)
     before: tuple[Binding, ...] = ()  # bindings of the previous plan, clipped to the due window
     announced: tuple[Binding, ...] = ()  # those of them on nodes that still exist; on cordoned ones only what runs
@@ -141,6 +143,16 @@ class Demand:
     @property
     def spread(self) -> bool:
         return self.contract.spread_level is not Scope.ANY
+
+    def apart_from(self, other: Demand) -> bool:
+        """Never together on a node that is handed over whole: two holders, or a reserve and anything else."""
+        if self.holder < 0 or other.holder < 0:
+            return self.index != other.index
+        return self.holder != other.holder and 0 not in (self.holder, other.holder)
+
+    def pause_between(self, other: Demand) -> int:
+        """Seconds that such a node stays empty from one to the other: nobody has to be drained from a reserve."""
+        return 0 if self.holder < 0 or other.holder < 0 else max(self.turnaround, other.turnaround)
 
     @property
     def lot_rate(self) -> int:
@@ -174,8 +186,7 @@ class Demands:
     def __init__(self, problem: Problem, fleet: Fleet) -> None:
         self.problem, self.fleet = problem, fleet
         self.products = {p.name: p for p in problem.products}
-        holders = sorted({c.holder for c in problem.contracts} - {""})
-        self.holder = {name: i + 1 for i, name in enumerate(holders)}
+        self._names = {name: i + 1 for i, name in enumerate(sorted({c.holder for c in problem.contracts} - {""}))}
         self.previous: dict[str, list[Binding]] = {}
         for binding in sorted(problem.previous):
             self.previous.setdefault(binding.contract, []).append(binding)
@@ -191,18 +202,24 @@ class Demands:
         product = self.products[contract.product]
         options = self._options_of(contract)
         previous = self.previous.get(contract.key, [])
-        mine = running_at(previous, now)
-        delivering = contract.delivering or any(b.start < now for b in previous)
+        mine = [] if contract.reserve else running_at(previous, now)
+        delivering = not contract.reserve and (contract.delivering or any(b.start < now for b in previous))
         forced = contract.forced_moves_only or product.move_policy is MovePolicy.FORCED
+        cuts = UNLIMITED if contract.reserve else 0 if forced else product.moves_per_month
         before = tuple(self._clipped(contract, previous, start, end))
         return Demand(
             index, contract, start, end, contract.lots, self._pool(contract, options), options,
-            self.holder.get(contract.holder, 0), product.turnaround_seconds, contract.all_or_nothing and not delivering,
+            -1 - index if contract.reserve else self.holder(contract), product.turnaround_seconds,
+            contract.all_or_nothing and not delivering,
             -(-contract.lots // max(1, contract.spread_domains)) if contract.spread_level is not Scope.ANY else contract.lots,
-            product.move_seconds, 0 if forced else product.moves_per_month,
-            self._running(contract, mine) if start == now else {}, before, tuple(self._clipped(contract, self._open(previous), start, end)),
+            0 if contract.reserve else product.move_seconds, cuts, self._running(contract, mine) if start == now else {}, before,
+            tuple(self._clipped(contract, self._open(contract, previous), start, end)),
             self._rights(contract, mine),
         )  # fmt: skip
+
+    def holder(self, contract: Contract) -> int:
+        """A number for each holder; 0 for none, and for a reserve, which is nobody's yet."""
+        return 0 if contract.reserve else self._names.get(contract.holder, 0)
 
     def _options_of(self, contract: Contract) -> dict[int, Option]:
         key = contract.product, contract.substitution
@@ -231,11 +248,12 @@ class Demands:
             lots[column] = lots.get(column, 0) + binding.gpus // contract.lot_gpus
         return lots
 
-    def _open(self, previous: Sequence[Binding]) -> list[Binding]:
+    def _open(self, contract: Contract, previous: Sequence[Binding]) -> list[Binding]:
         """Announced bindings that may be kept: nothing begins on a cordoned node, at `now` as little as later."""
         fleet, now = self.fleet, self.problem.now
         known = [b for b in previous if b.node in fleet.column]
-        return [b for b in known if b.start < now or not fleet.nodes[fleet.column[b.node]].cordoned]
+        runs = [b.start < now and not contract.reserve for b in known]
+        return [b for b, r in zip(known, runs, strict=True) if r or not fleet.nodes[fleet.column[b.node]].cordoned]
 
     def _clipped(self, contract: Contract, previous: Sequence[Binding], start: int, end: int) -> list[Binding]:
         return [

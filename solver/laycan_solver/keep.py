@@ -19,10 +19,10 @@ from .objective import Segment, missing_profile
 from .timegrid import Flags
 
 
-def keep_announced(book: Book) -> None:
-    """Puts every announced binding of the book's contracts back, cut to where it fits."""
+def keep_announced(book: Book, demands: Sequence[Demand]) -> None:
+    """Puts every announced binding of these contracts of the book back, cut to where it fits."""
     groups: dict[tuple[bool, bool, int, int, int, int], list[Binding]] = {}  # what a contract has in one window
-    for demand in book.demands.values():
+    for demand in demands:
         for b in demand.announced:
             key = (b.start > book.now, not demand.contract.firm, -demand.contract.rate, demand.index, b.start, b.end)
             groups.setdefault(key, []).append(b)
@@ -31,7 +31,7 @@ def keep_announced(book: Book) -> None:
         if not _keep_all(book, demand, groups[key]):
             for binding in sorted(groups[key]):
                 _keep(book, demand, binding)
-    for demand in book.demands.values():
+    for demand in demands:
         if demand.announced:
             mend(book, demand)
 

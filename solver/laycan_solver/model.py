@@ -134,7 +134,7 @@ class Contract:
     admission_order: tuple[str, str, str] = ("", "", "")  # creationTimestamp, tradeTime, contractId
     due_from: int = 0  # owed from max(start, due_from): a contract created after its start owes from its creation
     delivering: bool = False  # delivery has started: all_or_nothing no longer binds
-    reserve: bool = False  # planned spare capacity: its shortage counts in tier 3 alone, and it is cut and moved freely
+    reserve: bool = False  # spare capacity that is planned after all contracts and released to them; never runs, owes nobody: `reserves`
 
     @property
     def lots(self) -> int:

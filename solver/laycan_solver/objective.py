@@ -28,19 +28,22 @@ class Segment(NamedTuple):
     lots: int
 
 
-Tiers = tuple[int, int, int, int, int]
-"""Owed + interruption of Firm, the same of Interruptible, substitution, changed announcements, lots moved. Lower is better, first
-difference decides. The reserve (tier 3) comes with reserves; tier 4 is nought because a candidate is accepted whole or refused."""
+Tiers = tuple[int, int, int, int, int, int]
+"""Owed + interruption of Firm, the same of Interruptible, shortage of reserves, substitution, changed announcements, lots moved.
+Lower is better, first difference decides. Tier 4 of the semantics is nought because a candidate is accepted whole or refused.
 
-NOTHING: Tiers = (0, 0, 0, 0, 0)
+Reserves are short of GPU-seconds, all alike, as nobody is owed anything for them: money would make the spare capacity of a dear
+product worth more than that of a cheap one, whose contracts are promised the same."""
+
+NOTHING: Tiers = (0, 0, 0, 0, 0, 0)
 
 
 def plus(a: Tiers, b: Tiers) -> Tiers:
-    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4])
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5])
 
 
 def minus(a: Tiers, b: Tiers) -> Tiers:
-    return (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4])
+    return (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4], a[5] - b[5])
 
 
 def micros(units: int) -> int:
@@ -50,7 +53,10 @@ def micros(units: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A contract's cost in units, its interrupted instants, and whether its planned cuts keep within its limits."""
+    """A contract's cost in units, its interrupted instants, and whether its planned cuts keep within its limits.
+
+    A reserve costs nothing but `spare`, the GPU-seconds that it is short of.
+    """
 
     owed: int
     interruption: int
@@ -61,6 +67,7 @@ class Verdict:
     planned: tuple[int, ...]
     legal: bool
     firm: bool
+    spare: int = 0
 
     @property
     def due(self) -> int:
@@ -68,8 +75,13 @@ class Verdict:
 
     @property
     def tiers(self) -> Tiers:
-        first = (self.due, 0) if self.firm else (0, self.due)
-        return (*first, self.substitution, self.changes, self.moved)
+        first, second = (self.due, 0) if self.firm else (0, self.due)
+        return (first, second, self.spare, self.substitution, self.changes, self.moved)
+
+    @property
+    def wanting(self) -> bool:
+        """Would more lots make it better?"""
+        return self.owed > 0 or self.spare > 0
 
 
 class NetChanges:
@@ -148,6 +160,9 @@ def undelivered_owed(demand: Demand, now: int, segments: list[Segment]) -> int:
 def judge(demand: Demand, fleet: Fleet, now: int, segments: list[Segment]) -> Verdict:
     """What the contract costs when it is served by `segments` (inside its due window, together never more than its lots)."""
     contract = demand.contract
+    if contract.reserve:
+        missing = demand.lots * (demand.end - demand.start) - delivered_lot_seconds(segments, demand.start)
+        return Verdict(0, 0, 0, 0, 0, (), (), legal=True, firm=contract.firm, spare=missing * contract.lot_gpus)
     uncut = not demand.running and all(s.start == demand.start and s.end == demand.end for s in segments)
     instants, planned = ([], []) if uncut else interruptions(demand, fleet, segments)
     substitution = 0

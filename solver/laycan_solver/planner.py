@@ -22,6 +22,7 @@ from .objective import micros
 from .polish import polish
 from .repair import repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
+from .reserves import hold
 from .ruin import ruin
 from .timegrid import time_grid, turnarounds
 
@@ -39,15 +40,19 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
     late = Late(deadline or never)
     fleet = Fleet(problem)
     demands = Demands(problem, fleet)
-    accepted = [d for i, c in enumerate(problem.contracts) if c.accepted and (d := demands.demand(i))]
+    known = [d for i, c in enumerate(problem.contracts) if c.accepted and (d := demands.demand(i))]
+    accepted, reserves = [d for d in known if not d.contract.reserve], [d for d in known if d.contract.reserve]
     candidates = [i for i, c in enumerate(problem.contracts) if not c.accepted]
-    book = _book(problem, fleet, demands, accepted)
-    keep_announced(book)
+    book = _book(problem, fleet, demands, known)
+    for demand in accepted:
+        book.open(demand)
+    keep_announced(book, accepted)
     best_arrangement(book, accepted, effort, late)
     trials = repair(book, effort, late)
     polish(book, effort * TRIES, late)
     if ruin(book, effort - trials, PATIENCE * len(accepted), late):
         polish(book, effort * TRIES, late)
+    hold(book, reserves, effort, late)
     refused = _admit(problem, book, demands, candidates, effort, late)
     return _report(problem, book, refused, late.came)
 
@@ -72,12 +77,10 @@ def _book(problem: Problem, fleet: Fleet, demands: Demands, accepted: Sequence[D
         column = fleet.column.get(b.node)
         if column is None or fleet.nodes[column].level is Level.DEVICE or b.start >= problem.now or b.contract not in contracts:
             continue
-        holder = demands.holder.get(contracts[b.contract].holder, 0)
+        holder = demands.holder(contracts[b.contract])
         turnaround = demands.products[contracts[b.contract].product].turnaround_seconds
         if holder:
             book.remember(column, holder, min(b.end, problem.now), turnaround)
-    for demand in accepted:
-        book.open(demand)
     return book
 
 
@@ -100,8 +103,10 @@ def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: 
     proof = prove(book.fleet, accepted, book.segments, book.now)
     own = totals.owed_micros + totals.interruption_micros + totals.substitution_micros
     bound = Bound(min(proof.firm_micros, totals.firm_owed_micros), min(proof.total_micros, own))
-    rounding = 2 * len(accepted)  # micros that exact optima may differ from their bound
-    optimal = totals.firm_owed_micros - bound.firm_micros <= rounding and own - bound.total_micros <= rounding
+    contracts = [d for d in accepted if not d.contract.reserve]
+    rounding = 2 * len(contracts)  # micros that exact optima may differ from their bound
+    proved = totals.firm_owed_micros - bound.firm_micros <= rounding and own - bound.total_micros <= rounding
+    optimal = proved and not totals.reserve_short_gpu_seconds  # there is no bound of what reserves are short of
     return Plan(
         now=problem.now,
         bindings=tuple(sorted(b for d in accepted for b in bindings_of(book, d))),
@@ -109,7 +114,7 @@ def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: 
         moves=moves,
         totals=totals,
         bound=bound,
-        firm_gap_ppm=gap_ppm(totals.firm_owed_micros, bound.firm_micros, sum(micros(value_of(d)) for d in accepted if d.contract.firm)),
+        firm_gap_ppm=gap_ppm(totals.firm_owed_micros, bound.firm_micros, sum(micros(value_of(d)) for d in contracts if d.contract.firm)),
         total_gap_ppm=gap_ppm(own, bound.total_micros, totals.value_micros),
         stopped=Stopped.TIME_LIMIT if late else Stopped.OPTIMAL if optimal else Stopped.EFFORT,
         certificate=proof.certificate,

@@ -69,7 +69,7 @@ def attempt(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
         book.clear(demand.index)
     for index in (demand.index, *value_order(book.demands[i] for i in sorted(touched - {demand.index}))):
         settle(book, index, cuts=True, own=True)
-        if book.verdict(index).owed:
+        if book.verdict(index).wanting:
             settle(book, index, cuts=True)
         expected = plus(expected, minus(book.verdict(index).tiers, once[index]))
         if expected >= before:
@@ -133,7 +133,8 @@ def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> boo
 def gives_way(demand: Demand) -> bool:
     """An accepted contract that may be curtailed by right; a candidate of the same plan is not curtailed for another."""
     contract = demand.contract
-    return contract.accepted and not contract.firm and contract.notice_seconds is not None and contract.curtailable_seconds > 0
+    right = not contract.firm and contract.notice_seconds is not None and contract.curtailable_seconds > 0
+    return right and contract.accepted and not contract.reserve
 
 
 def served(book: Book, index: int) -> int:

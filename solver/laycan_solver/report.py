@@ -16,10 +16,10 @@ from .timegrid import Ints
 
 
 def bindings_of(book: Book, demand: Demand) -> list[Binding]:
-    """The contract's bindings; one that runs keeps the start that it was announced with."""
+    """The contract's bindings; one that runs, or a reserve that stays, keeps the start that it was announced with."""
     contract, fleet = demand.contract, book.fleet
     began: dict[int, list[list[int]]] = {}  # column -> [end, start, lots] that run at now
-    for b in fleet.running.get(contract.key, ()) if demand.running else ():
+    for b in fleet.began.get(contract.key, ()) if demand.running or contract.reserve else ():
         began.setdefault(fleet.column[b.node], []).append([b.end, b.start, b.gpus // contract.lot_gpus])
     out: Counter[tuple[str, str, int, int]] = Counter()
     for column, start, end, lots in coalesce(book.segments[demand.index]):
@@ -36,8 +36,8 @@ def bindings_of(book: Book, demand: Demand) -> list[Binding]:
 
 
 def totals_of(book: Book, moves: Iterable[Move]) -> Totals:
-    """Sums over accepted contracts, each rounded once."""
-    demands = list(book.demands.values())
+    """Sums over accepted contracts, each rounded once; reserves are in none but their own."""
+    demands = [d for d in book.demands.values() if not d.contract.reserve]
     verdicts = {d.index: book.verdict(d.index) for d in demands}
     bound = sum(s.lots * (s.end - s.start) * d.contract.lot_gpus for d in demands for s in book.segments[d.index])
     firm = [verdicts[d.index] for d in demands if d.contract.firm]
@@ -51,6 +51,7 @@ def totals_of(book: Book, moves: Iterable[Move]) -> Totals:
         bound_gpu_seconds=bound,
         moved_gpus=sum(m.gpus for m in moves),
         contract_instants=sum(len(v.instants) for v in verdicts.values()),
+        reserve_short_gpu_seconds=sum(book.verdict(i).spare for i, d in book.demands.items() if d.contract.reserve),
     )
 
 
@@ -69,7 +70,7 @@ def value_of(demand: Demand) -> int:
 
 def moves_of(book: Book, demand: Demand) -> list[Move]:
     """Lots that leave a node on which they were announced for another: paired node by node, in order of name, as they leave."""
-    if len(demand.announced) == len(demand.before) and not book.verdict(demand.index).changes:
+    if demand.contract.reserve or (len(demand.announced) == len(demand.before) and not book.verdict(demand.index).changes):
         return []
     changes: dict[int, Counter[str]] = {}
     lot = demand.contract.lot_gpus
@@ -149,6 +150,8 @@ class Shortfalls:
             if demand.scoped or demand.spread:
                 where = contract.scope.label if demand.scoped else f"spread over {contract.spread_domains} x {contract.spread_level.label}"
                 return Reason.TOPOLOGY_SHORT, f"{text}: GPUs are free, but not as {where} asks"
+            if contract.reserve:
+                return Reason.POOL_SHORT, f"{text} are short; {self._room(demand, 0)}"
             limit = f"{demand.moves_per_month} planned cuts in 30 days" if demand.moves_per_month else "no planned cuts"
             why = f"no node is free throughout, and a change of nodes would owe more than the gap or exceed the limit ({limit})"
             return Reason.MOVE_LIMIT, f"{text}: {why}"
