@@ -13,6 +13,7 @@ from .book import Book
 from .construct import settle, start_order, value_order
 from .eligible import Demand
 from .objective import NOTHING
+from .outbid import outbid
 from .repair import trial
 
 CONTRACTS_PER_TRIAL = 10  # so many are arranged in the time of one trial of repair
@@ -27,6 +28,7 @@ def arrange(book: Book, demands: Sequence[Demand], late: Callable[[], bool]) -> 
         if book.demands[index].together and not book.segments[index] and not late():
             any(trial(book, index, variant) for variant in range(PLACES))
     cover_all(book, order)
+    outbid(book, late)
 
 
 def arrange_by_value(book: Book, demands: Sequence[Demand]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .book import Book
 from .eligible import Demand
-from .objective import Segment, missing_profile
+from .objective import Segment
 from .place import Room, domain_room, serving
 
 MOST_DOMAINS = 12  # scope domains that are looked into for one contract: those with the most room
@@ -38,7 +38,7 @@ class Window:
 
 def windows_of(book: Book, demand: Demand) -> list[Window]:
     """Where lots are missing, the most lot-seconds first."""
-    gaps = missing_profile(demand, book.segments[demand.index])
+    gaps = book.missing(demand.index)
     windows = [Window(start, end, lots) for start, end, lots in gaps]
     for (a, _, n), (b, end, m) in pairwise(gaps):
         windows += [Window(a, end, min(n, m))] if any(w.end == b and w.start == a for w in windows) else []

@@ -15,7 +15,6 @@ from .book import Book
 from .cover import cover
 from .eligible import Demand, Fleet
 from .model import Scope
-from .objective import missing_profile
 from .place import find_place
 
 
@@ -89,7 +88,7 @@ def _missing_throughout(book: Book, demand: Demand) -> int:
     """Lots that miss from the first second due to the last."""
     if not book.segments[demand.index]:
         return demand.lots
-    gaps = missing_profile(demand, book.segments[demand.index])
+    gaps = book.missing(demand.index)
     return min(n for _, _, n in gaps) if sum(end - start for start, end, _ in gaps) == demand.end - demand.start else 0
 
 

@@ -15,11 +15,12 @@ import numpy as np
 
 from .book import Book
 from .eligible import Demand
-from .objective import MONTH, Segment, missing_profile
+from .objective import MONTH, Segment
 from .place import domain_room, find_place, room_of, serving
 from .timegrid import Flags
 
-MOST_WAYS = 4096  # for one contract at a time
+MOST_WAYS = 192  # for one contract at a time
+MOST_JOINED = 256  # segments of a contract that are looked at for a change of nodes too many
 MOST_PIECES = 8  # of a way that does not pay as a whole are tried one by one
 
 
@@ -27,10 +28,11 @@ def cover(book: Book, index: int, *, own: bool = False) -> None:
     """Serves what the contract still misses, way by way, through what is free; never makes it cost more."""
     demand = book.demands[index]
     for _ in range(MOST_WAYS):
-        spans = _missing_spans(missing_profile(demand, book.segments[index]))
+        spans = _missing_spans(book.missing(index))
         if not sum(_way(book, demand, *span, own) for span in spans):
             break
-    join(book, index)
+    if len(book.segments[index]) <= MOST_JOINED:
+        join(book, index)
 
 
 def join(book: Book, index: int) -> None:
@@ -109,7 +111,7 @@ def _pays(book: Book, demand: Demand, pieces: list[Segment]) -> bool:
 
 def _side_by_side(book: Book, demand: Demand, pieces: list[Segment], own: bool) -> list[Segment]:
     """As many lots as miss and find room through the same windows; [] = no more than one."""
-    gaps = missing_profile(demand, book.segments[demand.index])
+    gaps = book.missing(demand.index)
     lots = min(n for piece in pieces for a, b, n in gaps if a < piece.end and piece.start < b)
     if demand.spread or lots < 2:
         return []

@@ -15,7 +15,7 @@ import numpy as np
 from .book import Book
 from .eligible import Demand
 from .model import Binding
-from .objective import Segment, missing_profile
+from .objective import Segment
 from .timegrid import Flags
 
 
@@ -56,7 +56,7 @@ def _missing(book: Book, demand: Demand, start: int, end: int) -> int:
     """Lots that are missing throughout [start, end)."""
     if not book.segments[demand.index]:
         return demand.lots
-    gaps = [(a, b, n) for a, b, n in missing_profile(demand, book.segments[demand.index]) if a < end and start < b]
+    gaps = [(a, b, n) for a, b, n in book.missing(demand.index) if a < end and start < b]
     covered = sum(min(b, end) - max(a, start) for a, b, _ in gaps)
     return min(n for _, _, n in gaps) if gaps and covered == end - start else 0
 
@@ -86,7 +86,7 @@ def _where_it_fits(book: Book, demand: Demand, column: int, start: int, end: int
     """The parts of [start, end) in which a lot is missing and the node has room for it."""
     grid = book.ledger.grid
     times = [*grid.between(start, end), end]
-    gaps = missing_profile(demand, book.segments[demand.index])
+    gaps = book.missing(demand.index)
     fits = np.array(
         [any(g[0] <= a and b <= g[1] for g in gaps) and book.fits(demand, column, a, b, 1) for a, b in pairwise(times)],
         dtype=bool,
@@ -113,7 +113,7 @@ def mend(book: Book, demand: Demand) -> None:
             book.drop(demand.index, [s for s in segments if domain[s.column] != best])
     if demand.spread:
         _mend_spread(book, demand)
-    if demand.together and segments and missing_profile(demand, segments):
+    if demand.together and segments and book.missing(demand.index):
         book.clear(demand.index)
     if not book.verdict(demand.index).legal:
         book.drop(demand.index, [s for s in segments if s.start > book.now])
