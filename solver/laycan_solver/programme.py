@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from .topology import Topology
 
 BLOCKS = (1, 2, 4, 8)  # GPUs; exact for sizes that are powers of two
 MOST_SIZES = 12  # of blocks
+ALIKE = 64  # slices in a row that share a programme, of which only bounds change
 
 
 class Programme:
@@ -37,7 +37,7 @@ class Programme:
     def _kind(self, d: Demand) -> Kind:
         unit = 1_000_000 * d.contract.lot_gpus if self.total else 0
         costs = tuple((grade, option.cost * unit) for grade, option in sorted(d.options.items()))
-        return Kind(0, d.contract.lot_gpus, d.lot_rate, costs)
+        return Kind(d.contract.lot_gpus, d.lot_rate, costs)
 
     def tight(self) -> Flags:
         """Slices in which not everything can be served at home, in the one grade that costs nothing; elsewhere nothing has a price."""
@@ -63,18 +63,24 @@ class Programme:
 
     def prices(self, rows: Ints) -> dict[Place, Ints]:
         """Place -> price of its blocks, per row."""
-        found = {place: np.zeros(len(rows), dtype=np.int64) for place in self.places}
+        found = np.zeros((len(self.places), len(rows)), dtype=np.int64)
+        for at in range(0, len(rows), ALIKE):
+            self._solve(rows[at : at + ALIKE], found[:, at : at + ALIKE])
+        return dict(zip(self.places, found, strict=True))
+
+    def _solve(self, rows: Ints, found: Ints) -> None:
+        """Fills in [place, row]; the same slice twice is solved once."""
+        due = np.flatnonzero((self.first <= rows[-1]) & (rows[0] < self.last))
         have = np.array([self.topology.blocks(*place).at(self.grid.starts[rows]) for place in self.places])
-        programme = SliceProgramme() if len(rows) else None
-        units = {d.index: self._kind(d) for d in self.group} if programme else {}
-        for i, row in enumerate(rows.tolist()):
-            kinds: Counter[Kind] = Counter()
-            for d in self.group:
-                window, kind = self.windows[d.index], units[d.index]
-                if window.first <= row < window.last:
-                    kinds[kind] += d.lots if window.reach is None else int(window.reach[row - window.first])
-            asked = tuple(kind._replace(lots=count) for kind, count in sorted(kinds.items()) if count)
-            if asked and programme:
-                for place, price in programme.prices(asked, tuple(zip(self.places, have[:, i].tolist(), strict=True))).items():
-                    found[place][i] = price
-        return found
+        kinds: dict[Kind, list[int]] = {}
+        for i in due.tolist():
+            kinds.setdefault(self._kind(self.group[i]), []).append(i)
+        lots = np.zeros((len(kinds), len(rows)), dtype=np.int64)
+        for asked, own in zip(lots, kinds.values(), strict=True):
+            for i in own:
+                first, last = np.searchsorted(rows, (self.first[i], self.last[i]))
+                reach = self.windows[self.group[i].index].reach
+                asked[first:last] += self.lots[i] if reach is None else reach[rows[first:last] - self.first[i]]
+        programme = SliceProgramme(list(kinds), self.places)
+        bounds, which = np.unique(np.concatenate((lots, have)), axis=1, return_inverse=True)
+        found[:] = np.array([programme.prices(most) for most in bounds.T.tolist()]).T[:, which.reshape(-1)]
