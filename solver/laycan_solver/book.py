@@ -13,7 +13,8 @@ import numpy as np
 from .eligible import Demand, Fleet
 from .ledger import Cells, Ledger
 from .months import Months
-from .objective import NOTHING, Segment, Tiers, Verdict, judge, plus
+from .objective import NOTHING, Segment, Tiers, Verdict, plus
+from .tally import Tally
 from .timegrid import Ints
 
 
@@ -21,19 +22,22 @@ class Book:
     def __init__(self, now: int, fleet: Fleet, ledger: Ledger, turnarounds: Sequence[int] = ()) -> None:
         self.now, self.fleet, self.ledger = now, fleet, ledger
         self.turnaround = max(turnarounds, default=0)
-        self.months = Months(now, len(fleet.nodes))
+        self.months = Months(now, fleet)
         self.demands: dict[int, Demand] = {}
         self.segments: dict[int, list[Segment]] = {}  # contract index -> what serves it
         self.on_node: list[list[tuple[int, Segment]]] = [[] for _ in fleet.nodes]  # column -> (contract index, segment) there
         self.reserves = 0  # contracts that are reserves
         self.history: dict[int, list[tuple[int, int, int]]] = {}  # column -> (holder, its end, its turnaround) before now
         self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
+        self._tallies: dict[int, Tally] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._journal: list[tuple[int, int, list[Segment]]] = []
+        self.version = 0  # differs whenever anything may have changed
 
     def open(self, demand: Demand) -> None:
         """Takes a contract in, with nothing bound yet; its due window must lie on the grid."""
         assert demand.index not in self.demands
+        self.version += 1
         self.demands[demand.index] = demand
         self.reserves += demand.contract.reserve
         self.segments[demand.index] = []
@@ -41,8 +45,10 @@ class Book:
     def close(self, index: int) -> None:
         """Forgets a contract (a refused candidate), whose segments must be gone."""
         assert not self.segments.pop(index)
+        self.version += 1
         self.reserves -= self.demands.pop(index).contract.reserve
         self._verdicts.pop(index, None)
+        self._tallies.pop(index, None)
 
     def put(self, index: int, segments: list[Segment]) -> None:
         self._journal.append((1, index, segments))
@@ -73,7 +79,15 @@ class Book:
         if sign < 0:
             for s in segments:
                 on_node[s.column].remove((index, s))
+        self._tally(index).add(sign, segments)
         self._verdicts.pop(index, None)
+        self.version += 1
+
+    def _tally(self, index: int) -> Tally:
+        found = self._tallies.get(index)
+        if found is None:
+            found = self._tallies[index] = Tally(self.demands[index], self.fleet, self.now)
+        return found
 
     def mark(self) -> int:
         return len(self._journal)
@@ -102,8 +116,12 @@ class Book:
     def verdict(self, index: int) -> Verdict:
         found = self._verdicts.get(index)
         if found is None:
-            found = self._verdicts[index] = judge(self.demands[index], self.fleet, self.now, self.segments[index])
+            found = self._verdicts[index] = self._tally(index).verdict()
         return found
+
+    def missing(self, index: int) -> list[tuple[int, int, int]]:
+        """(start, end, lots) where lots of the contract are missing, in time order, cut only where the number changes."""
+        return self._tally(index).missing()
 
     def tiers(self, indices: Iterable[int]) -> Tiers:
         total = NOTHING

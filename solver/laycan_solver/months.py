@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from .eligible import Fleet
 from .ledger import Cells
 from .timegrid import Ints
 
@@ -30,11 +31,20 @@ def month_starts(now: int, months: int) -> list[int]:
 
 
 class Months:
-    """busy[month, column]: segments that touch the node in the month."""
+    """busy[month, column]: segments that touch the node in the month; more than 0 from the start where it is not to sell anyway.
 
-    def __init__(self, now: int, columns: int) -> None:
+    That is where it has fewer GPUs than others of its grade, is cordoned, or has an outage in the month.
+    """
+
+    def __init__(self, now: int, fleet: Fleet) -> None:
         self.starts = month_starts(now, AHEAD)
-        self.busy = np.zeros((max(0, len(self.starts) - 1), columns), dtype=np.int16)
+        self.busy = np.zeros((max(0, len(self.starts) - 1), len(fleet.nodes)), dtype=np.int16)
+        for span in fleet.span.values():
+            gpus = fleet.gpus[span] * fleet.open[span]
+            self.busy[:, span.start + np.flatnonzero(gpus < gpus.max(initial=0))] = 1
+        for column, outages in enumerate(fleet.outages):
+            for start, end in outages:
+                self.count(np.array([column]), start, end, 1)
 
     def _touched(self, start: int, end: int) -> tuple[int, int]:
         first = max(0, bisect_right(self.starts, start) - 1)

@@ -123,7 +123,7 @@ def _in_topology(
         return []
     taken = _taken(book, demand, start, end)
     if demand.scoped:
-        room = _one_domain(book, demand, room, lots, taken, partial, liked)
+        room = _one_domain(book, demand, room, start, end, lots, taken, partial, liked)
     if not partial and int(np.minimum(room.lots, lots).sum()) < lots:
         return []
     keys = fitness(book, start, end, room.columns, room.lots, liked) + (np.minimum(room.rank, 15) << RANK)
@@ -162,8 +162,13 @@ def domain_room(book: Book, demand: Demand, room: Room, taken: dict[int, int]) -
     return np.bincount(whose[some], np.minimum(inside, np.maximum(cap, 0))[some]).astype(np.int64)
 
 
-def _one_domain(book: Book, demand: Demand, room: Room, lots: int, taken: dict[int, int], partial: bool, liked: Collection[int]) -> Room:
-    """Only the nodes of the scope domain with the least room that is enough (or, for a part, the most)."""
+def _one_domain(
+    book: Book, demand: Demand, room: Room, start: int, end: int, lots: int, taken: dict[int, int], partial: bool, liked: Collection[int]
+) -> Room:
+    """Only the nodes of one scope domain: of those with room enough, where fewest free months are broken, then with the least room.
+
+    For a part, where none has enough, the one with the most room.
+    """
     domain = book.fleet.domains[demand.contract.scope]
     outer = domain[room.columns]
     have = domain_room(book, demand, room, taken)
@@ -172,12 +177,24 @@ def _one_domain(book: Book, demand: Demand, room: Room, lots: int, taken: dict[i
     np.minimum.at(rank, outer, room.rank)
     enough = np.flatnonzero(have >= lots).tolist()
     if enough:
-        best = min(enough, key=lambda d: (d not in fond, int(rank[d]), int(have[d]), d))
+        broken = _broken_in(book, room, start, end, lots, outer, len(have))
+        best = min(enough, key=lambda d: (d not in fond, int(rank[d]), int(broken[d]), int(have[d]), d))
     elif partial:
         best = min(np.flatnonzero(have).tolist(), key=lambda d: (-int(have[d]), d not in fond, d), default=-1)
     else:
         best = -1
     return room.of(outer == best)
+
+
+def _broken_in(book: Book, room: Room, start: int, end: int, lots: int, domain: Ints, domains: int) -> Ints:
+    """Per domain: free months that `lots` lots would break there, on the nodes where they break fewest."""
+    months = book.months.broken(room.columns, start, end)
+    order = np.lexsort((-room.lots, months, domain))
+    which, own = domain[order], room.lots[order]
+    before = own.cumsum() - own
+    before -= before[which.searchsorted(which)]  # lots on better nodes of the same domain
+    needed = before < lots
+    return np.bincount(which[needed], months[order][needed], domains).astype(np.int64)
 
 
 def _allot(book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, taken: dict[int, int]) -> list[tuple[int, int]]:
