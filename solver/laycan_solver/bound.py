@@ -17,6 +17,7 @@ from .eligible import Demand, Fleet
 from .market import Market
 from .objective import SCALE, Segment
 from .programme import Programme
+from .short import Served
 from .slices import Slices
 from .timegrid import Flags, Ints
 from .topology import Topology
@@ -41,12 +42,12 @@ def prove(fleet: Fleet, demands: Iterable[Demand], segments: Mapping[int, Sequen
     topology = Topology(fleet, now)
     grid = grid_of(topology, every)
     windows = {d.index: Windows(topology, grid).of(d) for d in every}
-    search = PriceSearch(topology, grid, windows)
+    search = PriceSearch(topology, grid, windows, Served(fleet, grid, every, segments))
     certificate: dict[str, object] = {"scale": SCALE}
     bounds = []
     for family, total in (("firm", False), ("total", True)):
         counted = [d for d in every if total or d.contract.firm]
-        prices = Tariff(topology, grid, search.prices(counted, segments, total))
+        prices = Tariff(topology, grid, search.prices(counted, total))
         bounds.append(proven(counted, windows, prices, now, total))
         certificate[family] = [list(row) for row in rows_of(prices, fleet)]
     return Proof(bounds[0], max(bounds), certificate)
@@ -65,14 +66,14 @@ def grid_of(topology: Topology, demands: Sequence[Demand]) -> Slices:
 class PriceSearch:
     """Finds the prices of one plan."""
 
-    def __init__(self, topology: Topology, grid: Slices, windows: Mapping[int, Window]) -> None:
-        self.topology, self.grid, self.windows = topology, grid, windows
+    def __init__(self, topology: Topology, grid: Slices, windows: Mapping[int, Window], served: Served) -> None:
+        self.topology, self.grid, self.windows, self.served = topology, grid, windows, served
 
-    def prices(self, demands: Sequence[Demand], segments: Mapping[int, Sequence[Segment]], total: bool) -> dict[Place, Ints]:
+    def prices(self, demands: Sequence[Demand], total: bool) -> dict[Place, Ints]:
         """Place -> price of its blocks per slice."""
         found: dict[Place, Ints] = {}
         for group in groups_of(demands):
-            for rows, prices in self._parts(group, self._short(group, segments, total), total):
+            for rows, prices in self._parts(group, self.served.short(group, self.windows, total), total):
                 for place, line in prices.items():
                     found.setdefault(place, np.zeros(self.grid.count, dtype=np.int64))[rows] = line
         return {place: line for place, line in sorted(found.items()) if line.any()}
@@ -89,24 +90,6 @@ class PriceSearch:
         market = Market(self.topology, self.grid, self.windows, group, total)
         for part in market.batches(rows):
             yield part, market.prices(part)
-
-    def _short(self, group: Sequence[Demand], segments: Mapping[int, Sequence[Segment]], total: bool) -> Flags:
-        """The slices in which the plan does not serve all lots in reach, or serves some at a cost."""
-        short, grid = np.zeros(self.grid.count, dtype=bool), self.grid
-        for demand in group:
-            window, own = self.windows[demand.index], segments.get(demand.index, ())
-            if total and any(o.cost for o in demand.options.values()):
-                grade = self.topology.fleet.grade
-                own = [s for s in own if not demand.options[int(grade[s.column])].cost]
-            if sum(s.lots * (s.end - max(s.start, demand.start)) for s in own) < demand.lots * (demand.end - demand.start):
-                lots = np.zeros(grid.count + 1, dtype=np.int64)
-                for s in own:
-                    first, last = np.searchsorted(grid.starts, (max(s.start, demand.start), s.end))
-                    lots[first] += s.lots
-                    lots[last] -= s.lots
-                reach = demand.lots if window.reach is None else window.reach
-                short[window.first : window.last] |= lots.cumsum()[window.first : window.last] < reach
-        return short
 
 
 def groups_of(demands: Sequence[Demand]) -> list[list[Demand]]:
