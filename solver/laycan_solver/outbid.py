@@ -52,7 +52,7 @@ class Sales:
     def __init__(self, book: Book, span: slice) -> None:
         self.rows: list[tuple[int, Segment]] = []
         self.book = book
-        for column in range(span.start, span.stop):
+        for column in (span.start + np.flatnonzero(book.fleet.open[span])).tolist():  # on cordoned nodes nothing begins, nor goes on
             self.rows += [(i, s) for i, s in book.on_node[column] if not book.demands[i].together]
         self.start: Ints = np.array([s.start for _, s in self.rows], dtype=np.int64)
         self.end: Ints = np.array([s.end for _, s in self.rows], dtype=np.int64)

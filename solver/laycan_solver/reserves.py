@@ -19,12 +19,13 @@ from .repair import VARIANTS, trial
 
 
 def hold(book: Book, reserves: Sequence[Demand], effort: int, late: Callable[[], bool]) -> int:
-    """Takes the reserves into the book and serves them; returns the trials made, at most `effort`."""
+    """Takes the reserves into the book, if they are not there yet, and serves them; returns the trials made, at most `effort`."""
     if not reserves:
         return 0
-    for demand in reserves:
+    new = [d for d in reserves if d.index not in book.demands]
+    for demand in new:
         book.open(demand)
-    keep_announced(book, reserves)
+    keep_announced(book, new)
     order = start_order(reserves, book.fleet)
     for index in order:
         settle(book, index, cuts=False, own=True)
