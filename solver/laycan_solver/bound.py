@@ -18,6 +18,7 @@ from .market import Market
 from .objective import SCALE, Segment
 from .programme import Programme
 from .short import Served
+from .shortages import Margins
 from .slices import Slices
 from .timegrid import Flags, Ints
 from .topology import Topology
@@ -31,6 +32,7 @@ class Proof:
     firm_micros: int
     total_micros: int
     certificate: Mapping[str, object]
+    margins: Margins  # by the prices of the total
 
 
 def prove(fleet: Fleet, demands: Iterable[Demand], segments: Mapping[int, Sequence[Segment]], now: int) -> Proof:
@@ -50,7 +52,7 @@ def prove(fleet: Fleet, demands: Iterable[Demand], segments: Mapping[int, Sequen
         prices = Tariff(topology, grid, search.prices(counted, total))
         bounds.append(proven(counted, windows, prices, now, total))
         certificate[family] = [list(row) for row in rows_of(prices, fleet)]
-    return Proof(bounds[0], max(bounds), certificate)
+    return Proof(bounds[0], max(bounds), certificate, Margins(prices))
 
 
 def grid_of(topology: Topology, demands: Sequence[Demand]) -> Slices:

@@ -6,11 +6,16 @@ is worth buying, and of what refusals and shortfalls are for want of.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+import numpy as np
+
+from .certificate import MOST, Tariff, exact_dot
+from .eligible import Demand
 from .model import Problem
 
 PER_GPU_HOUR = 1_000_000  # units of a price per second and GPU in a micro per hour
@@ -29,6 +34,25 @@ class Shortage(NamedTuple):
     micros: int
     most_micros: int
     products: tuple[str, ...]  # sold from this grade
+
+
+class Margins:
+    """What a GPU-hour that a contract wants is worth to the others: the same prices, looked up for one gap at a time."""
+
+    def __init__(self, prices: Tariff) -> None:
+        self.prices = prices
+
+    def micros(self, demand: Demand, start: int, end: int) -> int:
+        """Per GPU-hour of the cheapest grade at each instant of [start, end), on average; with what a substitute costs. 0: not short.
+
+        The window must be within what is due of the contract.
+        """
+        grid = self.prices.grid
+        first, last = bisect_right(grid.times, start) - 1, bisect_left(grid.times, end)
+        seconds = np.diff([start, *grid.times[first + 1 : last], end])
+        cost = self.prices.cost(demand, total=True)[0][first:last]
+        unit = PER_GPU_HOUR * demand.contract.lot_gpus * (end - start)
+        return (2 * exact_dot(np.where(cost < MOST, cost, 0), seconds) + unit) // (2 * unit)
 
 
 class _Price(NamedTuple):
