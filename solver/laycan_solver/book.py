@@ -6,7 +6,7 @@ Every change goes through `put` and `drop`. `mark` and `roll_back` undo a trial:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Book:
         self.reserves = 0  # contracts that are reserves
         self.history: dict[int, list[tuple[int, int, int]]] = {}  # column -> (holder, its end, its turnaround) before now
         self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
+        self.before: Callable[[int], None] | None = None  # called before a contract is looked at or changed
         self._tallies: dict[int, Tally] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._journal: list[tuple[int, int, list[Segment]]] = []
@@ -50,11 +51,34 @@ class Book:
         self._verdicts.pop(index, None)
         self._tallies.pop(index, None)
 
+    def renew(self, demand: Demand) -> None:
+        """Another demand of the same contract takes its place: later, or with other announcements; what is over is forgotten."""
+        index, own = demand.index, []
+        for s in self.segments[index]:
+            there = self.on_node[s.column]
+            there.remove((index, s))
+            if s.end > demand.start:
+                own.append(s if s.start >= demand.start else s._replace(start=demand.start))
+                there.append((index, own[-1]))
+        self.segments[index] = own
+        self.demands[index] = demand
+        self._tallies.pop(index, None)
+        self._verdicts.pop(index, None)
+        self._tally(index).add(1, own)
+
+    def settled(self) -> None:
+        """What was done stands: nothing before this can be undone."""
+        self._journal.clear()
+
     def put(self, index: int, segments: list[Segment]) -> None:
+        if self.before:
+            self.before(index)
         self._journal.append((1, index, segments))
         self._apply(1, index, segments)
 
     def drop(self, index: int, segments: list[Segment]) -> None:
+        if self.before:
+            self.before(index)
         self._journal.append((-1, index, segments))
         self._apply(-1, index, segments)
 
@@ -114,6 +138,8 @@ class Book:
             self.drop(index, list(self.segments[index]))
 
     def verdict(self, index: int) -> Verdict:
+        if self.before:
+            self.before(index)
         found = self._verdicts.get(index)
         if found is None:
             found = self._verdicts[index] = self._tally(index).verdict()

@@ -6,12 +6,12 @@ index in that order. Eligibility by time (outages, what is free) is the ledger's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .model import Binding, Contract, Level, MovePolicy, Outage, OutageType, Problem, Product, Scope
+from .model import Binding, Contract, Level, MovePolicy, Node, Outage, OutageType, Problem, Product, Scope
 from .timegrid import Flags, Ints, due
 
 UNLIMITED = 1 << 30  # planned cuts
@@ -40,7 +40,7 @@ class Fleet:
         self.open: Flags = np.array([n.usable and not n.cordoned for n in self.nodes], dtype=bool)
         self.whole: Flags = np.array([n.level is Level.NODE for n in self.nodes], dtype=bool)
         self.handed_over = bool(self.whole.any())  # some node has one holder at a time
-        self.closed: Ints = np.flatnonzero(~self.open & (self.gpus > 0)).astype(np.int64)  # cordoned: nothing new
+        self.close()
         self.span = {i: slice(*np.searchsorted(self.grade, (i, i + 1)).tolist()) for i in range(len(self.grades))}  # grade -> columns
         self.domains = [np.zeros(len(self.nodes), dtype=np.int64)] + [self._domains(level) for level in range(4)]
         self.outages = self._outages(problem.outages)
@@ -51,6 +51,20 @@ class Fleet:
             self.began.setdefault(b.contract, []).append(b)
         self.overfull = {c for c, own in self.staying.items() if sum(b.gpus for b in own) > self.gpus[c]}
 
+    def close(self) -> None:
+        """Notes which nodes are cordoned: nothing new comes there."""
+        self.closed: Ints = np.flatnonzero(~self.open & (self.gpus > 0)).astype(np.int64)
+
+    def change(self, column: int, node: Node, outages: Sequence[Outage]) -> None:
+        """The node of a column has become another, of the same grade, domains and level, or its outages have."""
+        self.nodes[column] = node
+        self.gpus[column] = min(node.gpus, MOST_GPUS) if node.usable else 0
+        self.open[column] = node.usable and not node.cordoned
+        self.close()
+        own = [o for o in outages if node.name in o.nodes and o.start < o.end]
+        self.outages[column] = merged(own)
+        self.planned[column] = merged([o for o in own if o.type is not OutageType.FORCED])
+
     def _domains(self, level: int) -> Ints:
         names = sorted({n.domains[level] for n in self.nodes})
         number = {name: i for i, name in enumerate(names)}
@@ -58,16 +72,12 @@ class Fleet:
 
     def _outages(self, outages: Sequence[Outage]) -> list[list[tuple[int, int]]]:
         """column -> sorted outages (start, end), merged where they touch."""
-        spans: list[list[tuple[int, int]]] = [[] for _ in self.nodes]
-        for outage in sorted(outages, key=lambda o: (o.start, o.end)):
+        own: list[list[Outage]] = [[] for _ in self.nodes]
+        for outage in outages:
             for name in outage.nodes:
                 if name in self.column and outage.start < outage.end:
-                    own = spans[self.column[name]]
-                    if own and own[-1][1] >= outage.start:
-                        own[-1] = (own[-1][0], max(own[-1][1], outage.end))
-                    else:
-                        own.append((outage.start, outage.end))
-        return spans
+                    own[self.column[name]].append(outage)
+        return [merged(found) for found in own]
 
     def _staying(self, problem: Problem) -> dict[int, list[Binding]]:
         """column -> announced bindings that run on the node at now; a reserve never runs."""
@@ -94,6 +104,17 @@ class Fleet:
             return column not in self.overfull
         mine = (b for b in self.staying.get(column, ()) if b.contract == demand.contract.key)
         return not self.nodes[column].cordoned or any(b.end > time for b in mine)
+
+
+def merged(outages: Iterable[Outage]) -> list[tuple[int, int]]:
+    """Sorted spans (start, end) of outages, those that touch as one."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted((o.start, o.end) for o in outages):
+        if spans and spans[-1][1] >= start:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
+        else:
+            spans.append((start, end))
+    return spans
 
 
 @dataclass(frozen=True)
@@ -184,7 +205,7 @@ class Demands:
     """All contracts with something due, by index of the problem's contracts."""
 
     def __init__(self, problem: Problem, fleet: Fleet) -> None:
-        self.problem, self.fleet = problem, fleet
+        self.problem, self.fleet, self.now = problem, fleet, problem.now
         self.products = {p.name: p for p in problem.products}
         self._names = {name: i + 1 for i, name in enumerate(sorted({c.holder for c in problem.contracts} - {""}))}
         self.previous: dict[str, list[Binding]] = {}
@@ -195,7 +216,11 @@ class Demands:
 
     def demand(self, index: int) -> Demand | None:
         """The contract's demand; None when nothing is due any more."""
-        contract, now = self.problem.contracts[index], self.problem.now
+        return self.of(index, self.problem.contracts[index])
+
+    def of(self, index: int, contract: Contract) -> Demand | None:
+        """The same for any contract of these products, as a question that is asked under `index`."""
+        now = self.now
         start, end = due(contract, now)
         if start >= end:
             return None
@@ -219,7 +244,13 @@ class Demands:
 
     def holder(self, contract: Contract) -> int:
         """A number for each holder; 0 for none, and for a reserve, which is nobody's yet."""
-        return 0 if contract.reserve else self._names.get(contract.holder, 0)
+        if contract.reserve or not contract.holder:
+            return 0
+        return self._names.get(contract.holder, len(self._names) + 1)  # nobody's yet that is asked for
+
+    def changed(self) -> None:
+        """Some node may serve now that could not, or no longer."""
+        self._pools.clear()
 
     def _options_of(self, contract: Contract) -> dict[int, Option]:
         key = contract.product, contract.substitution
@@ -250,7 +281,7 @@ class Demands:
 
     def _open(self, contract: Contract, previous: Sequence[Binding]) -> list[Binding]:
         """Announced bindings that may be kept: nothing begins on a cordoned node, at `now` as little as later."""
-        fleet, now = self.fleet, self.problem.now
+        fleet, now = self.fleet, self.now
         known = [b for b in previous if b.node in fleet.column]
         runs = [b.start < now and not contract.reserve for b in known]
         return [b for b, r in zip(known, runs, strict=True) if r or not fleet.nodes[fleet.column[b.node]].cordoned]

@@ -36,6 +36,14 @@ def keep_announced(book: Book, demands: Sequence[Demand]) -> None:
             mend(book, demand)
 
 
+def keep_on(book: Book, column: int, indices: Sequence[int]) -> None:
+    """The same for what some contracts have announced on one node."""
+    node = book.fleet.nodes[column].name
+    announced = [(book.demands[i], b) for i in indices for b in book.demands[i].announced if b.node == node]
+    for demand, binding in sorted(announced, key=lambda x: (x[1].start > book.now, not x[0].contract.firm, -x[0].contract.rate, x[1])):
+        _keep(book, demand, binding)
+
+
 def _keep_all(book: Book, demand: Demand, bindings: Sequence[Binding]) -> bool:
     """Keeps all of them as they are, if all fit; they share a window."""
     fleet, lot = book.fleet, demand.contract.lot_gpus
@@ -113,7 +121,7 @@ def mend(book: Book, demand: Demand) -> None:
             book.drop(demand.index, [s for s in segments if domain[s.column] != best])
     if demand.spread:
         _mend_spread(book, demand)
-    if demand.together and segments and book.missing(demand.index):
+    if demand.together and any(lots < demand.lots for _, _, lots in book.missing(demand.index)):
         book.clear(demand.index)
     if not book.verdict(demand.index).legal:
         book.drop(demand.index, [s for s in segments if s.start > book.now])

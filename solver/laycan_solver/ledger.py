@@ -164,18 +164,74 @@ class Ledger:
         survivors[left[reach == most]] = True
         return time, survivors
 
+    def free_until(self, columns: Ints, time: int, end: int, gpus: Cells) -> Ints:
+        """Per column, which has its number of `gpus` free at `time`: the first boundary at which it has not; at most `end`."""
+        grid = self.grid
+        until = np.full(len(columns), end, dtype=np.int64)
+        alive = np.arange(len(columns))
+        row, last = self._rows(time, end)
+        while row < last and len(alive):
+            block = row // BLOCK
+            stop = min((block + 1) * BLOCK, last)
+            low = np.flatnonzero(self._least[block, columns[alive]] < gpus[alive])
+            if len(low):
+                some = alive[low]
+                short = self._cells[row:stop, columns[some]] < (gpus[some] - self._lazy[block, columns[some]])
+                ends = short.any(axis=0)
+                until[some[ends]] = np.minimum(grid.starts[row + short.argmax(axis=0)[ends]], end)
+                alive = np.delete(alive, low[ends])
+            row = stop
+        return until
+
+    def free_since(self, columns: slice, start: int, end: int, gpus: int, since: Ints) -> None:
+        """Raises `since`, per column, to the end of the last slice of [start, end) in which the node has fewer than `gpus` free."""
+        first, row = self._rows(start, end)
+        busy = self._part(row - 1, row, columns) < gpus  # of most nodes that are not free this is all that there is to know
+        since[busy] = np.maximum(since[busy], self.grid.starts[row])
+        left = columns.start + np.flatnonzero(~busy)
+        while row > first and len(left):
+            low = max(first, (row - 1) // BLOCK * BLOCK)
+            least = self._least[low // BLOCK, left] if row - low == BLOCK else self._part(low, row, left)
+            some = np.flatnonzero(least < gpus)
+            if len(some):
+                here = left[some]
+                short = self._cells[low:row, here] < gpus - self._lazy[low // BLOCK, here]
+                last = self.grid.starts[row - short[::-1].argmax(axis=0)]
+                since[here - columns.start] = np.maximum(since[here - columns.start], last)
+                left = np.delete(left, some)
+            row = low
+
     def next_free(self, start: int, end: int, columns: slice, allowed: Flags, gpus: int) -> int:
         """The first boundary from `start` on at which any allowed node has `gpus` GPUs free; `end` if there is none before it."""
         row, last = self.grid.row(start), self.grid.row(end)
         while row < last:
             block = row // BLOCK
             stop = min((block + 1) * BLOCK, last)
-            most = self._cells[row:stop, columns][:, allowed] + self._lazy[block, columns][allowed]
-            free = (most >= gpus).any(axis=1)
+            free = ((self._cells[row:stop, columns] + self._lazy[block, columns] >= gpus) & allowed).any(axis=1)
             if free.any():
                 return self.grid.times[row + int(free.argmax())]
             row = stop
         return end
+
+    def renew(self, column: int, start: int) -> None:
+        """The node of a column, on which nothing lies from `start` on, has other GPUs or outages from then on."""
+        fleet, grid = self.fleet, self.grid
+        self.gpus[column] = fleet.gpus[column]
+        others = self.outage_column != column
+        for name, new in zip(("column", "start", "end"), zip(*((column, *s) for s in fleet.outages[column]), strict=True), strict=False):
+            setattr(self, f"outage_{name}", np.append(getattr(self, f"outage_{name}")[others], new))
+        if not fleet.outages[column]:
+            self.outage_column, self.outage_start, self.outage_end = (
+                a[others] for a in (self.outage_column, self.outage_start, self.outage_end)
+            )
+        first = grid.row(start)
+        free = np.full(len(self._cells) - first, self.gpus[column], dtype=self._cells.dtype)
+        for a, b in fleet.outages[column]:
+            free[max(grid.row(a) - first, 0) : max(min(grid.row(b), grid.rows) - first, 0)] = 0
+        self._cells[first:, column] = free - self._lazy[np.arange(first, len(self._cells)) // BLOCK, column]
+        block = first // BLOCK
+        blocks = self._cells[block * BLOCK :, column].reshape(-1, BLOCK)
+        self._least[block:, column] = blocks.min(axis=1) + self._lazy[block:, column]
 
     def split(self, time: int) -> None:
         """Makes `time` a boundary of the grid; both halves of the cut slice hold what it held."""

@@ -6,7 +6,7 @@ admitted beside it, and a bound says how far from the best the result can be. Sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from .admit import Admission
@@ -17,8 +17,9 @@ from .changes import apply
 from .eligible import Demand, Demands, Fleet
 from .keep import keep_announced
 from .ledger import Ledger
+from .live import Live, TooMuchError
 from .model import Binding, Bound, Difference, Event, Level, Plan, Problem, Stopped, Undelivered
-from .objective import micros
+from .objective import Segment, micros
 from .polish import polish
 from .repair import repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
@@ -95,6 +96,33 @@ def _admit(problem: Problem, book: Book, demands: Demands, candidates: Sequence[
     return refused
 
 
+def written(problem: Problem, bindings: Sequence[Binding], refused: Sequence[Undelivered]) -> Plan:
+    """The plan that consists of these bindings, with its totals, reasons and bound."""
+    book, _ = laid_out(problem, bindings, {u.contract for u in refused})
+    return _report(problem, book, refused, late=False)
+
+
+def laid_out(problem: Problem, bindings: Sequence[Binding], refused: Collection[str]) -> tuple[Book, Demands]:
+    """A book that serves exactly what these bindings, of a legal plan, say."""
+    fleet = Fleet(problem)
+    demands = Demands(problem, fleet)
+    known = {c.key: d for i, c in enumerate(problem.contracts) if c.key not in refused and (d := demands.demand(i))}
+    book = _book(problem, fleet, demands, list(known.values()))
+    for demand in known.values():
+        book.open(demand)
+    for time in {t for b in bindings for t in (b.start, b.end)}:
+        book.ledger.split(time)
+    rows: dict[int, list[Segment]] = {}
+    for b in bindings:
+        demand = known[b.contract]
+        lots = b.gpus // demand.contract.lot_gpus
+        rows.setdefault(demand.index, []).append(Segment(fleet.column[b.node], max(b.start, demand.start), b.end, lots))
+    for index, segments in rows.items():
+        book.put(index, segments)
+    book.settled()
+    return book, demands
+
+
 def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: bool) -> Plan:
     accepted = [book.demands[i] for i in sorted(book.demands)]
     moves = tuple(sorted(m for d in accepted for m in moves_of(book, d)))
@@ -122,31 +150,69 @@ def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: 
 
 
 class Planner:
-    """A problem with its plan, changed by events: what a failure, a what-if and a new contract have in common."""
+    """A problem with its plan, changed by events: what a failure, a what-if and a new contract have in common.
+
+    The plan is kept as it is served (`Live`), and `problem` and `plan` are written out when they are asked for.
+    """
 
     def __init__(self, problem: Problem, plan: Plan | None = None, effort: int = EFFORT) -> None:
-        self.problem, self.effort = problem, effort
-        self.plan = plan if plan is not None else _plan(problem, effort)
+        self.effort = effort
+        self._problem: Problem | None = problem
+        self._plan: Plan | None = plan if plan is not None else _plan(problem, effort)
+        self._live: Live | None = None
+
+    @property
+    def problem(self) -> Problem:
+        if self._problem is None:
+            assert self._live is not None
+            self._problem = self._live.problem()
+        return self._problem
+
+    @property
+    def plan(self) -> Plan:
+        if self._plan is None:
+            assert self._live is not None
+            self._plan = written(self.problem, self._live.bindings(), list(self._live.refused.values()))
+        return self._plan
 
     def copy(self) -> Planner:
         """An independent planner, for what-ifs."""
         return Planner(self.problem, self.plan, self.effort)
 
     def update(self, events: Sequence[Event]) -> Difference:
-        """Applies the events, plans again from the current bindings, and says what that changed.
+        """Applies the events to the plan as it is kept, or, where they change too much for that, plans again from its bindings.
 
         A candidate that the current plan accepts has been accepted: it is not decided again.
         """
+        try:
+            difference = self.kept().update(events)
+        except TooMuchError:
+            return self._again(events)
+        self._problem = self._plan = None
+        return difference
+
+    def kept(self) -> Live:
+        """The plan in memory. Raises TooMuchError where what lay on a node before now matters: with turnarounds between holders."""
+        if turnarounds(self.problem) if self._live is None else False:
+            raise TooMuchError("turnarounds")
+        if self._live is None:
+            refused = {u.contract for u in self.plan.undelivered if u.refused}
+            problem = replace(self.problem, previous=self.plan.bindings)
+            book, demands = laid_out(problem, self.plan.bindings, refused)
+            self._live = Live(problem, self.plan, book, demands, self.effort)
+        return self._live
+
+    def _again(self, events: Sequence[Event]) -> Difference:
         before = set(self.plan.bindings)
         refused = {u.contract for u in self.plan.undelivered if u.refused}
         decided = tuple(replace(c, accepted=True) if c.key not in refused else c for c in self.problem.contracts)
         problem = replace(self.problem, contracts=decided, previous=(*self.plan.bindings, *self._past()))
         for event in events:
             problem = apply(problem, event)
-        self.problem = begun(problem)
-        self.plan = _plan(self.problem, self.effort)
-        after = set(self.plan.bindings)
-        return Difference(tuple(sorted(before - after)), tuple(sorted(after - before)), self.plan.undelivered, self.plan.moves)
+        self._problem, self._live = begun(problem), None
+        found = self._plan = _plan(self._problem, self.effort)
+        after = set(found.bindings)
+        return Difference(tuple(sorted(before - after)), tuple(sorted(after - before)), found.undelivered, found.moves)
 
     def _past(self) -> list[Binding]:
         """What was on nodes before the plan's now, and is in no plan any more, as long as a turnaround may follow it."""

@@ -11,7 +11,7 @@ import numpy as np
 from .book import Book
 from .eligible import Demand
 from .model import Binding, Move, MoveReason, Reason, Totals, Undelivered
-from .objective import Segment, micros, missing_profile
+from .objective import Segment, micros
 from .timegrid import Ints
 
 
@@ -70,7 +70,7 @@ def value_of(demand: Demand) -> int:
 
 def moves_of(book: Book, demand: Demand) -> list[Move]:
     """Lots that leave a node on which they were announced for another: paired node by node, in order of name, as they leave."""
-    if demand.contract.reserve or (len(demand.announced) == len(demand.before) and not book.verdict(demand.index).changes):
+    if demand.contract.reserve or _stays(book, demand):
         return []
     changes: dict[int, Counter[str]] = {}
     lot = demand.contract.lot_gpus
@@ -94,6 +94,15 @@ def moves_of(book: Book, demand: Demand) -> list[Move]:
             pairs[source, target] += 1
             found[source, target, _move_reason(book, demand, source, time)] += 1
     return [Move(demand.contract.key, source, target, n * lot, reason) for (source, target, reason), n in found.items() if n]
+
+
+def _stays(book: Book, demand: Demand) -> bool:
+    """Every announced binding is kept as it is, and nothing else is served."""
+    fleet, lot = book.fleet, demand.contract.lot_gpus
+    if len(demand.announced) < len(demand.before) or not demand.before:
+        return not demand.before
+    announced = sorted(Segment(fleet.column[b.node], b.start, b.end, b.gpus // lot) for b in demand.announced)
+    return announced == sorted(book.segments[demand.index])
 
 
 def _trim(pairs: Counter[tuple[str, str]], beyond: Counter[str]) -> None:
@@ -136,7 +145,7 @@ class Shortfalls:
 
     def of(self, demand: Demand) -> list[Undelivered]:
         out = []
-        for start, end, lots in missing_profile(demand, self.book.segments[demand.index]):
+        for start, end, lots in self.book.missing(demand.index):
             code, message = self._why(demand, start, end, lots)
             out.append(Undelivered(demand.contract.key, start, end, lots * demand.contract.lot_gpus, code, message))
         return out

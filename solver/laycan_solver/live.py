@@ -1,0 +1,316 @@
+"""A plan that is kept: its book stays in memory, and an event changes only what it touches.
+
+A node that fails loses what lies on it; those contracts are served again, what is delivered now first, by the same steps as in a
+cold plan: free nodes, chains, ejection trials. Capacity that returns is offered to who is short. A contract is brought up to date,
+its announcements and its due window, when it is first looked at after an event; all others rest, which is what makes an update cost
+as much as it changes and not as much as there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from .admit import Admission
+from .book import Book
+from .construct import settle
+from .eligible import Demand, Demands
+from .keep import keep_on, mend
+from .model import (
+    Binding,
+    Contract,
+    ContractChanged,
+    ContractGone,
+    Difference,
+    Event,
+    Move,
+    Node,
+    NodeChanged,
+    NodeGone,
+    Outage,
+    OutageChanged,
+    OutageGone,
+    Plan,
+    Problem,
+    TimePassed,
+    Undelivered,
+)
+from .repair import trial
+from .report import Shortfalls, bindings_of, moves_of
+from .reserves import hold
+from .timegrid import boundaries_of, turnarounds
+
+VARIANTS = 3  # places that are cleared for a contract that an event left short
+
+
+def never() -> bool:
+    return False
+
+
+class TooMuchError(Exception):
+    """An event that changes more than a kept plan can follow: the problem is to be planned anew."""
+
+
+class Live:
+    """`book` is the plan; everything else says what was announced of it, and for whom."""
+
+    def __init__(self, problem: Problem, plan: Plan, book: Book, demands: Demands, effort: int) -> None:
+        self.book, self.demands, self.effort = book, demands, effort
+        self.products = problem.products
+        self.fleet, self.now = book.fleet, problem.now
+        self.turnarounds = turnarounds(problem)
+        self.nodes = {n.name: n for n in problem.nodes}
+        self.outages = {o.name: o for o in problem.outages}
+        self.index = {c.key: i for i, c in enumerate(problem.contracts)}
+        self.refused = {u.contract: u for u in plan.undelivered if u.refused}
+        decided = (c if c.accepted or c.key in self.refused else replace(c, accepted=True) for c in problem.contracts)
+        self.contracts = dict(enumerate(decided))
+        self.announced: dict[str, list[Binding]] = {}  # contract -> bindings
+        for b in plan.bindings:
+            self.announced.setdefault(b.contract, []).append(b)
+        self.undelivered: dict[int, list[Undelivered]] = {}
+        for i in book.demands:
+            self._account(i)
+        self.touched: dict[int, list[Binding]] = {}  # contract -> what was announced before the update
+        self.resting: set[int] = set()
+
+    def update(self, events: Sequence[Event]) -> Difference:
+        """Applies the events in turn and serves who lost something, and who may gain. Raises TooMuchError before anything is changed."""
+        for event in events:
+            self._possible(event)
+        self.touched, self.resting = {}, set(self.book.demands)
+        self.book.before = self._refresh
+        lost: list[int] = []
+        freed = False
+        for event in sorted(events, key=lambda e: not isinstance(e, TimePassed)):
+            affected, more = self._apply(event)
+            lost += affected
+            freed |= more
+        self._serve(dict.fromkeys(lost))
+        if freed:
+            self._serve(dict.fromkeys(sorted(self.undelivered)))
+            self._reconsider()
+        self.book.before = None
+        return self._difference()
+
+    def _reconsider(self) -> None:
+        """Who was refused is asked for again, in the order of admission."""
+        waiting = [(self.contracts[self.index[key]].admission_order, key) for key in self.refused if key in self.index]
+        for _, key in sorted(waiting):
+            demand = self.demands.of(self.index[key], self.contracts[self.index[key]])
+            if demand is None:
+                del self.refused[key]
+            else:
+                self._decide(self.index[key], demand)
+
+    def _possible(self, event: Event) -> None:
+        match event:
+            case NodeChanged(node):
+                old = self.nodes.get(node.name)
+                if old is None or (old.grade, old.domains, old.level) != (node.grade, node.domains, node.level):
+                    raise TooMuchError(f"node {node.name} is new or of another kind")
+                if node.gpus > int(self.fleet.gpus.max(initial=0)):
+                    raise TooMuchError(f"node {node.name} has more GPUs than any had")
+            case TimePassed(now):
+                if not self.now <= now < self.book.ledger.grid.times[-1]:
+                    raise TooMuchError("the clock leaves the plan")
+            case ContractChanged(contract):
+                known = contract.holder == "" or not self.fleet.handed_over
+                if contract.key in self.index or contract.reserve or contract.product not in self.demands.products or not known:
+                    raise TooMuchError(f"contract {contract.key} is changed, not new")
+
+    def _apply(self, event: Event) -> tuple[list[int], bool]:
+        """Contracts that may have lost something, and whether somebody may gain."""
+        match event:
+            case NodeChanged(node):
+                return self._node(node, self._outages_of(node.name))
+            case NodeGone(name):
+                old = self.nodes.pop(name, None)
+                return self._node(replace(old, usable=False), ()) if old else ([], False)
+            case OutageChanged(outage):
+                before = self.outages.get(outage.name)
+                self.outages[outage.name] = outage
+                return self._outage(outage.nodes | (before.nodes if before else frozenset()), outage)
+            case OutageGone(name):
+                gone = self.outages.pop(name, None)
+                return self._outage(gone.nodes, None) if gone else ([], False)
+            case ContractChanged(contract):
+                return self._contract(contract)
+            case ContractGone(key):
+                return self._gone(key)
+            case TimePassed(now):
+                return self._time(now)
+
+    def _outages_of(self, name: str) -> list[Outage]:
+        return [o for o in self.outages.values() if name in o.nodes]
+
+    def _outage(self, names: Iterable[str], outage: Outage | None) -> tuple[list[int], bool]:
+        ledger = self.book.ledger
+        for time in (outage.start, outage.end) if outage else ():
+            if self.now < time < ledger.grid.times[-1]:
+                ledger.split(time)
+        lost: list[int] = []
+        for name in sorted(set(names) & set(self.nodes)):
+            lost += self._node(self.nodes[name], self._outages_of(name))[0]
+        return lost, True
+
+    def _node(self, node: Node, outages: Sequence[Outage]) -> tuple[list[int], bool]:
+        """Takes everything off the node, changes it, and puts back what it still can serve."""
+        book, fleet, now = self.book, self.fleet, self.now
+        column = fleet.column[node.name]
+        before = fleet.nodes[column]
+        indices = sorted({i for i, s in book.on_node[column] if s.end > now})
+        for i in indices:
+            self._refresh(i)
+        there = [(i, [s for s in book.segments[i] if s.column == column]) for i in indices]
+        for i, segments in there:
+            book.drop(i, segments)
+        if node.name in self.nodes:
+            self.nodes[node.name] = node
+        fleet.change(column, node, outages)
+        book.ledger.renew(column, now)
+        self.demands.changed()
+        running = [b for i in indices for b in self.touched[i] if b.node == node.name and b.start < now < b.end]
+        fleet.staying[column] = [b for b in running if not self.contracts[self.index[b.contract]].reserve]
+        shrunk = sum(b.gpus for b in fleet.staying[column]) > fleet.gpus[column]
+        (fleet.overfull.add if shrunk else fleet.overfull.discard)(column)
+        for i in indices:
+            self._reannounce(i)
+        keep_on(book, column, indices)
+        gains = node.usable and (node.gpus > before.gpus or not before.usable or (before.cordoned and not node.cordoned))
+        return indices, gains
+
+    def _contract(self, contract: Contract) -> tuple[list[int], bool]:
+        index = max(self.contracts, default=-1) + 1
+        self.contracts[index], self.index[contract.key] = contract, index
+        demand = self.demands.of(index, contract)
+        if demand is None:
+            return [], False
+        if contract.accepted:
+            self.book.ledger.extend(demand.end)
+            for time in boundaries_of(contract, self.now, self.turnarounds):
+                self.book.ledger.split(time)
+            self.book.open(demand)
+            self.touched[index] = []
+            return [index], False
+        self._decide(index, demand)
+        return [], False
+
+    def _decide(self, index: int, demand: Demand) -> None:
+        refusal = Admission(self.book, self.turnarounds, self.effort, never).decide(demand)
+        if refusal:
+            self.refused[demand.contract.key] = refusal
+        else:
+            self.refused.pop(demand.contract.key, None)
+            self.contracts[index] = replace(demand.contract, accepted=True)
+            self.touched[index] = []
+
+    def _gone(self, key: str) -> tuple[list[int], bool]:
+        index = self.index.pop(key, None)
+        if index is None:
+            return [], False
+        self.refused.pop(key, None)
+        if index in self.book.demands:
+            self._refresh(index)
+            self._close(index)
+        self.contracts.pop(index)
+        return [], True
+
+    def _close(self, index: int) -> None:
+        self.book.clear(index)
+        self.book.close(index)
+        self.undelivered.pop(index, None)
+        self.resting.discard(index)
+
+    def _time(self, now: int) -> tuple[list[int], bool]:
+        self.now = self.book.now = self.fleet.now = self.demands.now = now
+        self.book.ledger.split(now)
+        for index in [i for i, d in self.book.demands.items() if d.end <= now]:
+            self.touched[index] = self.announced.pop(self.book.demands[index].contract.key, [])
+            self._close(index)
+        return [], False
+
+    def _refresh(self, index: int) -> None:
+        """The contract as it is now: due from now on, and announced as it is bound."""
+        if index in self.resting:
+            self.resting.discard(index)
+            self.touched[index] = self.announced.get(self.contracts[index].key, [])
+            self._reannounce(index)
+
+    def _reannounce(self, index: int) -> None:
+        contract = self.contracts[index]
+        bindings = self.touched[index]
+        if any(b.start < self.now for b in bindings):
+            contract = self.contracts[index] = replace(contract, delivering=True)
+        self.demands.previous[contract.key] = bindings
+        self.fleet.began[contract.key] = [b for b in bindings if b.start < self.now < b.end and b.node in self.fleet.column]
+        demand = self.demands.of(index, contract)
+        if demand is not None:
+            self.book.renew(demand)
+
+    def _serve(self, indices: Iterable[int]) -> None:
+        """Serves contracts as far as they are short, what is due now first."""
+        book = self.book
+
+        def key(i: int) -> tuple[object, ...]:
+            d = book.demands[i]
+            return (d.contract.reserve, d.start > self.now, not d.contract.firm, -d.lot_rate, i)
+
+        known = [i for i in indices if i in book.demands]
+        for index in known:
+            mend(book, book.demands[index])
+        for index in sorted((i for i in known if book.verdict(i).wanting), key=key):
+            if book.demands[index].contract.reserve:
+                hold(book, [book.demands[index]], VARIANTS, never)
+                continue
+            settle(book, index, cuts=True, own=True)
+            if book.verdict(index).owed:
+                settle(book, index, cuts=True)
+            for variant in range(VARIANTS):
+                if not book.verdict(index).owed or trial(book, index, variant):
+                    break
+
+    def _account(self, index: int) -> None:
+        found = Shortfalls(self.book).of(self.book.demands[index]) if self.book.missing(index) else []
+        if found:
+            self.undelivered[index] = found
+        else:
+            self.undelivered.pop(index, None)
+
+    def _difference(self) -> Difference:
+        released: list[Binding] = []
+        acquired: list[Binding] = []
+        moves: list[Move] = []
+        for index, before in self.touched.items():
+            after: list[Binding] = []
+            if index in self.book.demands:
+                demand: Demand = self.book.demands[index]
+                after = bindings_of(self.book, demand)
+                moves += moves_of(self.book, demand)
+                self._account(index)
+                self.announced[demand.contract.key] = after
+            elif index not in self.contracts:
+                self.announced.pop(before[0].contract if before else "", None)
+            released += set(before) - set(after)
+            acquired += set(after) - set(before)
+        self.book.settled()
+        now = self.now
+        self.refused = {key: u._replace(start=max(u.start, now)) for key, u in self.refused.items() if u.end > now}
+        short = [*self.refused.values(), *(u for rows in self.undelivered.values() for u in rows)]
+        return Difference(tuple(sorted(released)), tuple(sorted(acquired)), tuple(sorted(short)), tuple(sorted(moves)))
+
+    def problem(self) -> Problem:
+        """What the plan now answers: its announced bindings are those before the last update."""
+        renewed = {self.contracts[i].key for i in self.touched if i in self.contracts}
+        rest = [b for key, rows in self.announced.items() if key not in renewed for b in rows]
+        previous = (*rest, *(b for rows in self.touched.values() for b in rows))
+        started = {b.contract for b in previous if b.start < self.now}
+        contracts = tuple(replace(c, delivering=True) if c.key in started else c for c in self.contracts.values())
+        known = {c.key for c in contracts}
+        return Problem(
+            self.now, tuple(self.nodes.values()), self.products, contracts, tuple(self.outages.values()),
+            tuple(b for b in previous if b.contract in known),
+        )  # fmt: skip
+
+    def bindings(self) -> list[Binding]:
+        return [b for rows in self.announced.values() for b in rows if b.end > self.now]
