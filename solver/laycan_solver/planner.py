@@ -127,8 +127,8 @@ def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: 
     accepted = [book.demands[i] for i in sorted(book.demands)]
     moves = tuple(sorted(m for d in accepted for m in moves_of(book, d)))
     totals = totals_of(book, moves)
-    shortfalls = Shortfalls(book)
     proof = prove(book.fleet, accepted, book.segments, book.now)
+    shortfalls = Shortfalls(book, proof.margins)
     own = totals.owed_micros + totals.interruption_micros + totals.substitution_micros
     bound = Bound(min(proof.firm_micros, totals.firm_owed_micros), min(proof.total_micros, own))
     contracts = [d for d in accepted if not d.contract.reserve]

@@ -12,6 +12,7 @@ from .book import Book
 from .eligible import Demand
 from .model import Binding, Move, MoveReason, Reason, Totals, Undelivered
 from .objective import Segment, micros
+from .shortages import Margins
 from .timegrid import Ints
 
 
@@ -57,6 +58,10 @@ def totals_of(book: Book, moves: Iterable[Move]) -> Totals:
 
 def stamp(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if 0 <= time < 1 << 37 else str(time)
+
+
+def money(micros: int) -> str:
+    return f"{micros // 10**6}.{micros % 10**6:06}"
 
 
 def span(start: int, end: int) -> str:
@@ -140,13 +145,14 @@ def _move_reason(book: Book, demand: Demand, source: str, time: int) -> MoveReas
 class Shortfalls:
     """Why lots are not served: for each gap the first of the published reasons that holds, with pool, window and figures."""
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, book: Book, margins: Margins | None = None) -> None:
+        self.book, self.margins = book, margins
 
     def of(self, demand: Demand) -> list[Undelivered]:
         out = []
         for start, end, lots in self.book.missing(demand.index):
             code, message = self._why(demand, start, end, lots)
+            message += self._worth(demand, start, end)
             out.append(Undelivered(demand.contract.key, start, end, lots * demand.contract.lot_gpus, code, message))
         return out
 
@@ -174,6 +180,13 @@ class Shortfalls:
             first = min(fleet.nodes[c].name for c in out.tolist())
             return code, f"{text}: {len(out)} nodes are in an outage, {first} among them; {room}"
         return Reason.POOL_SHORT, f"{text} are short; {room}"
+
+    def _worth(self, demand: Demand, start: int, end: int) -> str:
+        """The price of what is short, where there is a certificate that has one."""
+        if self.margins is None or demand.contract.reserve or not (worth := self.margins.micros(demand, start, end)):
+            return ""
+        own = money(demand.contract.rate // 1_000_000)
+        return f"; by the certificate a GPU-hour is worth {money(worth)} at the margin, {own} to this contract"
 
     def _least_free(self, demand: Demand, start: int, end: int) -> int:
         """Fewest lots for which there is room, at a few instants of [start, end) spread evenly over its slices."""

@@ -79,6 +79,14 @@ def test_a_fault_is_no_maintenance() -> None:
     assert check(p, found) == []
 
 
+def test_what_is_short_has_a_price() -> None:
+    """Who is outbid reads at which price, and what the hour would have been worth to it; who is served in full reads nothing."""
+    dear, cheap = contract("x", 0, 10, price_micros=3_000_000), contract("y", 4, 8, price_micros=2_000_000)
+    found = plan(small.problem([node("a"), node("b")], [dear, replace(dear, key="desk/z"), cheap]))
+    assert [(u.contract, u.code) for u in found.undelivered] == [("desk/y", Reason.POOL_SHORT)]
+    assert found.undelivered[0].message.endswith("a GPU-hour is worth 2.000000 at the margin, 2.000000 to this contract")
+
+
 def test_coalesce() -> None:
     """Abutting segments of a node become one, the same service with the fewest bindings."""
     pieces = [Segment(0, 0, 5, 1), Segment(0, 5, 9, 2), Segment(1, 0, 9, 1), Segment(1, 0, 9, 1), Segment(0, 7, 8, 1)]
