@@ -8,16 +8,19 @@ contract is owed or interrupted one micro more. Contracts that do not run yet ma
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from .allot import Units, most_lots, units_in
 from .book import Book
 from .construct import settle
+from .counting import Counting
 from .eligible import Demand
 from .model import Reason, Undelivered
-from .repair import complete, gives_way, make_room
+from .repair import complete, make_room
 from .report import span, stamp
+from .reseat import Reseating
 from .timegrid import boundaries_of
 
 
@@ -27,6 +30,10 @@ class Admission:
     turnarounds: tuple[int, ...]
     effort: int
     deadline: Callable[[], bool]
+    counting: Counting = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counting", Counting(self.book))
 
     def decide(self, demand: Demand) -> Undelivered | None:
         """Takes the candidate into the book, or says why not."""
@@ -38,10 +45,12 @@ class Admission:
         refusal = self._impossible(demand)
         if refusal is None:
             settle(book, demand.index, cuts=False)
-            if self._served(demand) or make_room(book, demand.index, self.effort, self.deadline):
+            if self._served(demand):
                 return None
             book.clear(demand.index)
-            refusal = self._short(demand)
+            refusal = self._counted(demand) or self._sought(demand)
+            if refusal is None:
+                return None
         book.close(demand.index)
         code, message = refusal
         return Undelivered(demand.contract.key, demand.start, demand.end, demand.contract.gpus, code, message, refused=True)
@@ -68,12 +77,45 @@ class Admission:
             return Reason.NO_CAPACITY, f"{contract.product}: outages leave {gpus} of {contract.gpus} GPUs from {window} (proved)"
         return None
 
-    def _short(self, demand: Demand) -> tuple[Reason, str]:
+    def _sought(self, demand: Demand) -> tuple[Reason, str] | None:
+        """Looks for room by placing others anew; None = found, and taken."""
+        if self._reseat(demand) or make_room(self.book, demand.index, self.effort, self.deadline):
+            return None
+        self.book.clear(demand.index)
+        return self._not_found(demand)
+
+    def _reseat(self, demand: Demand) -> bool:
+        """Serves the candidate after others have changed nodes, to the harm of none."""
+        book, reseating = self.book, Reseating(self.book, demand, self.deadline)
+
+        def missing() -> int:
+            units = units_in(book, demand, demand.start, demand.end)
+            return demand.lots - most_lots(book.fleet, demand.contract, units, demand.lots)
+
+        reseating.run(missing)
+        settle(book, demand.index, cuts=False)
+        if self._served(demand):
+            return True
+        book.clear(demand.index)
+        reseating.undo()
+        return False
+
+    def _counted(self, demand: Demand) -> tuple[Reason, str] | None:
+        """What accepted contracts must keep leaves too little, by counting."""
+        contract, fleet = demand.contract, self.book.fleet
+        most = self.counting.most(demand.options, contract.lot_gpus, demand.start, demand.end)
+        if most.lots < demand.lots:
+            left = f"accepted contracts leave {most.lots * contract.lot_gpus} of {contract.gpus} GPUs"
+            return Reason.NO_CAPACITY, f"{contract.product}: {left} from {span(most.start, most.end)} (proved)"
+        free = self.counting.free_of_fixed(demand.start, demand.end, demand.columns) // contract.lot_gpus
+        lots = most_lots(fleet, contract, Units(demand.columns, free), demand.lots)
+        if lots < demand.lots and not demand.rights:
+            left = f"what runs leaves {lots * contract.lot_gpus} of {contract.gpus} GPUs as asked"
+            return Reason.NO_CAPACITY, f"{contract.product}: {left} throughout {span(demand.start, demand.end)} (proved)"
+        return None
+
+    def _not_found(self, demand: Demand) -> tuple[Reason, str]:
         contract, ledger = demand.contract, self.book.ledger
-        row = counted_short(self.book, demand)
-        if row is not None:
-            window = span(*ledger.grid.slice_at(ledger.grid.times[row]))
-            return Reason.NO_CAPACITY, f"{contract.product}: accepted contracts leave less than {contract.gpus} GPUs from {window} (proved)"
         times = ledger.grid.between(demand.start, demand.end)
         free = {t: int(self.book.room(demand, t, t + 1, demand.columns).sum(dtype=np.int64)) for t in times}
         time = next((t for t in times if free[t] < demand.lots), min(free, key=lambda t: (free[t], t)))
@@ -91,32 +133,3 @@ def most_in_topology(book: Book, demand: Demand) -> int:
         inside = lots.setdefault(scope, {})
         inside[spread] = inside.get(spread, 0) + n
     return max((sum(min(n, demand.per_domain) for n in inside.values()) for inside in lots.values()), default=0)
-
-
-def counted_short(book: Book, demand: Demand) -> int | None:
-    """A slice in which the candidate cannot be served, by counting blocks: what accepted contracts must keep leaves too few.
-
-    A contract that is owed nothing and not interrupted must stay so, hence have all its lots in every slice, unless it may be
-    curtailed by right; if it can use no other grades than some set, its lots take blocks of that set.
-    """
-    grid, fleet = book.ledger.grid, book.fleet
-    first, last = grid.row(demand.start), grid.row(demand.end)
-    mandatory = [
-        d for d in book.demands.values() if d is not demand and d.start < demand.end and demand.start < d.end and _kept_whole(book, d)
-    ]
-    for grades in sorted({frozenset(demand.options)} | {frozenset(d.options) | frozenset(demand.options) for d in mandatory}, key=sorted):
-        columns = np.flatnonzero(np.isin(fleet.grade, sorted(grades)))
-        for k in (1, 2, 4, 8):
-            need = np.full(last - first, demand.lots * (demand.contract.lot_gpus // k), dtype=np.int64)
-            for d in mandatory:
-                if grades.issuperset(d.options):
-                    a, b = (min(max(grid.row(t) - first, 0), last - first) for t in (d.start, d.end))
-                    need[a:b] += d.lots * (d.contract.lot_gpus // k)
-            have = book.ledger.blocks(demand.start, demand.end, columns, k)
-            if (need > have).any():
-                return first + int(np.argmax(need > have))
-    return None
-
-
-def _kept_whole(book: Book, demand: Demand) -> bool:
-    return not book.verdict(demand.index).due and complete(book, demand) and not gives_way(demand) and not demand.contract.reserve

@@ -1,0 +1,260 @@
+"""Reseating: room for a further contract without taking anything from anyone.
+
+What has not begun changes nodes, by exchanges that harm nobody (see `lanes`): in the grades asked for, so that more nodes are free
+throughout; out of the domain asked for, to nodes elsewhere that are; and to other grades that contracts admit as a substitute.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from .allot import units_in
+from .book import Book
+from .clearing import Clearing, Window, clearings_of
+from .eligible import Demand
+from .lanes import PARTNERS, Changes, Lanes, Sweep, runs
+from .model import Binding
+from .objective import Segment
+from .place import find_place
+from .timegrid import Ints
+
+DOMAINS = 3  # that are tried for a contract which must lie in one
+RETRIES = 3  # without contracts that an exchange would harm after all
+LOOKS = 4  # nodes that are looked at for each one that shall be emptied
+FEW = 32
+MOVES = 64  # nodes that single segments are moved off
+
+
+class Reseating:
+    """Changes a book for the sake of `demand`, which is not in it, until it is undone."""
+
+    def __init__(self, book: Book, demand: Demand, late: Callable[[], bool]) -> None:
+        self.book, self.demand, self.late = book, demand, late
+        self._mark, self._version = book.mark(), book.version
+        self._segments: dict[int, list[Segment]] = {}  # contract -> as before, of those that have changed
+        self._on_node: dict[int, list[tuple[int, Segment]]] = {}  # column -> the same
+        times = book.ledger.grid.times
+        inside = demand.start < times[-1]
+        self.start = book.ledger.grid.slice_at(demand.start)[0] if inside else times[-1]
+        self.end = book.ledger.grid.slice_at(min(demand.end, times[-1]) - 1)[1] if inside else times[-1]
+
+    def run(self, missing: Callable[[], int]) -> None:
+        """Makes room until `missing()` lots, asked after every stage, are none, or there is nothing left to try."""
+        scoped, anywhere = (self._into_domain, self._free_more, self._into_domain), (self._free_more, self._evade)
+        exchanges = scoped if self.demand.scoped else anywhere
+        stages: list[Callable[[int], None]] = [*(partial(self._exchange, e) for e in exchanges), self._move_off]
+        for stage in stages:
+            if self.start < self.end and not self.late() and (lots := missing()) > 0:
+                stage(lots)
+
+    def _exchange(self, stage: Callable[[Lanes, int], Lanes], lots: int) -> None:
+        """Carries out the exchanges of a stage; once more without the contracts that would be the worse for them."""
+        pinned: frozenset[int] = frozenset()
+        for _ in range(RETRIES):
+            worse = self._carry_out(stage(Lanes(self.book, pinned), lots).changes())
+            if not worse:
+                break
+            pinned |= worse
+
+    def _nodes(self, lots: int) -> int:
+        """Whole nodes that hold so many lots."""
+        columns = self.demand.columns
+        each = int(self.book.fleet.gpus[columns].max()) // self.demand.contract.lot_gpus if len(columns) else 1
+        return -(-lots // each)
+
+    def _free_more(self, lanes: Lanes, lots: int) -> Lanes:
+        """In each grade asked for, by colouring its nodes anew."""
+        nodes = self._nodes(lots)
+        for _, span in self.demand.pool.spans:
+            if nodes > 0 and not self.late():
+                nodes -= Sweep(lanes, span, self.start, self.end).run(nodes)
+        return lanes
+
+    def _evade(self, lanes: Lanes, lots: int) -> Lanes:
+        """Contracts that admit a substitute go there."""
+        book, options = self.book, self.demand.options
+        asked = self._busy(self.demand.columns)
+        targets = {g for c in asked[:FEW].tolist() for h in lanes.held(c) if h.whose >= 0 for g in book.demands[h.whose].options}
+        spans = [book.fleet.span[g] for g in sorted(targets - set(options))]
+        free = [self._free(np.arange(s.start, s.stop)) for s in spans]
+        self._empty(lanes, asked, np.concatenate(free) if free else asked[:0], self._nodes(lots))
+        return lanes
+
+    def _into_domain(self, lanes: Lanes, lots: int) -> Lanes:
+        """Nodes of one domain are emptied to nodes of the same grades outside it: of a few domains the one where that goes best."""
+        book, columns = self.book, self.demand.columns
+        level = book.fleet.domains[self.demand.contract.scope]
+        free = self._free(columns)
+        most = np.bincount(level[columns], minlength=1)
+        have = np.bincount(level[free], minlength=len(most))
+        busy = self._busy(columns)
+        nodes = int(have.max(initial=0)) + self._nodes(lots)
+        order = np.lexsort((np.arange(len(have)), -have, -np.minimum(most, nodes)))[:DOMAINS]
+        best, found = lanes, 0
+        for domain in order.tolist():
+            trial = Lanes(book, lanes.pinned)
+            got = int(have[domain])
+            got += self._empty(trial, busy[level[busy] == domain], free[level[free] != domain], nodes - got)
+            if got > found:
+                best, found = trial, got
+            if got >= nodes or self.late():
+                break
+        return best
+
+    def _empty(self, lanes: Lanes, busy: Ints, free: Ints, nodes: int) -> int:
+        """Gives up to `nodes` busy nodes what free ones hold in the window, which is nothing; returns how many are free now."""
+        made = 0
+        left = free.tolist()
+        for column in busy[: LOOKS * nodes + FEW].tolist():
+            if made >= nodes or not left or self.late():
+                break
+            there = [h for h in lanes.held(column) if h.start < self.end and self.start < h.end]
+            if not all(h.movable for h in there):
+                continue
+            for i, other in enumerate(left[:PARTNERS]):
+                if lanes.exchange(column, other, self.start, self.end):
+                    made += lanes.is_free(column, self.start, self.end)
+                    left.pop(i)
+                    break
+        return made
+
+    def _free(self, columns: Ints) -> Ints:
+        """Those of these nodes on which nothing lies in the window."""
+        ledger = self.book.ledger
+        free = (ledger.free(self.start, self.end, columns) == ledger.gpus[columns]) & self.book.fleet.open[columns]
+        found: Ints = columns[free & (ledger.gpus[columns] > 0)]
+        return found
+
+    def _busy(self, columns: Ints) -> Ints:
+        """The others, those with most room first."""
+        ledger = self.book.ledger
+        busy = columns[ledger.free(self.start, self.end, columns) < ledger.gpus[columns]]
+        order = np.lexsort((busy, -ledger.slack(self.start, self.end, busy)))
+        found: Ints = busy[order]
+        return found
+
+    def _move_off(self, lots: int) -> None:
+        """Single segments move to wherever there is room for them, off the nodes that then hold a lot more."""
+        clearings = _cheapest(clearings_of(self.book, self.demand, Window(self.start, self.end, lots)))
+        with self._held() as hold:
+            failed: set[int] = set()
+            for c in clearings[:MOVES]:
+                if lots <= 0 or self.late():
+                    break
+                if c.column not in failed:
+                    if self._clear(c, hold):
+                        lots -= c.lots
+                    else:
+                        failed.add(c.column)
+
+    @contextmanager
+    def _held(self) -> Iterator[Callable[[int, int], None]]:
+        """Keeps nodes from others while they are cleared, those with room already first."""
+        ledger, lot, held = self.book.ledger, self.demand.contract.lot_gpus, Counter[int]()
+
+        def hold(column: int, lots: int) -> None:
+            ledger.take(np.array([column]), self.start, self.end, np.array([lots * lot]))
+            held[column] += lots * lot
+
+        units = units_in(self.book, self.demand, self.demand.start, self.demand.end)
+        for column, room in zip(units.columns.tolist(), units.lots.tolist(), strict=True):
+            hold(column, room)
+        yield hold
+        for column, gpus in held.items():
+            ledger.take(np.array([column]), self.start, self.end, np.array([-gpus]))
+
+    def _clear(self, clearing: Clearing, hold: Callable[[int, int], None]) -> bool:
+        """Moves what is in the way, largest first; undone unless all of it finds room and nobody is the worse for it."""
+        book, mark = self.book, self.book.mark()
+        if not all((i, s) in book.on_node[clearing.column] and not runs(book, i, s) for i, s in clearing.ejected):
+            return False
+        before = {i: book.verdict(i) for i, _ in clearing.ejected}
+        for index, segment in clearing.ejected:
+            self._remember({index: [(segment, segment.column)]})
+            book.drop(index, [segment])
+        free = int(book.ledger.free(self.start, self.end, np.array([clearing.column]))[0])
+        if free < clearing.lots * self.demand.contract.lot_gpus:  # something else has been moved there
+            book.roll_back(mark)
+            return False
+        hold(clearing.column, clearing.lots)
+        for index, s in sorted(clearing.ejected, key=lambda e: (-e[1].lots * book.demands[e[0]].contract.lot_gpus, e)):
+            place = find_place(book, book.demands[index], s.start, s.end, s.lots)
+            self._remember({index: [(s, p.column) for p in place]})
+            book.put(index, place)
+            if not place:
+                break
+        worse = any(not book.verdict(i).legal or book.verdict(i).tiers[:3] > v.tiers[:3] for i, v in before.items())
+        if worse:
+            hold(clearing.column, -clearing.lots)
+            book.roll_back(mark)
+        return not worse
+
+    def _carry_out(self, changes: Changes) -> frozenset[int]:
+        """Moves the segments in the book; returns the contracts that would be the worse for it, in which case nothing has changed."""
+        book = self.book
+        self._remember(changes)
+        mark = book.mark()
+        before = {i: book.verdict(i) for i in changes}
+        for index, moves in changes.items():
+            book.drop(index, [s for s, _ in moves])
+        worse = set()
+        for index, moves in changes.items():
+            new = [s._replace(column=column) for s, column in moves]
+            if book.fleet.handed_over and any(book.barred(book.demands[index], s.column, s.start, s.end) for s in new):
+                worse.add(index)
+            book.put(index, new)
+        worse |= {i for i in changes if not book.verdict(i).legal or book.verdict(i).tiers[:3] > before[i].tiers[:3]}
+        if worse:
+            book.roll_back(mark)
+        return frozenset(worse)
+
+    def _remember(self, changes: Changes) -> None:
+        book = self.book
+        for index, moves in changes.items():
+            self._segments.setdefault(index, list(book.segments[index]))
+            for segment, column in moves:
+                for c in (segment.column, column):
+                    self._on_node.setdefault(c, list(book.on_node[c]))
+
+    def undo(self) -> None:
+        """The book is as it was, the order of everything in it included."""
+        book = self.book
+        book.roll_back(self._mark)
+        for index, segments in self._segments.items():
+            book.segments[index][:] = segments
+        for column, there in self._on_node.items():
+            book.on_node[column][:] = there
+        book.version = self._version
+
+    def changed(self) -> tuple[tuple[Binding, ...], tuple[Binding, ...]]:
+        """Bindings that give way, and those that take their place."""
+        released: list[Binding] = []
+        acquired: list[Binding] = []
+        for index, old in self._segments.items():
+            before, after = Counter(old), Counter(self.book.segments[index])
+            released += self._bindings(index, (before - after).elements())
+            acquired += self._bindings(index, (after - before).elements())
+        return tuple(sorted(released)), tuple(sorted(acquired))
+
+    def _bindings(self, index: int, segments: Iterable[Segment]) -> list[Binding]:
+        demand, fleet = self.book.demands[index], self.book.fleet
+        lot, key = demand.contract.lot_gpus, demand.contract.key
+        return [
+            Binding(key, fleet.nodes[s.column].name, demand.options[int(fleet.grade[s.column])].product, s.lots * lot, s.start, s.end)
+            for s in segments
+        ]
+
+
+def _cheapest(clearings: Sequence[Clearing]) -> list[Clearing]:
+    """Those that risk least per lot first, each after the ones of the same node that it builds on; without what is free already."""
+    least: dict[int, int] = {}  # column -> the most that a clearing of it so far risks per lot
+    keyed = []
+    for i, c in enumerate(clearings):
+        least[c.column] = max(least.get(c.column, 0), c.weight // c.lots)
+        keyed.append((least[c.column], i, c))
+    return [c for _, _, c in sorted(keyed, key=lambda k: k[:2]) if c.ejected]
