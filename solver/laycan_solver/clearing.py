@@ -154,6 +154,8 @@ def occupants(book: Book, demand: Demand, window: Window, column: int) -> list[t
 
     What comes whole starts anew, so that its own segments go as well.
     """
+    for index in {i for i, _ in book.on_node[column]} if book.before else ():
+        book.verdict(index)  # a kept plan brings it up to date first, and with it what it has on the node
     pad = book.turnaround if demand.holder and book.fleet.whole[column] else 0
     before, after = window.start - pad, window.end + pad
     return sorted(

@@ -37,7 +37,7 @@ from .model import (
 )
 from .repair import trial
 from .report import Shortfalls, bindings_of, moves_of
-from .reserves import hold
+from .reserves import hold, release
 from .timegrid import boundaries_of, turnarounds
 
 VARIANTS = 3  # places that are cleared for a contract that an event left short
@@ -266,6 +266,8 @@ class Live:
             settle(book, index, cuts=True, own=True)
             if book.verdict(index).owed:
                 settle(book, index, cuts=True)
+            if book.verdict(index).owed and book.reserves:
+                release(book, index)
             for variant in range(VARIANTS):
                 if not book.verdict(index).owed or trial(book, index, variant):
                     break

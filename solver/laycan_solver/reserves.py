@@ -15,7 +15,54 @@ from .book import Book
 from .construct import settle, start_order
 from .eligible import Demand
 from .keep import keep_announced
+from .objective import Segment
 from .repair import VARIANTS, trial
+
+
+def release(book: Book, index: int) -> bool:
+    """Serves a short contract of a book with reserves as if there were none; True if it is less short for it.
+
+    The reserves return to every node that the contract did not take, and what they lose is looked for in what is free.
+    """
+    demand, mark, before = book.demands[index], book.mark(), book.verdict(index).tiers
+    aside = {i: list(book.segments[i]) for i in _in_the_way(book, demand)}
+    for i in aside:
+        book.clear(i)
+    cleared = book.mark()
+    for own in (True, False):
+        if book.verdict(index).wanting:
+            settle(book, index, cuts=True, own=own)
+    if not aside or not book.verdict(index).legal or book.verdict(index).tiers >= before:
+        book.roll_back(mark)
+        return False
+    taken = book.columns_since(cleared)
+    for i, segments in aside.items():
+        _return(book, book.demands[i], segments, taken)
+    hold(book, [book.demands[i] for i in aside if book.verdict(i).spare], 0, lambda: False)
+    return True
+
+
+def _in_the_way(book: Book, demand: Demand) -> list[int]:
+    """Reserves that have something in grades of the contract while it is short."""
+    gaps, grade = book.missing(demand.index), book.fleet.grade
+    found = []
+    for i in [i for i, d in book.demands.items() if d.contract.reserve and not demand.options.keys().isdisjoint(d.options)]:
+        book.verdict(i)  # a kept plan brings it up to date
+        if any(int(grade[s.column]) in demand.options and a < s.end and s.start < b for s in book.segments[i] for a, b, _ in gaps):
+            found.append(i)
+    return found
+
+
+def _return(book: Book, demand: Demand, segments: Sequence[Segment], taken: set[int]) -> None:
+    """Puts back what still fits; all or nothing where the reserve is bound to that."""
+    kept = [s for s in segments if s.column not in taken]
+    if demand.together and len(kept) < len(segments):
+        return
+    if kept:
+        book.put(demand.index, kept)
+    for s in segments:
+        if s.column in taken and book.fits(demand, s.column, s.start, s.end, s.lots):
+            book.put(demand.index, [s])
 
 
 def hold(book: Book, reserves: Sequence[Demand], effort: int, late: Callable[[], bool]) -> int:

@@ -119,6 +119,34 @@ def test_released_to_a_failure_and_back() -> None:
     assert check(p.problem, p.plan) == []
 
 
+def test_a_rack_is_lost() -> None:
+    """All nodes of a contract die at once: it goes on on the reserve's, which keeps those that were not needed."""
+    nodes = [node(f"a{i}", rack="r0") for i in range(6)] + [node(f"b{i}", rack="r1") for i in range(8)]
+    spare = reserve("r", -1, 100, 64)
+    previous = [binding("x", f"a{i}", -1, 100) for i in range(6)] + [binding("r", f"b{i}", -1, 100) for i in range(8)]
+    p = Planner(small.problem(nodes, [contract("x", -1, 100, 48, scope=Scope.RACK), spare], previous=previous))
+    change = p.update([NodeChanged(replace(n, usable=False)) for n in nodes[:6]])
+    assert p.plan.totals.owed_micros == p.plan.totals.interruption_micros == 0
+    assert p.plan.totals.reserve_short_gpu_seconds == 48 * 100 * HOUR
+    assert len([b for b in change.released if b.contract == "desk/r"]) == 6
+    assert check(p.problem, p.plan) == []
+    p.update([NodeChanged(n) for n in nodes[:6]])
+    assert p.plan.totals.reserve_short_gpu_seconds == 0
+
+
+def test_released_piece_by_piece() -> None:
+    """No node of the reserves is there throughout: the contract goes from one to the next, where the outage of the first cuts it."""
+    nodes = [node("a"), node("b"), node("c")]
+    previous = [binding("x", "a", -1, 100), binding("r", "b", -1, 50), binding("s", "c", 50, 100)]
+    contracts = [contract("x", -1, 100), reserve("r", -1, 50), reserve("s", 50, 100)]
+    p = Planner(small.problem(nodes, contracts, outages=[outage("b", 50, 100), outage("c", 0, 50)], previous=previous))
+    p.update([NodeChanged(replace(node("a"), usable=False))])
+    assert where(p.plan, "x") == [("b", 0, 50), ("c", 50, 100)]
+    assert (p.plan.totals.owed_micros, p.plan.totals.contract_instants) == (0, 1)
+    assert p.plan.totals.reserve_short_gpu_seconds == 8 * 100 * HOUR
+    assert check(p.problem, p.plan) == []
+
+
 def test_time_alone_leaves_a_reserve_where_it_is() -> None:
     """A reserve that stays keeps the start that it was announced with."""
     p = Planner(small.problem([node("a"), node("b")], [contract("x", 0, 100), reserve("r", 0, 100)]))
