@@ -2,7 +2,7 @@
 
 A trial changes a few segments of a contract that may have thousands. The verdict is a sum over lot-seconds and over instants; so it
 is enough to know the lot-seconds served, and at which instants lots leave some nodes and arrive on others: an instant is looked at
-again only when a segment that begins or ends there comes or goes. `objective.judge` says the same from scratch.
+again only when a segment that begins or ends there comes or goes.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ import pytest
 
 from laycan_solver.eligible import Demands, Fleet
 from laycan_solver.model import Binding, Outage
-from laycan_solver.objective import SCALE, Segment, Verdict, judge, micros, missing_profile, within_limit
+from laycan_solver.objective import SCALE, Segment, Verdict, micros, within_limit
 from tests.laycan_solver import small
+from tests.laycan_solver.reference import judge, missing_profile
 from tests.laycan_solver.small import HOUR, NOW, binding, contract, node, outage
 
 DAY = 86_400

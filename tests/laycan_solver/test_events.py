@@ -1,0 +1,88 @@
+"""Random histories: whatever happens to a problem, the plan that is kept up to date stays legal and says what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from laycan_solver.check import check
+from laycan_solver.model import (
+    ContractChanged,
+    ContractGone,
+    Event,
+    NodeChanged,
+    NodeGone,
+    Outage,
+    OutageChanged,
+    OutageGone,
+    OutageType,
+    Problem,
+    TimePassed,
+)
+from laycan_solver.planner import Planner
+from tests.laycan_solver.instances import TINY, Shape, problem
+
+HOUR = 3_600
+SMALL = Shape(nodes=8, contracts=14, steps=8, trouble=0.3)
+UPDATES = 5
+
+
+def without_turnaround(p: Problem) -> Problem:
+    """So that updates change the kept plan instead of planning anew."""
+    return replace(p, products=tuple(replace(q, turnaround_seconds=0) for q in p.products))
+
+
+def happens(rng: Random, first: Problem, now: Problem, step: str) -> Iterator[Event]:
+    """One event, or none where there is nothing for it to happen to. `first`: the problem as it was, to which nodes return."""
+    node = rng.choice(first.nodes)
+    match rng.randrange(9):
+        case 0:
+            yield NodeChanged(replace(node, usable=False))
+        case 1:
+            yield NodeChanged(node)
+        case 2:
+            yield NodeGone(node.name)
+        case 3:
+            yield NodeChanged(replace(node, cordoned=not node.cordoned))
+        case 4:
+            yield NodeChanged(replace(node, gpus=max(0, node.gpus - rng.randint(1, 4))))
+        case 5:
+            start = now.now + rng.randint(-3, 20) * HOUR
+            kind = rng.choice(list(OutageType))
+            yield OutageChanged(Outage(f"o{step}", kind, frozenset({node.name}), start, start + rng.randint(1, 30) * HOUR))
+        case 6:
+            yield from (OutageGone(o.name) for o in now.outages[:1])
+        case 7:
+            yield TimePassed(now.now + rng.randint(0, 9) * HOUR // 2)
+        case _:
+            for c in rng.sample(now.contracts, min(1, len(now.contracts))):
+                new = replace(c, key=f"desk/new{step}", contract_id=f"new{step}", accepted=rng.random() < 0.5, delivering=False)
+                yield rng.choice((ContractGone(c.key), ContractChanged(new)))
+
+
+def history(seed: int, p: Problem) -> None:
+    rng, planner = Random(seed), Planner(p, effort=20)
+    for step in range(UPDATES):
+        events = [e for i in range(rng.randint(1, 2)) for e in happens(rng, p, planner.problem, f"{step}-{i}")]
+        before = set(planner.plan.bindings)
+        change = planner.update(events)
+        now, after = planner.problem.now, set(planner.plan.bindings)
+        told = f"seed {seed}, step {step}, {events}"
+        assert check(planner.problem, planner.plan) == [], told
+        assert {b for b in change.released if b.end > now} == {b for b in before - after if b.end > now}, told
+        assert set(change.acquired) == after - before, told
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_kept_plans_stay_legal(seed: int) -> None:
+    """After every update the checker finds nothing, and the difference is what was released and acquired."""
+    history(seed, without_turnaround(problem(seed, SMALL if seed % 2 else TINY)))
+
+
+@pytest.mark.parametrize("seed", range(1_000, 1_012))
+def test_with_turnarounds(seed: int) -> None:
+    """The same where nodes lie empty between two holders, so that every update plans anew from what is bound."""
+    history(seed, problem(seed, TINY))
