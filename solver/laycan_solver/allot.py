@@ -24,21 +24,40 @@ class Units(NamedTuple):
 
 
 def units_in(book: Book, demand: Demand, start: int, end: int) -> Units:
-    """Nodes with room for a lot through [start, end), which may lie anywhere, the cheapest grade first."""
-    columns: list[Ints] = []
-    lots: list[Ints] = []
+    """Nodes with room for a lot through [start, end), which may lie anywhere, the cheapest grade first.
+
+    Grades beyond those that hold all lots are left out, if topology does not matter.
+    """
+    found: list[Units] = []
+    wanted = demand.lots
     for _, span in demand.pool.spans:
-        room = book.room(demand, start, end, span)
-        some = np.flatnonzero(room)
-        columns.append(some + span.start)
-        lots.append(room[some])
-    units = Units(np.concatenate(columns), np.concatenate(lots)) if columns else Units(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    return without_outages(book, units, end)
+        room = book.room(demand, start, end, span) if start < book.ledger.grid.times[-1] else _room_behind(book, demand, start, end, span)
+        some = (room > 0).nonzero()[0]
+        found.append(without_outages(book, Units(some + span.start, room[some]), start, end))
+        if not demand.scoped and not demand.spread:
+            wanted -= int(found[-1].lots.sum(dtype=np.int64))
+            if wanted <= 0:
+                break
+    if len(found) == 1:
+        return found[0]
+    none = np.zeros(0, dtype=np.int64)
+    return Units(np.concatenate([none, *(u.columns for u in found)]), np.concatenate([none, *(u.lots for u in found)]))
 
 
-def without_outages(book: Book, units: Units, end: int) -> Units:
-    """Leaves out nodes with an outage behind the ledger's last second but before `end`."""
-    ledger, last = book.ledger, book.ledger.grid.times[-1]
+def _room_behind(book: Book, demand: Demand, start: int, end: int, span: slice) -> Ints:
+    """`Book.room` for a window behind the ledger's last second, where nothing is sold yet."""
+    fleet = book.fleet
+    lots: Ints = np.where(fleet.open[span], fleet.gpus[span], 0) // demand.contract.lot_gpus
+    if book.separates(demand) and start - book.turnaround < book.ledger.grid.times[-1]:
+        for i in (lots * fleet.whole[span]).nonzero()[0].tolist():
+            if book.barred(demand, span.start + i, start, end):
+                lots[i] = 0
+    return lots
+
+
+def without_outages(book: Book, units: Units, start: int, end: int) -> Units:
+    """Leaves out nodes with an outage in that part of [start, end) that lies behind the ledger's last second."""
+    ledger, last = book.ledger, max(start, book.ledger.grid.times[-1])
     if end <= last:
         return units
     out = ledger.outage_column[(ledger.outage_start < end) & (ledger.outage_end > last)]
@@ -59,12 +78,13 @@ def lots_by_domain(fleet: Fleet, contract: Contract, units: Units, asked: int) -
     if contract.spread_level is Scope.ANY:
         return np.minimum(np.bincount(outer, units.lots).astype(np.int64), asked)
     inner = fleet.domains[contract.spread_level][units.columns]
-    pairs, where = np.unique(outer * (int(inner.max(initial=0)) + 1) + inner, return_inverse=True)
-    inside = np.bincount(where, units.lots).astype(np.int64)
-    whose = pairs // (int(inner.max(initial=0)) + 1)
+    if contract.scope is Scope.ANY:
+        return np.array([spread_lots(np.bincount(inner, units.lots).astype(np.int64), asked, contract.spread_domains)])
+    pairs, where = np.unique(np.stack((outer, inner)), axis=1, return_inverse=True)
+    inside = np.bincount(where.ravel(), units.lots).astype(np.int64)
     found = np.zeros(int(outer.max(initial=-1)) + 1, dtype=np.int64)
-    for domain in np.unique(whose).tolist():
-        found[domain] = spread_lots(inside[whose == domain], asked, contract.spread_domains)
+    for domain in set(pairs[0].tolist()):
+        found[domain] = spread_lots(inside[pairs[0] == domain], asked, contract.spread_domains)
     return found
 
 
@@ -83,18 +103,22 @@ def allot(fleet: Fleet, contract: Contract, units: Units, asked: int) -> Units:
     """The most of `asked` lots on these nodes; of several scope domains that hold as many, the one with the least room."""
     lots = asked
     if contract.scope is not Scope.ANY:
-        have = lots_by_domain(fleet, contract, units, asked)
-        lots = int(have.max(initial=0))
         outer = fleet.domains[contract.scope][units.columns]
-        total = np.bincount(outer, units.lots, len(have)).astype(np.int64)
+        total = np.bincount(outer, units.lots).astype(np.int64)
+        have = np.minimum(total, asked) if contract.spread_level is Scope.ANY else lots_by_domain(fleet, contract, units, asked)
+        lots = int(have.max(initial=0))
         best = int(np.where(have == lots, total, np.iinfo(np.int64).max).argmin()) if len(have) else 0
-        units = Units(units.columns[outer == best], units.lots[outer == best])
+        here = (outer == best).nonzero()[0]
+        units = Units(units.columns[here], units.lots[here])
     if contract.spread_level is not Scope.ANY:
         lots = most_lots(fleet, contract, units, lots)
         units = _shared(fleet, contract, units, -(-lots // contract.spread_domains))
-    before = units.lots.cumsum(dtype=np.int64) - units.lots
-    taken = np.minimum(units.lots, np.maximum(lots - before, 0))
-    some = np.flatnonzero(taken)
+    total = units.lots.cumsum(dtype=np.int64)
+    enough = int(total.searchsorted(lots)) + 1
+    taken = units.lots[:enough].astype(np.int64)
+    if lots and enough <= len(total):
+        taken[-1] -= int(total[enough - 1]) - lots
+    some = taken.nonzero()[0] if lots else taken[:0]
     return Units(units.columns[some], taken[some])
 
 

@@ -64,15 +64,18 @@ class Counting:
         self.book, self.fleet = book, book.fleet
         self._seen: dict[int, Verdict] = {}
         self._kept: dict[int, Kept] = {}
-        self._version = -1
+        self._version = (-1, -1, -1)
 
     def refresh(self) -> None:
         """Takes in what has changed in the book since the last time."""
         book = self.book
-        if self._version == book.version:
+        if self._version == (book.version, book.ledger.renewed, book.now):
             return
-        self._version = book.version
-        changed = self._seen.keys() != book.demands.keys()
+        if self._version[1:] != (book.ledger.renewed, book.now):
+            self._seen.clear()  # other nodes, or other lots that run
+            self._kept.clear()
+        self._version = book.version, book.ledger.renewed, book.now
+        changed = self._seen.keys() != book.demands.keys() or not self._seen
         for index in self._seen.keys() - book.demands.keys():
             del self._seen[index]
             self._kept.pop(index, None)
@@ -106,7 +109,9 @@ class Counting:
         staying = [b.end for c in np.flatnonzero(closed).tolist() for b in self.fleet.staying.get(c, ())]
         times = np.unique(np.concatenate([*moments, np.array([self.book.now, *staying], dtype=np.int64)]))
         self.times: Ints = times[times >= self.book.now]
+        self._needs[:, 1:3] = np.searchsorted(self.times, self._needs[:, 1:3])
         self._restless = np.array(sorted({*ledger.outage_column.tolist(), *np.flatnonzero(closed).tolist()}), dtype=np.int64)
+        self._steps = self._steps_of_rooms()
         self._have: dict[tuple[int, int], Ints] = {}
         self._left: dict[tuple[Grades, int], Ints] = {}
         self._lots: dict[tuple[Grades, int], Ints] = {}
@@ -123,35 +128,45 @@ class Counting:
     def have(self, grade: int, k: int) -> Ints:
         """Per instant: blocks of k GPUs in the nodes of a grade beside what is fixed; a cordoned node has those that may stay there."""
         if (grade, k) not in self._have:
-            fleet, times = self.fleet, self.times
-            steady = fleet.grade == grade
-            steady[self._restless] = False
-            taken = np.bincount(self._fixed[:, 1], self._fixed[:, 2], len(steady)).astype(np.int64)
-            blocks = (np.maximum(fleet.gpus - taken, 0) // k)[steady].sum()
-            change = np.zeros(len(times) + 1, dtype=np.int64)
-            change[0] = blocks
-            mine = self._fixed[steady[self._fixed[:, 1]]]
-            mine = mine[np.lexsort((mine[:, 0], mine[:, 1]))]
-            before = fleet.gpus[mine[:, 1]] - taken[mine[:, 1]] + _sums_before(mine[:, 1], mine[:, 2])
-            at = np.searchsorted(times, mine[:, 0])
-            np.add.at(change, at, np.maximum(before + mine[:, 2], 0) // k - np.maximum(before, 0) // k)
-            total = change.cumsum()[:-1]
-            for column in self._restless[fleet.grade[self._restless] == grade].tolist():
-                total += self._room(column) // k
-            self._have[grade, k] = total
+            at, before, after = self._steps[:, self._steps[3] == grade][:3]
+            change = np.zeros(len(self.times) + 1, dtype=np.int64)
+            np.add.at(change, at, after // k - before // k)
+            self._have[grade, k] = change.cumsum()[:-1]
         return self._have[grade, k]
 
+    def _steps_of_rooms(self) -> Ints:
+        """(4, steps): instant, GPUs of a node beside what is fixed there before it, the same from then on, grade of the node."""
+        fleet = self.fleet
+        steady = np.ones(len(fleet.gpus), dtype=bool)
+        steady[self._restless] = False
+        taken = np.bincount(self._fixed[:, 1], self._fixed[:, 2], len(steady)).astype(np.int64)
+        some = np.flatnonzero(steady)
+        first = np.maximum(fleet.gpus - taken, 0)[some]
+        mine = self._fixed[steady[self._fixed[:, 1]]]
+        mine = mine[np.lexsort((mine[:, 0], mine[:, 1]))]
+        before = fleet.gpus[mine[:, 1]] - taken[mine[:, 1]] + _sums_before(mine[:, 1], mine[:, 2])
+        none = np.zeros(len(some), dtype=np.int64)
+        ends = np.searchsorted(self.times, mine[:, 0])
+        rooms = [
+            np.stack((none, none, first, fleet.grade[some])),
+            np.stack((ends, np.maximum(before, 0), np.maximum(before + mine[:, 2], 0), fleet.grade[mine[:, 1]])),
+        ]
+        for column in self._restless.tolist():
+            room = np.concatenate(([0], self._room(column)))
+            at = np.flatnonzero(room[1:] != room[:-1])
+            rooms.append(np.stack((at, room[at], room[at + 1], np.full(len(at), fleet.grade[column]))))
+        return np.concatenate(rooms, axis=1)
+
     def _room(self, column: int) -> Ints:
-        """GPUs of one node per instant, beside what is fixed there."""
+        """GPUs of one restless node per instant, beside what is fixed there."""
         fleet, times = self.fleet, self.times
-        fixed = self._fixed[self._fixed[:, 1] == column]
         room = np.full(len(times), fleet.gpus[column], dtype=np.int64)
         if not fleet.open[column]:
-            room = np.zeros(len(times), dtype=np.int64)
+            room[:] = 0
             for b in fleet.staying.get(column, ()):
                 room[: np.searchsorted(times, b.end)] += b.gpus
             room = np.minimum(room, fleet.gpus[column])
-        for end, _, gpus in fixed.tolist():
+        for end, _, gpus in self._fixed[self._fixed[:, 1] == column].tolist():
             room[: np.searchsorted(times, end)] -= gpus
         for start, end in fleet.outages[column]:
             room[np.searchsorted(times, start) : np.searchsorted(times, end)] = 0
@@ -163,12 +178,13 @@ class Counting:
             total = np.zeros(len(self.times), dtype=np.int64)
             for grade in grades:
                 total += self.have(grade, k)
-            inside = np.array([grades.issuperset(s) for s in self._sets], dtype=bool)
-            needs = self._needs[inside[self._needs[:, 0]]] if len(self._sets) else self._needs
+            needs = self._needs
+            if self._sets:
+                needs = needs[np.array([grades.issuperset(s) for s in self._sets])[needs[:, 0]]]
             blocks = needs[:, 3] * (needs[:, 4] // k)
             change = np.zeros(len(self.times) + 1, dtype=np.int64)
-            np.add.at(change, np.searchsorted(self.times, needs[:, 1]), blocks)
-            np.add.at(change, np.searchsorted(self.times, needs[:, 2]), -blocks)
+            np.add.at(change, needs[:, 1], blocks)
+            np.add.at(change, needs[:, 2], -blocks)
             self._left[grades, k] = total - change.cumsum()[:-1]
         return self._left[grades, k]
 

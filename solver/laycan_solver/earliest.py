@@ -46,26 +46,27 @@ def first_start(book: Book, counting: Counting, demand: Demand, latest: int) -> 
     nobody = Units(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
     if not spans:
         return Start(None, None, nobody)
-    since = Since(book, demand)
+    since: Since | None = None  # most contracts can begin at once
     tries = 0
     for first, last in spans:
         start = first
         while start <= last and tries < MOST_STARTS:
-            soonest = since.enough(start, start + length)
-            if soonest > start:
+            if since and (soonest := since.enough(start, start + length)) > start:
                 start = soonest
                 continue
             tries += 1
             units = units_in(book, demand, start, start + length)
             if most_lots(book.fleet, demand.contract, units, demand.lots) >= demand.lots:
                 return Start(start, spans[0][0], allot(book.fleet, demand.contract, units, demand.lots))
-            start = _next_boundary(book, start)
+            if since:
+                start = _next_boundary(book, start)
+            since = since or Since(book, demand)
     return Start(None, spans[0][0], nobody)
 
 
 def _next_boundary(book: Book, time: int) -> int:
-    grid = book.ledger.grid
-    return grid.slice_at(time)[1] if grid.covers(time) and time < grid.times[-1] else NEVER
+    grid, ends = book.ledger.grid, book.ledger.outage_end
+    return grid.slice_at(time)[1] if time < grid.times[-1] else int(ends[ends > time].min(initial=NEVER))
 
 
 def _open_spans(counting: Counting, demand: Demand, length: int, latest: int) -> list[tuple[int, int]]:

@@ -110,7 +110,8 @@ class Lanes:
 
 def runs(book: Book, index: int, segment: Segment) -> bool:
     """Lots of the contract run on the node, so that leaving it would interrupt them."""
-    return segment.start <= book.now and segment.column in book.demands[index].running
+    begun = segment.start == book.now and segment.column in book.demands[index].running
+    return begun or segment.start < book.now
 
 
 def _widened(one: Sequence[Held], two: Sequence[Held], time: int, sign: int) -> int:

@@ -25,6 +25,7 @@ ALWAYS = 1 << 62
 class Ledger:
     def __init__(self, fleet: Fleet, grid: TimeGrid) -> None:
         self.fleet, self.grid = fleet, grid
+        self.renewed = 0  # times that a node has changed
         most = int(fleet.gpus.max(initial=0))
         kind = next((t for limit, t in SMALL if most <= limit), np.int32)
         self.gpus: Cells = fleet.gpus.astype(kind)
@@ -216,6 +217,7 @@ class Ledger:
     def renew(self, column: int, start: int) -> None:
         """The node of a column, on which nothing lies from `start` on, has other GPUs or outages from then on."""
         fleet, grid = self.fleet, self.grid
+        self.renewed += 1
         self.gpus[column] = fleet.gpus[column]
         others = self.outage_column != column
         for name, new in zip(("column", "start", "end"), zip(*((column, *s) for s in fleet.outages[column]), strict=True), strict=False):

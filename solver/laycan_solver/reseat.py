@@ -7,27 +7,23 @@ throughout; out of the domain asked for, to nodes elsewhere that are; and to oth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
 
-from .allot import units_in
 from .book import Book
-from .clearing import Clearing, Window, clearings_of
 from .eligible import Demand
-from .lanes import PARTNERS, Changes, Lanes, Sweep, runs
+from .lanes import PARTNERS, Changes, Lanes, Sweep
 from .model import Binding
+from .moving import Moving
 from .objective import Segment
-from .place import find_place
 from .timegrid import Ints
 
 DOMAINS = 3  # that are tried for a contract which must lie in one
 RETRIES = 3  # without contracts that an exchange would harm after all
 LOOKS = 4  # nodes that are looked at for each one that shall be emptied
 FEW = 32
-MOVES = 64  # nodes that single segments are moved off
 
 
 class Reseating:
@@ -47,7 +43,7 @@ class Reseating:
         """Makes room until `missing()` lots, asked after every stage, are none, or there is nothing left to try."""
         scoped, anywhere = (self._into_domain, self._free_more, self._into_domain), (self._free_more, self._evade)
         exchanges = scoped if self.demand.scoped else anywhere
-        stages: list[Callable[[int], None]] = [*(partial(self._exchange, e) for e in exchanges), self._move_off]
+        stages: list[Callable[[int], None]] = [*(partial(self._exchange, e) for e in exchanges), self._move]
         for stage in stages:
             if self.start < self.end and not self.late() and (lots := missing()) > 0:
                 stage(lots)
@@ -60,6 +56,10 @@ class Reseating:
             if not worse:
                 break
             pinned |= worse
+
+    def _move(self, lots: int) -> None:
+        """What single segments are in the way moves to wherever there is room for it."""
+        Moving(self.book, self.demand, self.start, self.end, self._remember).run(lots, self.late)
 
     def _nodes(self, lots: int) -> int:
         """Whole nodes that hold so many lots."""
@@ -138,66 +138,11 @@ class Reseating:
         found: Ints = busy[order]
         return found
 
-    def _move_off(self, lots: int) -> None:
-        """Single segments move to wherever there is room for them, off the nodes that then hold a lot more."""
-        clearings = _cheapest(clearings_of(self.book, self.demand, Window(self.start, self.end, lots)))
-        with self._held() as hold:
-            failed: set[int] = set()
-            for c in clearings[:MOVES]:
-                if lots <= 0 or self.late():
-                    break
-                if c.column not in failed:
-                    if self._clear(c, hold):
-                        lots -= c.lots
-                    else:
-                        failed.add(c.column)
-
-    @contextmanager
-    def _held(self) -> Iterator[Callable[[int, int], None]]:
-        """Keeps nodes from others while they are cleared, those with room already first."""
-        ledger, lot, held = self.book.ledger, self.demand.contract.lot_gpus, Counter[int]()
-
-        def hold(column: int, lots: int) -> None:
-            ledger.take(np.array([column]), self.start, self.end, np.array([lots * lot]))
-            held[column] += lots * lot
-
-        units = units_in(self.book, self.demand, self.demand.start, self.demand.end)
-        for column, room in zip(units.columns.tolist(), units.lots.tolist(), strict=True):
-            hold(column, room)
-        yield hold
-        for column, gpus in held.items():
-            ledger.take(np.array([column]), self.start, self.end, np.array([-gpus]))
-
-    def _clear(self, clearing: Clearing, hold: Callable[[int, int], None]) -> bool:
-        """Moves what is in the way, largest first; undone unless all of it finds room and nobody is the worse for it."""
-        book, mark = self.book, self.book.mark()
-        if not all((i, s) in book.on_node[clearing.column] and not runs(book, i, s) for i, s in clearing.ejected):
-            return False
-        before = {i: book.verdict(i) for i, _ in clearing.ejected}
-        for index, segment in clearing.ejected:
-            self._remember({index: [(segment, segment.column)]})
-            book.drop(index, [segment])
-        free = int(book.ledger.free(self.start, self.end, np.array([clearing.column]))[0])
-        if free < clearing.lots * self.demand.contract.lot_gpus:  # something else has been moved there
-            book.roll_back(mark)
-            return False
-        hold(clearing.column, clearing.lots)
-        for index, s in sorted(clearing.ejected, key=lambda e: (-e[1].lots * book.demands[e[0]].contract.lot_gpus, e)):
-            place = find_place(book, book.demands[index], s.start, s.end, s.lots)
-            self._remember({index: [(s, p.column) for p in place]})
-            book.put(index, place)
-            if not place:
-                break
-        worse = any(not book.verdict(i).legal or book.verdict(i).tiers[:3] > v.tiers[:3] for i, v in before.items())
-        if worse:
-            hold(clearing.column, -clearing.lots)
-            book.roll_back(mark)
-        return not worse
-
     def _carry_out(self, changes: Changes) -> frozenset[int]:
         """Moves the segments in the book; returns the contracts that would be the worse for it, in which case nothing has changed."""
         book = self.book
-        self._remember(changes)
+        for index, moves in changes.items():
+            self._remember(index, {c for s, column in moves for c in (s.column, column)})
         mark = book.mark()
         before = {i: book.verdict(i) for i in changes}
         for index, moves in changes.items():
@@ -213,13 +158,11 @@ class Reseating:
             book.roll_back(mark)
         return frozenset(worse)
 
-    def _remember(self, changes: Changes) -> None:
-        book = self.book
-        for index, moves in changes.items():
-            self._segments.setdefault(index, list(book.segments[index]))
-            for segment, column in moves:
-                for c in (segment.column, column):
-                    self._on_node.setdefault(c, list(book.on_node[c]))
+    def _remember(self, index: int, columns: Iterable[int]) -> None:
+        """Before a contract leaves some nodes for others."""
+        self._segments.setdefault(index, list(self.book.segments[index]))
+        for column in columns:
+            self._on_node.setdefault(column, list(self.book.on_node[column]))
 
     def undo(self) -> None:
         """The book is as it was, the order of everything in it included."""
@@ -248,13 +191,3 @@ class Reseating:
             Binding(key, fleet.nodes[s.column].name, demand.options[int(fleet.grade[s.column])].product, s.lots * lot, s.start, s.end)
             for s in segments
         ]
-
-
-def _cheapest(clearings: Sequence[Clearing]) -> list[Clearing]:
-    """Those that risk least per lot first, each after the ones of the same node that it builds on; without what is free already."""
-    least: dict[int, int] = {}  # column -> the most that a clearing of it so far risks per lot
-    keyed = []
-    for i, c in enumerate(clearings):
-        least[c.column] = max(least.get(c.column, 0), c.weight // c.lots)
-        keyed.append((least[c.column], i, c))
-    return [c for _, _, c in sorted(keyed, key=lambda k: k[:2]) if c.ejected]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.stream import stream
 from laycan_solver.check import check
 from laycan_solver.model import Plan, Reason, Scope
 from laycan_solver.planner import plan
@@ -114,3 +118,39 @@ def test_without_a_price_an_interruption_is_one_all_the_same() -> None:
     found = plan(p)
     assert check(p, found) == []
     assert [key for key, _, _ in refused(found)] == ["desk/x"]
+
+
+def test_counted_refusal() -> None:
+    """What accepted contracts leave is said in GPUs, with the window in which it is least, and as proved."""
+    accepted = [contract("x", 0, 10, 16), contract("y", 4, 8)]
+    new = contract("new", 2, 12, 16, accepted=False)
+    ((_, code, message),) = refused(plan(small.problem([node(n) for n in "abc"], [*accepted, new])))
+    assert code is Reason.NO_CAPACITY
+    assert "leave 0 of 16 GPUs from 2027-01-01T04:00:00Z to 2027-01-01T08:00:00Z (proved)" in message
+
+
+def test_what_runs_is_in_the_way() -> None:
+    """A rack in which something runs that may not be interrupted is no rack for a candidate: proved, and it says why."""
+    nodes = [node("a", rack="r0"), node("b", rack="r0")]
+    new = contract("new", 2, 5, 16, accepted=False, scope=Scope.RACK, all_or_nothing=True)
+    running = [contract("x", -1, 10, 4)]
+    p = small.problem([*nodes, node("c", rack="r1")], [*running, new], previous=[binding("x", "a", -1, 10, 4)])
+    ((_, code, message),) = refused(plan(p))
+    assert code is Reason.NO_CAPACITY
+    assert "what runs leaves 8 of 16 GPUs as asked" in message
+    assert "(proved)" in message
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(3, 9))
+def test_feasible_streams_are_accepted(seed: int, nodes: int) -> None:
+    """Requests for whole nodes in any place that together never ask for more nodes than there are: every one is accepted."""
+    asked = stream(nodes, 30, seed)
+    candidates = [
+        contract(f"r{i:02}", start, end, 8 * n, accepted=False, admission_order=(f"{i:02}", "", ""))
+        for i, (start, end, n) in enumerate(asked.tolist())
+    ]
+    p = small.problem([node(f"n{i}") for i in range(nodes)], candidates)
+    found = plan(p)
+    assert refused(found) == []
+    assert check(p, found) == []
