@@ -53,18 +53,25 @@ class Book:
 
     def renew(self, demand: Demand) -> None:
         """Another demand of the same contract takes its place: later, or with other announcements; what is over is forgotten."""
-        index, own = demand.index, []
+        index, own = demand.index, list[Segment]()
         for s in self.segments[index]:
+            if s.start >= demand.start:
+                own.append(s)
+                continue
             there = self.on_node[s.column]
             there.remove((index, s))
             if s.end > demand.start:
-                own.append(s if s.start >= demand.start else s._replace(start=demand.start))
+                own.append(s._replace(start=demand.start))
                 there.append((index, own[-1]))
         self.segments[index] = own
         self.demands[index] = demand
         self._tallies.pop(index, None)
         self._verdicts.pop(index, None)
         self._tally(index).add(1, own)
+
+    def changed(self) -> set[int]:
+        """Contracts with a change that can be undone."""
+        return {index for _, index, _ in self._journal}
 
     def settled(self) -> None:
         """What was done stands: nothing before this can be undone."""

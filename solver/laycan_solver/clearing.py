@@ -115,9 +115,18 @@ def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
         best = enough[np.lexsort((enough, -slack[enough]))][:MOST_DOMAINS]
         columns = columns[np.isin(domain[columns], best)]
     limit = max(MOST_NODES, 2 * window.lots)
-    if not demand.scoped and len(columns) > limit:
+    if len(columns) > limit:
         slack = book.ledger.slack(window.start, window.end, columns)
-        columns = np.sort(columns[np.lexsort((columns, -slack))][:limit])
+        order = np.lexsort((columns, -slack))
+        if demand.scoped:  # as many of each domain
+            _, count = np.unique(domain[columns[order]], return_counts=True)
+            rank = np.empty(len(order), dtype=np.int64)
+            by_domain = np.argsort(domain[columns[order]], kind="stable")
+            rank[by_domain] = np.arange(len(order)) - np.repeat(count.cumsum() - count, count)
+            order = order[rank < limit]
+        else:
+            order = order[:limit]
+        columns = np.sort(columns[order])
     found: list[int] = columns.tolist()
     return found
 

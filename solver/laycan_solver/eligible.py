@@ -287,8 +287,9 @@ class Demands:
         return [b for b, r in zip(known, runs, strict=True) if r or not fleet.nodes[fleet.column[b.node]].cordoned]
 
     def _clipped(self, contract: Contract, previous: Sequence[Binding], start: int, end: int) -> list[Binding]:
+        """The parts of bindings inside [start, end)."""
         return [
-            Binding(b.contract, b.node, b.product, b.gpus, max(b.start, start), min(b.end, end))
+            b if start <= b.start and b.end <= end else b._replace(start=max(b.start, start), end=min(b.end, end))
             for b in previous
             if max(b.start, start) < min(b.end, end) and b.gpus >= contract.lot_gpus
         ]

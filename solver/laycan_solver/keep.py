@@ -39,6 +39,8 @@ def keep_announced(book: Book, demands: Sequence[Demand]) -> None:
 def keep_on(book: Book, column: int, indices: Sequence[int]) -> None:
     """The same for what some contracts have announced on one node."""
     node = book.fleet.nodes[column].name
+    if not book.fleet.gpus[column]:
+        return
     announced = [(book.demands[i], b) for i in indices for b in book.demands[i].announced if b.node == node]
     for demand, binding in sorted(announced, key=lambda x: (x[1].start > book.now, not x[0].contract.firm, -x[0].contract.rate, x[1])):
         _keep(book, demand, binding)

@@ -73,9 +73,13 @@ class Live:
             self._account(i)
         self.touched: dict[int, list[Binding]] = {}  # contract -> what was announced before the update
         self.resting: set[int] = set()
+        self.waiting: list[int] = []  # contracts that an urgent update left to the next
 
-    def update(self, events: Sequence[Event]) -> Difference:
-        """Applies the events in turn and serves who lost something, and who may gain. Raises TooMuchError before anything is changed."""
+    def update(self, events: Sequence[Event], *, urgent: bool = False) -> Difference:
+        """Applies the events in turn and serves who lost something, and who may gain. Raises TooMuchError before anything is changed.
+
+        With `urgent` only who should be delivered now is served again; all others wait for the next update.
+        """
         for event in events:
             self._possible(event)
         self.touched, self.resting = {}, set(self.book.demands)
@@ -86,8 +90,12 @@ class Live:
             affected, more = self._apply(event)
             lost += affected
             freed |= more
-        self._serve(dict.fromkeys(lost))
-        if freed:
+        lost += self.waiting
+        self.waiting = (
+            [i for i in dict.fromkeys(lost) if i in self.book.demands and self.book.demands[i].start > self.now] if urgent else []
+        )
+        self._serve(dict.fromkeys(i for i in lost if i not in set(self.waiting)))
+        if freed and not urgent:
             self._serve(dict.fromkeys(sorted(self.undelivered)))
             self._reconsider()
         self.book.before = None
@@ -169,12 +177,14 @@ class Live:
             self.nodes[node.name] = node
         fleet.change(column, node, outages)
         book.ledger.renew(column, now)
-        self.demands.changed()
+        cordon = node.cordoned or before.cordoned
+        if cordon or node.usable:
+            self.demands.changed()
         running = [b for i in indices for b in self.touched[i] if b.node == node.name and b.start < now < b.end]
         fleet.staying[column] = [b for b in running if not self.contracts[self.index[b.contract]].reserve]
         shrunk = sum(b.gpus for b in fleet.staying[column]) > fleet.gpus[column]
         (fleet.overfull.add if shrunk else fleet.overfull.discard)(column)
-        for i in indices:
+        for i in indices if cordon else ():
             self._reannounce(i)
         keep_on(book, column, indices)
         gains = node.usable and (node.gpus > before.gpus or not before.usable or (before.cordoned and not node.cordoned))
@@ -258,19 +268,38 @@ class Live:
 
         known = [i for i in indices if i in book.demands]
         for index in known:
-            mend(book, book.demands[index])
+            self._refresh(index)
+            if not self._filled_up(index):
+                mend(book, book.demands[index])
         for index in sorted((i for i in known if book.verdict(i).wanting), key=key):
             if book.demands[index].contract.reserve:
                 hold(book, [book.demands[index]], VARIANTS, never)
                 continue
-            settle(book, index, cuts=True, own=True)
-            if book.verdict(index).owed:
-                settle(book, index, cuts=True)
+            for cuts, own in ((False, True), (False, False), (True, True), (True, False)):  # a substitute is less than a cut
+                if book.verdict(index).owed:
+                    settle(book, index, cuts=cuts, own=own)
             if book.verdict(index).owed and book.reserves:
                 release(book, index)
             for variant in range(VARIANTS):
                 if not book.verdict(index).owed or trial(book, index, variant):
                     break
+
+    def _filled_up(self, index: int) -> bool:
+        """What comes whole and lost some lots is made whole beside the others, if it can be: so nothing else of it moves."""
+        book, whole = self.book, self.book.demands[index]
+        if not whole.together or not book.segments[index] or all(n == whole.lots for _, _, n in book.missing(index)):
+            return False
+        mark = book.mark()
+        book.demands[index] = replace(whole, together=False)
+        settle(book, index, cuts=False)
+        for variant in range(VARIANTS):
+            if not book.missing(index) or trial(book, index, variant):
+                break
+        book.demands[index] = whole
+        if not book.missing(index):
+            return True
+        book.roll_back(mark)
+        return False
 
     def _account(self, index: int) -> None:
         found = Shortfalls(self.book).of(self.book.demands[index]) if self.book.missing(index) else []
@@ -283,7 +312,10 @@ class Live:
         released: list[Binding] = []
         acquired: list[Binding] = []
         moves: list[Move] = []
+        changed = self.book.changed()
         for index, before in self.touched.items():
+            if index in self.book.demands and index not in changed:
+                continue
             after: list[Binding] = []
             if index in self.book.demands:
                 demand: Demand = self.book.demands[index]

@@ -179,13 +179,14 @@ class Planner:
         """An independent planner, for what-ifs."""
         return Planner(self.problem, self.plan, self.effort)
 
-    def update(self, events: Sequence[Event]) -> Difference:
+    def update(self, events: Sequence[Event], *, urgent: bool = False) -> Difference:
         """Applies the events to the plan as it is kept, or, where they change too much for that, plans again from its bindings.
 
-        A candidate that the current plan accepts has been accepted: it is not decided again.
+        A candidate that the current plan accepts has been accepted: it is not decided again. With `urgent` only who should be
+        delivered now is served again; the next update, be it of no events, does the rest.
         """
         try:
-            difference = self.kept().update(events)
+            difference = self.kept().update(events, urgent=urgent)
         except TooMuchError:
             return self._again(events)
         self._problem = self._plan = None
@@ -197,7 +198,7 @@ class Planner:
             raise TooMuchError("turnarounds")
         if self._live is None:
             refused = {u.contract for u in self.plan.undelivered if u.refused}
-            problem = replace(self.problem, previous=self.plan.bindings)
+            problem = replace(begun(self.problem), previous=self.plan.bindings)
             book, demands = laid_out(problem, self.plan.bindings, refused)
             self._live = Live(problem, self.plan, book, demands, self.effort)
         return self._live

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 
@@ -83,12 +84,12 @@ def moves_of(book: Book, demand: Demand) -> list[Move]:
     def mark(time: int, node: str, lots: int) -> None:
         changes.setdefault(time, Counter())[node] += lots
 
-    for s in book.segments[demand.index]:
-        mark(s.start, book.fleet.nodes[s.column].name, s.lots)
-        mark(s.end, book.fleet.nodes[s.column].name, -s.lots)
-    for b in demand.before:
-        mark(b.start, b.node, -(b.gpus // lot))
-        mark(b.end, b.node, b.gpus // lot)
+    now = Counter((book.fleet.nodes[s.column].name, s.start, s.end, s.lots) for s in book.segments[demand.index])
+    was = Counter((b.node, b.start, b.end, b.gpus // lot) for b in demand.before)
+    for rows, sign in ((now - was, 1), (was - now, -1)):  # what is the same in both cancels out
+        for (node, start, end, lots), count in rows.items():
+            mark(start, node, sign * lots * count)
+            mark(end, node, -sign * lots * count)
     beyond: Counter[str] = Counter()  # node -> lots more than announced
     pairs: Counter[tuple[str, str]] = Counter()
     found: Counter[tuple[str, str, MoveReason]] = Counter()
@@ -221,7 +222,10 @@ def gap_ppm(own: int, bound: int, value: int) -> int:
 
 def coalesce(segments: Iterable[Segment]) -> list[Segment]:
     """The same service with the fewest segments: abutting ones on a node become one, equal ones are counted together."""
-    out: list[Segment] = []
+    out = sorted(segments)
+    if all(a.column < b.column for a, b in pairwise(out)):
+        return out
+    segments, out = out, []
     by_column: dict[int, list[Segment]] = {}
     for s in segments:
         by_column.setdefault(s.column, []).append(s)
