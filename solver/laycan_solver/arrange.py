@@ -27,7 +27,7 @@ def arrange(book: Book, demands: Sequence[Demand], late: Callable[[], bool]) -> 
         settle(book, index, cuts=False, own=True)
         if book.demands[index].together and not book.segments[index] and not late():
             any(trial(book, index, variant) for variant in range(PLACES))
-    cover_all(book, order)
+    cover_all(book, order, late)
     outbid(book, late)
 
 
@@ -37,7 +37,7 @@ def arrange_by_value(book: Book, demands: Sequence[Demand]) -> None:
         settle(book, index, cuts=True)
 
 
-def cover_all(book: Book, order: Iterable[int]) -> None:
+def cover_all(book: Book, order: Iterable[int], late: Callable[[], bool]) -> None:
     """Chains for what is short, the dearest first, in the contract's own grade, then in substitutes."""
 
     def key(i: int) -> tuple[object, ...]:
@@ -47,6 +47,8 @@ def cover_all(book: Book, order: Iterable[int]) -> None:
     order = list(order)
     for own in (True, False):
         for index in sorted((i for i in order if book.verdict(i).wanting), key=key):
+            if late():
+                return
             settle(book, index, cuts=True, own=own)
 
 

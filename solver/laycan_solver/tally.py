@@ -34,7 +34,7 @@ class Tally:
 
     def add(self, sign: int, segments: Iterable[Segment]) -> None:
         """Segments come (1) or go (-1)."""
-        demand, touched = self.demand, set()
+        demand, touched = self.demand, set[int]()
         for column, start, end, lots in segments:
             lots *= sign
             self.served += lots * (end - start)

@@ -91,7 +91,7 @@ def test_farthest_and_next_free(cuts: list[int], rows: list[tuple[list[int], int
     stop, nodes = ledger.farthest(NOW + start * HOUR, NOW + end * HOUR, slice(0, len(SIZES)), allowed, gpus)
     assert stop == NOW + (start + max(reach)) * HOUR
     assert nodes.tolist() == [r == max(reach) > 0 for r in reach]
-    first = next((start + i for i, f in enumerate(enough.any(axis=1)) if f), end)
+    first = next((start + i for i, f in enumerate(any(row) for row in enough.tolist()) if f), end)
     assert ledger.next_free(NOW + start * HOUR, NOW + end * HOUR, slice(0, len(SIZES)), allowed, gpus) == NOW + first * HOUR
 
 
