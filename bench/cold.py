@@ -23,11 +23,12 @@ from laycan_solver.planner import EFFORT, plan
 
 @dataclass(frozen=True)
 class Budget:
-    """What a row may spend: the planner's effort, a cap on its wall clock, and how many failures are tried."""
+    """What a row may spend: the planner's effort, a cap on its wall clock, and how many failures and quotes are tried."""
 
     effort: int = EFFORT
     limit_s: int | None = None
     deaths: int = 200
+    quotes: int = 200
 
 
 def planned(problem: Problem, budget: Budget) -> Plan:

@@ -1,6 +1,7 @@
 """The targets of the planner, row by row, each against its limit in budgets.yaml.
 
     python -m bench.plan [--rows 10k-85,node-death,…] [--seeds 0,1,2] [--effort N] [--limit SECONDS] [--deaths N]
+        [--quotes N]
     python -m bench.plan --folders DIR...     plans folders of manifests with fleet, products, contracts and previous.json
 
 Every row and seed is a process of its own; every plan is checked before it counts. Times are printed and never asserted. Without
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import cold, command, update
+from bench import cold, command, quotes, update
 from bench.budgets import judged
 from bench.measure import Row, apart, show
 from laycan.planning.case import problem_of
@@ -36,6 +37,8 @@ ROWS: dict[str, tuple[Measure, str, int]] = {  # -> what measures it, instance, 
     "node-death-active": (partial(update.node_death, only_active=True), "10k-85", 3),
     "dead-10k-85": (update.many_dead, "10k-85", 3),
     "dead-20k-95": (update.many_dead, "20k-95", 3),
+    "quote-10k-85": (quotes.quotes, "10k-85", 3),
+    "quote-20k-95": (quotes.quotes, "20k-95", 3),
     "sellable": (cold.sellable_months, "10k-80", 3),
     "command": (command.plan_command, "10k-85", 1),
     "help": (command.help_command, "", 1),
@@ -61,9 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--effort", type=int, default=EFFORT)
     parser.add_argument("--limit", type=int, help="wall-clock seconds per plan")
     parser.add_argument("--deaths", type=int, default=cold.Budget.deaths, help="nodes that die in the rows node-death")
+    parser.add_argument("--quotes", type=int, default=cold.Budget.quotes, help="questions in the rows quote")
     parser.add_argument("--folders", nargs="+", type=Path, default=[], metavar="DIR")
     given = parser.parse_args(arguments)
-    budget = cold.Budget(given.effort, given.limit, given.deaths)
+    budget = cold.Budget(given.effort, given.limit, given.deaths, given.quotes)
     rows: list[Row] = [apart(folder_row, folder, budget) for folder in given.folders]
     for name in () if given.folders else given.rows.split(","):
         if name not in ROWS:

@@ -86,7 +86,7 @@ class Ledger:
     def profile(self, start: int, end: int, columns: Columns) -> Cells:
         """[row, column]: GPUs free in every row of [start, end)."""
         first, last = self.grid.row(start), self.grid.row(end)
-        cells: Cells = self._cells[first:last, columns] + self._lazy[np.arange(first, last) // BLOCK][:, columns]
+        cells: Cells = self._cells[first:last, columns] + self._lazy[:, columns][np.arange(first, last) // BLOCK]
         return cells
 
     def capacity(self, start: int, end: int, columns: Columns) -> Cells:
