@@ -17,7 +17,7 @@ from .changes import apply
 from .eligible import Demand, Demands, Fleet
 from .keep import keep_announced
 from .ledger import Ledger
-from .live import Live, TooMuchError
+from .live import Live, TooMuchError, never
 from .model import Binding, Bound, Difference, Event, Level, Plan, Problem, Stopped, Undelivered
 from .objective import Segment, micros
 from .polish import polish
@@ -30,10 +30,6 @@ from .timegrid import time_grid, turnarounds
 EFFORT = 400  # trials of repair
 TRIES = 5  # single moves that cost as much as a trial of repair
 PATIENCE = 2  # trials in vain, per contract, after which the search ends
-
-
-def never() -> bool:
-    return False
 
 
 def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool] | None = None) -> Plan:

@@ -76,7 +76,7 @@ def hold(book: Book, reserves: Sequence[Demand], effort: int, late: Callable[[],
     order = start_order(reserves, book.fleet)
     for index in order:
         settle(book, index, cuts=False, own=True)
-    cover_all(book, order)
+    cover_all(book, order, late)
     made = 0
     for variant in range(VARIANTS):
         for index in [d.index for d in reserves if book.verdict(d.index).spare]:
