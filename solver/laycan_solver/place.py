@@ -153,13 +153,14 @@ def domain_room(book: Book, demand: Demand, room: Room, taken: dict[int, int]) -
     inner = fleet.domains[demand.contract.spread_level][room.columns]
     inside = np.bincount(inner, room.lots).astype(np.int64)
     cap = np.full(len(inside), demand.per_domain, dtype=np.int64)
-    for domain, lots in taken.items():
+    for domain, n in taken.items():
         if domain < len(cap):
-            cap[domain] -= lots
+            cap[domain] -= n
     whose = np.zeros(len(inside), dtype=np.int64)
     whose[inner] = outer
     some = np.flatnonzero(inside)
-    return np.bincount(whose[some], np.minimum(inside, np.maximum(cap, 0))[some]).astype(np.int64)
+    lots = np.minimum(inside, np.maximum(cap, 0))[some]
+    return np.bincount(whose[some], lots, minlength=int(outer.max(initial=-1)) + 1).astype(np.int64)
 
 
 def _one_domain(

@@ -28,6 +28,7 @@ from tests.laycan_solver.instances import TINY, Shape, problem
 HOUR = 3_600
 SMALL = Shape(nodes=8, contracts=14, steps=8, trouble=0.3)
 UPDATES = 5
+ONCE_WRONG = (5_044, 5_097, 5_176, 5_287, 7_028)
 
 
 def without_turnaround(p: Problem) -> Problem:
@@ -76,7 +77,7 @@ def history(seed: int, p: Problem) -> None:
         assert set(change.acquired) == after - before, told
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(60), *ONCE_WRONG])
 def test_kept_plans_stay_legal(seed: int) -> None:
     """After every update the checker finds nothing, and the difference is what was released and acquired."""
     history(seed, without_turnaround(problem(seed, SMALL if seed % 2 else TINY)))
