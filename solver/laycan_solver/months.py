@@ -45,10 +45,31 @@ class Months:
         for column, outages in enumerate(fleet.outages):
             for start, end in outages:
                 self.count(np.array([column]), start, end, 1)
+        self._whole = (self.busy == 0).T @ (1 << np.arange(len(self.busy), dtype=np.int64))
 
     def _touched(self, start: int, end: int) -> tuple[int, int]:
         first = max(0, bisect_right(self.starts, start) - 1)
         return first, min(bisect_left(self.starts, end), len(self.busy))
+
+    def touched(self, start: Ints, end: Ints) -> tuple[Ints, Ints]:
+        """[first, last) of the months that windows touch."""
+        first = np.maximum(np.searchsorted(self.starts, start, side="right") - 1, 0)
+        return first, np.maximum(np.minimum(np.searchsorted(self.starts, end), len(self.busy)), first)
+
+    def filled(self, start: Ints, end: Ints) -> Ints:
+        """Months that windows fill from the first second to the last."""
+        full: Ints = np.searchsorted(self.starts, end, side="right") - 1 - np.searchsorted(self.starts, start)
+        return np.maximum(full, 0)
+
+    def mask(self, start: int, end: int) -> int:
+        """A bit for every month that [start, end) touches."""
+        first, last = self._touched(start, end)
+        return (1 << last) - (1 << first) if first < last else 0
+
+    def whole(self) -> list[int]:
+        """Per node: a bit for every month in which it is to sell, if nothing touches it."""
+        masks: list[int] = self._whole.tolist()
+        return masks
 
     def count(self, columns: Ints, start: int, end: int, sign: int) -> None:
         """Segments of [start, end) come to (1) or leave (-1) these distinct nodes."""

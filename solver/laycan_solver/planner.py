@@ -14,10 +14,12 @@ from .arrange import best_arrangement
 from .book import Book
 from .bound import prove
 from .changes import apply
+from .compact import compact
 from .eligible import Demand, Demands, Fleet
 from .keep import keep_announced
 from .ledger import Ledger
-from .live import Live, TooMuchError, never
+from .live import Live, TooMuchError
+from .live import never as never
 from .model import Binding, Bound, Difference, Event, Level, Plan, Problem, Stopped, Undelivered
 from .objective import Segment, micros
 from .polish import polish
@@ -29,6 +31,7 @@ from .timegrid import time_grid, turnarounds
 
 EFFORT = 400  # trials of repair
 TRIES = 5  # single moves that cost as much as a trial of repair
+PLACINGS = 25  # contracts placed anew for free months, for every trial of repair
 PATIENCE = 2  # trials in vain, per contract, after which the search ends
 
 
@@ -49,6 +52,7 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
     polish(book, effort * TRIES, late)
     if ruin(book, effort - trials, PATIENCE * len(accepted), late):
         polish(book, effort * TRIES, late)
+    compact(book, effort * PLACINGS, late)
     hold(book, reserves, effort, late)
     refused = _admit(problem, book, demands, candidates, effort, late)
     return _report(problem, book, refused, late.came)
