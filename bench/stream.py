@@ -74,9 +74,9 @@ def bound_late(requests: Ints, nodes: int, effort: int | None) -> tuple[Ints, li
     for i, request in enumerate(requests.tolist()):
         asked = candidate(i, *request)
         watch = Stopwatch()
-        planner.update([ContractChanged(asked)])
+        difference = planner.update([ContractChanged(asked)])
         spent.append(watch.cpu_us())
-        accepted[i] = all(u.contract != asked.key for u in planner.plan.undelivered)
+        accepted[i] = all(u.contract != asked.key for u in difference.undelivered)
         if not accepted[i]:
             planner.update([ContractGone(asked.key)])  # refused for good: not asked again
     if violations := check(planner.problem, planner.plan):
