@@ -19,18 +19,22 @@ from .objective import MONTH, Segment
 from .place import domain_room, find_place, room_of, serving
 from .timegrid import Flags
 
-MOST_WAYS = 192  # for one contract at a time
+MOST_TRIED = 1_500  # pieces of ways, for one contract at a time
 MOST_JOINED = 256  # segments of a contract that are looked at for a change of nodes too many
 MOST_PIECES = 8  # of a way that does not pay as a whole are tried one by one
 
 
 def cover(book: Book, index: int, *, own: bool = False) -> None:
     """Serves what the contract still misses, way by way, through what is free; never makes it cost more."""
-    demand = book.demands[index]
-    for _ in range(MOST_WAYS):
-        spans = _missing_spans(book.missing(index))
-        if not sum(_way(book, demand, *span, own) for span in spans):
-            break
+    demand, left, progress = book.demands[index], MOST_TRIED, True
+    while progress and left > 0:
+        progress = False
+        for start, end in _missing_spans(book.missing(index)):
+            if left <= 0:
+                break
+            pieces = Walk(book, demand, start, end, own).pieces()
+            left -= 1 + len(pieces)
+            progress |= bool(pieces) and _way(book, demand, pieces, own)
     if len(book.segments[index]) <= MOST_JOINED:
         join(book, index)
 
@@ -85,11 +89,8 @@ def _missing_spans(gaps: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
     return spans
 
 
-def _way(book: Book, demand: Demand, start: int, end: int, own: bool) -> bool:
-    """One more lot, or several side by side, through [start, end); True if that made the contract cheaper."""
-    pieces = Walk(book, demand, start, end, own).pieces()
-    if not pieces:
-        return False
+def _way(book: Book, demand: Demand, pieces: list[Segment], own: bool) -> bool:
+    """One more lot, or several side by side, on this way; True if that made the contract cheaper."""
     many = _side_by_side(book, demand, pieces, own)
     return (
         (bool(many) and _pays(book, demand, many))

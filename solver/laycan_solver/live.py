@@ -51,6 +51,19 @@ class TooMuchError(Exception):
     """An event that changes more than a kept plan can follow: the problem is to be planned anew."""
 
 
+def _name(event: Event) -> tuple[str, str]:
+    """What the event is about."""
+    match event:
+        case NodeChanged(Node(name=name)) | NodeGone(name):
+            return "node", name
+        case ContractChanged(Contract(key=name)) | ContractGone(name):
+            return "contract", name
+        case OutageChanged(Outage(name=name)) | OutageGone(name):
+            return "outage", name
+        case TimePassed():
+            return "time", ""
+
+
 class Live:
     """`book` is the plan; everything else says what was announced of it, and for whom."""
 
@@ -80,6 +93,9 @@ class Live:
 
         With `urgent` only who should be delivered now is served again; all others wait for the next update.
         """
+        named = [_name(event) for event in events]
+        if len(set(named)) < len(named):
+            raise TooMuchError("several events about one thing")
         for event in events:
             self._possible(event)
         self.touched, self.resting = {}, set(self.book.demands)
@@ -315,6 +331,7 @@ class Live:
         changed = self.book.changed()
         for index, before in self.touched.items():
             if index in self.book.demands and index not in changed:
+                self._account(index)
                 continue
             after: list[Binding] = []
             if index in self.book.demands:
@@ -330,7 +347,8 @@ class Live:
         self.book.settled()
         now = self.now
         self.refused = {key: u._replace(start=max(u.start, now)) for key, u in self.refused.items() if u.end > now}
-        short = [*self.refused.values(), *(u for rows in self.undelivered.values() for u in rows)]
+        rows = (u for rows in self.undelivered.values() for u in rows if u.end > now)
+        short = [*self.refused.values(), *(u._replace(start=max(u.start, now)) for u in rows)]
         return Difference(tuple(sorted(released)), tuple(sorted(acquired)), tuple(sorted(short)), tuple(sorted(moves)))
 
     def problem(self) -> Problem:
