@@ -20,6 +20,8 @@ from .timegrid import Ints
 
 MOST_STARTS = 200  # that are looked at where holders keep others off nodes that have room
 NEVER = 1 << 62
+SECONDS = 41  # bits of a time in a sort key
+LATE = (1 << SECONDS) - 1
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,15 @@ class Since:
             return NEVER
         if not self.demand.scoped and not self.demand.spread:
             return int(np.partition(since, lots - 1)[lots - 1])
-        order = np.lexsort((since, self.inner)) if self.demand.spread else np.argsort(since, kind="stable")
+        outer = self.outer
         if self.demand.spread:
+            order = np.lexsort((since, self.inner))
             inner = self.inner[order]
             order = order[np.arange(len(order)) - np.searchsorted(inner, inner) < self.demand.per_domain]
-            order = order[np.argsort(since[order], kind="stable")]
-        order = order[np.argsort(self.outer[order], kind="stable")]
-        outer = self.outer[order]
-        nth = np.searchsorted(outer, np.unique(outer)) + lots - 1
-        nth = nth[nth < len(order)]
-        nth = nth[outer[nth] == outer[nth - lots + 1]]
-        return int(since[order[nth]].min(initial=NEVER))
+            since, outer = since[order], outer[order]
+        keys = np.sort((outer << SECONDS) + np.minimum(since - self.book.now, LATE))  # by domain, then by time
+        if len(keys) < lots:
+            return NEVER
+        first, last = keys[: len(keys) - lots + 1], keys[lots - 1 :]  # of so many nodes side by side
+        found = (last & LATE)[first >> SECONDS == last >> SECONDS].min(initial=LATE)
+        return NEVER if found == LATE else self.book.now + int(found)

@@ -103,9 +103,11 @@ class Moving:
         units = units_in(self.book, self.demand, self.demand.start, self.demand.end)
         for column, room in zip(units.columns.tolist(), units.lots.tolist(), strict=True):
             self._hold(column, room)
-        yield
-        for column, gpus in self._held.items():
-            self.book.ledger.take(np.array([column]), self.start, self.end, np.array([-gpus]))
+        try:
+            yield
+        finally:
+            for column, gpus in self._held.items():
+                self.book.ledger.take(np.array([column]), self.start, self.end, np.array([-gpus]))
 
     def _hold(self, column: int, lots: int) -> None:
         self.book.ledger.take(np.array([column]), self.start, self.end, np.array([lots * self.lot]))

@@ -112,12 +112,14 @@ class Desk:
         placement = tuple(sorted(offer.bindings(book)))
         if bindable < scarce.lots:
             reseating = Reseating(book, demand, late)
-            reseating.run(lambda: scarce.lots - self._offer(demand).lots)
-            better = self._offer(demand)
-            if better.lots > bindable:
-                offer, placement = better, tuple(sorted(better.bindings(book)))
-                released, acquired = reseating.changed()
-            reseating.undo()
+            try:
+                reseating.run(lambda: scarce.lots - self._offer(demand).lots)
+                better = self._offer(demand)
+                if better.lots > bindable:
+                    offer, placement = better, tuple(sorted(better.bindings(book)))
+                    released, acquired = reseating.changed()
+            finally:
+                reseating.undo()
         return Quote(demand.lots, bindable, offer.lots, scarce.lots, placement, released, acquired, scarce)
 
     def largest(self, contract: Contract, late: Callable[[], bool] = lambda: False) -> Quote:
