@@ -20,9 +20,9 @@ from .objective import Segment, Tiers
 from .place import find_place
 from .timegrid import Ints
 
-NODES = 64  # that are looked at for the contract asked for
+NODES = 48  # that are looked at for the contract asked for
 FURTHER = 12  # the same for what has to leave one of them and finds no room
-CHAINS = 24  # times that these are looked at
+CHAINS = 12  # times that these are looked at
 
 Way = tuple[int, list[tuple[int, Segment]]]  # lots that a node holds more, once these segments of contracts have left it
 

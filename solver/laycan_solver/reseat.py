@@ -15,7 +15,7 @@ import numpy as np
 from .book import Book
 from .eligible import Demand
 from .lanes import PARTNERS, Changes, Lanes, Sweep
-from .model import Binding
+from .model import Binding, Scope
 from .moving import Moving
 from .objective import Segment
 from .timegrid import Ints
@@ -114,7 +114,7 @@ class Reseating:
             if made >= nodes or not left or self.late():
                 break
             there = [h for h in lanes.held(column) if h.start < self.end and self.start < h.end]
-            if not all(h.movable for h in there):
+            if not all(h.movable and self._may_leave(h.whose) for h in there):
                 continue
             for i, other in enumerate(left[:PARTNERS]):
                 if lanes.exchange(column, other, self.start, self.end):
@@ -122,6 +122,11 @@ class Reseating:
                     left.pop(i)
                     break
         return made
+
+    def _may_leave(self, index: int) -> bool:
+        """The contract may leave a domain of the scope asked for: none of its own lies inside that."""
+        contract, scope = self.book.demands[index].contract, self.demand.contract.scope
+        return scope is Scope.ANY or max(contract.scope, contract.spread_level) < scope
 
     def _free(self, columns: Ints) -> Ints:
         """Those of these nodes on which nothing lies in the window."""
