@@ -174,11 +174,8 @@ class Book:
 
     def _is_closed(self, columns: slice | Ints) -> Ints:
         """Positions in `columns` of cordoned nodes."""
-        closed = self.fleet.closed
         if isinstance(columns, slice):
-            low, high = np.searchsorted(closed, (columns.start, columns.stop))
-            inside: Ints = closed[low:high] - columns.start
-            return inside
+            return self.fleet.closed_in(columns)
         return np.flatnonzero(~self.fleet.open[columns]).astype(np.int64)
 
     def separates(self, demand: Demand) -> bool:

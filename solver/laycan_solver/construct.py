@@ -75,10 +75,10 @@ def settle(book: Book, index: int, *, cuts: bool, own: bool = False) -> None:
     if lots:
         found = find_place(book, demand, demand.start, demand.end, lots, partial=True, liked=liked(book, demand), own=own)
         if found:
-            mark, before = book.mark(), book.verdict(index)
+            first = own and not book.segments[index] and not demand.running  # then it only lowers what is owed
+            mark, before = book.mark(), None if first else book.verdict(index)
             book.put(index, found)
-            after = book.verdict(index)
-            if not after.legal or after.tiers > before.tiers:
+            if before is not None and (not (after := book.verdict(index)).legal or after.tiers > before.tiers):
                 book.roll_back(mark)
     if cuts:
         cover(book, index, own=own)

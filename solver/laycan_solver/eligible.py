@@ -6,6 +6,7 @@ index in that order. Eligibility by time (outages, what is free) is the ledger's
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -54,6 +55,12 @@ class Fleet:
     def close(self) -> None:
         """Notes which nodes are cordoned: nothing new comes there."""
         self.closed: Ints = np.flatnonzero(~self.open & (self.gpus > 0)).astype(np.int64)
+        self._closed: list[int] = self.closed.tolist()
+
+    def closed_in(self, span: slice) -> Ints:
+        """Positions in the span of these nodes."""
+        inside: Ints = self.closed[bisect_left(self._closed, span.start) : bisect_left(self._closed, span.stop)] - span.start
+        return inside
 
     def change(self, column: int, node: Node, outages: Sequence[Outage]) -> None:
         """The node of a column has become another, of the same grade, domains and level, or its outages have."""

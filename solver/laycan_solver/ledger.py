@@ -74,8 +74,21 @@ class Ledger:
 
     def _part(self, first: int, last: int, columns: Columns) -> Cells:
         """Least of rows inside one block."""
+        if last - first == 1:
+            row: Cells = self._cells[first, columns] + self._lazy[first // BLOCK, columns]
+            return row
         least: Cells = self._cells[first:last, columns].min(axis=0) + self._lazy[first // BLOCK, columns]
         return least
+
+    def beside(self, start: int, end: int, columns: Columns) -> Cells:
+        """Per column: GPUs free right before and right after [start, end), boundaries of the grid, together; none beyond the grid."""
+        before, after = self.grid.row(start) - 1, self.grid.row(end)
+        rows = [row for row in (before, after) if 0 <= row < self.grid.rows]
+        total: Cells = np.zeros_like(self.gpus[columns])
+        for row in rows:
+            total += self._cells[row, columns]
+            total += self._lazy[row // BLOCK, columns]
+        return total
 
     def slack(self, start: int, end: int, columns: Columns) -> Ints:
         """Per column: GPUs free in [start, end), summed over blocks of slices: a cheap measure of how much is free there."""
@@ -128,8 +141,12 @@ class Ledger:
 
     def _take_part(self, first: int, last: int, columns: Ints, gpus: Cells) -> None:
         block = first // BLOCK
-        self._cells[first:last, columns] -= gpus
-        least = self._cells[block * BLOCK : (block + 1) * BLOCK, columns].min(axis=0) + self._lazy[block, columns]
+        low = block * BLOCK
+        rows = self._cells[low : low + BLOCK]
+        cells = rows.take(columns, axis=1)
+        cells[first - low : last - low] -= gpus
+        rows[first - low : last - low, columns] = cells[first - low : last - low]
+        least = cells.min(axis=0) + self._lazy[block, columns]
         assert least.min() >= 0, "more GPUs taken than a node has"
         self._least[block, columns] = least
 

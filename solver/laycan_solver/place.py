@@ -48,9 +48,8 @@ def find_place(
     found: list[Segment] = []
     for _, span in demand.pool.own if own else demand.pool.spans:
         units = book.room(demand, start, end, span)
-        at = np.flatnonzero(units)
-        if len(at):
-            take = _best_fit(book, start, end, span.start + at, units[at], lots, liked)
+        if units.any():
+            take = _best_fit(book, start, end, span, units, lots, liked)
             found += take
             lots -= sum(s.lots for s in take)
             if not lots:
@@ -58,46 +57,51 @@ def find_place(
     return found if partial or not lots else []
 
 
-def _best_fit(book: Book, start: int, end: int, columns: Ints, units: Cells, lots: int, liked: Collection[int]) -> list[Segment]:
-    """Up to `lots` lots on the best of these nodes, each of which could take its `units`."""
-    order = fitness(book, start, end, columns, units, liked)
-    size = int(units.max())
-    enough = -(-lots // size) if size == int(units.min()) else lots
-    if enough < len(order):
-        order = np.partition(order, enough - 1)[:enough]
-    order.sort()
-    at = order & MASK
+def _best_fit(book: Book, start: int, end: int, span: slice, units: Cells, lots: int, liked: Collection[int]) -> list[Segment]:
+    """Up to `lots` lots on the best nodes of the span, each of which could take its `units`."""
+    keys = fitness(book, start, end, span, units, liked)
+    keys[units == 0] = NEVER
+    able, most = int(np.count_nonzero(units)), int(units.max())
+    alike = lots == 1 or able * most == int(units.sum(dtype=np.int64))
+    at = _least(keys, min(-(-lots // most) if alike else lots, able))
     total = units[at].cumsum(dtype=np.int64)
     last = int(total.searchsorted(lots))
     at = at[: last + 1]
     taken = units[at].tolist()
     if last < len(total):
         taken[-1] -= int(total[last]) - lots
-    return [Segment(c, start, end, n) for c, n in zip(columns[at].tolist(), taken, strict=True)]
+    return [Segment(c, start, end, n) for c, n in zip((span.start + at).tolist(), taken, strict=True)]
 
 
-BITS = 24  # of a position in a sort key; above it contact, units and months, 25 bits at most
-LIKED = 30  # counted from there
-RANK = BITS + 34
-MASK = (1 << BITS) - 1
+def _least(keys: Cells, count: int) -> Ints:
+    """Positions of the `count` least keys, in order; of equal ones the first."""
+    if count == 1:
+        return np.array([keys.argmin()])
+    bar = np.partition(keys, count - 1)[count - 1]
+    below = np.flatnonzero(keys < bar)
+    return np.concatenate([below[keys[below].argsort(kind="stable")], np.flatnonzero(keys == bar)[: count - len(below)]])
 
 
-def fitness(book: Book, start: int, end: int, columns: Ints, units: Cells, liked: Collection[int]) -> Ints:
-    """Sort keys, the best node first; the low bits hold its position in `columns`, so that no two are equal."""
-    ledger = book.ledger
-    times = ledger.grid.times
-    key = book.months.broken(columns, start, end).astype(np.int64)
-    widest = min(int(ledger.gpus.max(initial=1)), 1023) + 1
-    key = key * widest + np.minimum(units.astype(np.int64), 1023)
-    contact = np.zeros(len(columns), dtype=np.int64)
-    if start > times[0]:
-        contact += ledger.free(start - 1, start, columns)
-    if end < times[-1]:
-        contact += ledger.free(end, end + 1, columns)
-    key = key * (2 * widest) + np.minimum(contact, 2 * widest - 1)
+# Bits of a sort key: contact, units and months below LIKED, with nodes of a thousand GPUs; the rank of a grade's cost from RANK on.
+MOST = 1023  # GPUs of a node that are told apart
+LIKED = 1 << 25
+RANK = 26
+NEVER = (1 << 31) - 1
+
+
+def fitness(book: Book, start: int, end: int, columns: slice | Ints, units: Cells, liked: Collection[int]) -> Cells:
+    """Sort keys in 32 bits, the best node first."""
+    widest = min(int(book.ledger.gpus.max(initial=1)), MOST) + 1
+    key = book.months.broken(columns, start, end).astype(np.int32)
+    key *= widest
+    key += np.minimum(units.astype(np.int32), MOST)
+    key *= 2 * widest
+    key += np.minimum(book.ledger.beside(start, end, columns).astype(np.int32), 2 * MOST)
     if liked:
-        key += np.where(np.isin(columns, np.fromiter(liked, dtype=np.int64)), 0, np.int64(1) << LIKED)
-    return (key << BITS) + np.arange(len(columns))
+        key += LIKED
+        where = np.arange(columns.start, columns.stop) if isinstance(columns, slice) else columns
+        key[np.isin(where, np.fromiter(liked, dtype=np.int64))] -= LIKED
+    return key
 
 
 def room_of(book: Book, demand: Demand, start: int, end: int, own: bool = False) -> Room:
@@ -105,7 +109,7 @@ def room_of(book: Book, demand: Demand, start: int, end: int, own: bool = False)
     parts = []
     for rank, span in demand.pool.own if own else demand.pool.spans:
         units = book.room(demand, start, end, span)
-        at = np.flatnonzero(units)
+        at = np.flatnonzero(units != 0)
         parts.append(Room(span.start + at, units[at].astype(np.int64), np.full(len(at), rank, dtype=np.int64)))
     room = Room(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else Room(*(np.zeros(0, dtype=np.int64),) * 3)
     if demand.scoped and (used := serving(book, demand, start, end)):
@@ -127,7 +131,7 @@ def _in_topology(
     if not partial and int(np.minimum(room.lots, lots).sum()) < lots:
         return []
     keys = fitness(book, start, end, room.columns, room.lots, liked) + (np.minimum(room.rank, 15) << RANK)
-    order = keys.argsort() if len(keys) else keys
+    order = keys.argsort(kind="stable")
     placement = _allot(book, demand, room.columns[order], room.lots[order], lots, taken)
     if not partial and sum(n for _, n in placement) < lots:
         return []
@@ -188,14 +192,15 @@ def _one_domain(
 
 
 def _broken_in(book: Book, room: Room, start: int, end: int, lots: int, domain: Ints, domains: int) -> Ints:
-    """Per domain: free months that `lots` lots would break there, on the nodes where they break fewest."""
-    months = book.months.broken(room.columns, start, end)
-    order = np.lexsort((-room.lots, months, domain))
-    which, own = domain[order], room.lots[order]
-    before = own.cumsum() - own
-    before -= before[which.searchsorted(which)]  # lots on better nodes of the same domain
-    needed = before < lots
-    return np.bincount(which[needed], months[order][needed], domains).astype(np.int64)
+    """Per domain: free months that `lots` lots would break there, each counted apart, on the nodes where they break fewest."""
+    first = int(room.columns.min())
+    months = book.months.broken(slice(first, int(room.columns.max()) + 1), start, end)
+    levels = len(book.months.busy) + 1
+    level = domain * levels + months[room.columns - first]
+    lots_at = np.bincount(level, room.lots, domains * levels).astype(np.int64).reshape(domains, levels)
+    taken = np.diff(np.minimum(lots_at.cumsum(axis=1), lots), axis=1, prepend=0)
+    broken: Ints = taken @ np.arange(levels)
+    return broken
 
 
 def _allot(book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, taken: dict[int, int]) -> list[tuple[int, int]]:

@@ -19,21 +19,26 @@ from .timegrid import Ints
 
 def bindings_of(book: Book, demand: Demand) -> list[Binding]:
     """The contract's bindings; one that runs, or a reserve that stays, keeps the start that it was announced with."""
-    contract, fleet = demand.contract, book.fleet
+    contract, nodes, gpus = demand.contract, book.fleet.nodes, demand.contract.lot_gpus
+    segments = coalesce(book.segments[demand.index])
+    products = [demand.options[g].product for g in book.fleet.grade[[s.column for s in segments]].tolist()] if segments else []
+    if not demand.running and not contract.reserve:
+        return [
+            Binding(contract.key, nodes[column].name, product, lots * gpus, start, end)
+            for (column, start, end, lots), product in zip(segments, products, strict=True)
+        ]
     began: dict[int, list[list[int]]] = {}  # column -> [end, start, lots] that run at now
-    for b in fleet.began.get(contract.key, ()) if demand.running or contract.reserve else ():
-        began.setdefault(fleet.column[b.node], []).append([b.end, b.start, b.gpus // contract.lot_gpus])
+    for b in book.fleet.began.get(contract.key, ()):
+        began.setdefault(book.fleet.column[b.node], []).append([b.end, b.start, b.gpus // gpus])
     out: Counter[tuple[str, str, int, int]] = Counter()
-    for column, start, end, lots in coalesce(book.segments[demand.index]):
-        node, product = fleet.nodes[column].name, demand.options[int(fleet.grade[column])].product
-        if start == book.now:
-            for old in sorted(began.get(column, ()), key=lambda o: (o[0] != end, o)):
-                take = min(old[2], lots)
-                old[2] -= take
-                lots -= take
-                out[node, product, old[1], end] += take
-        out[node, product, start, end] += lots
-    gpus = contract.lot_gpus
+    for (column, start, end, lots), product in zip(segments, products, strict=True):
+        node, left = nodes[column].name, lots
+        for old in sorted(began.get(column, ()), key=lambda o: (o[0] != end, o)) if start == book.now else ():
+            take = min(old[2], left)
+            old[2] -= take
+            left -= take
+            out[node, product, old[1], end] += take
+        out[node, product, start, end] += left
     return [Binding(contract.key, node, product, n * gpus, start, end) for (node, product, start, end), n in out.items() if n]
 
 
