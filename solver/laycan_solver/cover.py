@@ -24,14 +24,15 @@ MOST_JOINED = 256  # segments of a contract that are looked at for a change of n
 MOST_PIECES = 8  # of a way that does not pay as a whole are tried one by one
 
 
-def cover(book: Book, index: int, *, own: bool = False) -> None:
-    """Serves what the contract still misses, way by way, through what is free; never makes it cost more."""
+def cover(book: Book, index: int, *, own: bool = False, since: int = 0) -> None:
+    """Serves what the contract still misses from `since` on, way by way, through what is free; never makes it cost more."""
     demand, left, progress = book.demands[index], MOST_TRIED, True
     while progress and left > 0:
         progress = False
         for start, end in _missing_spans(book.missing(index)):
-            if left <= 0:
-                break
+            start = max(start, since)
+            if left <= 0 or start >= end:
+                continue
             pieces = Walk(book, demand, start, end, own).pieces()
             left -= 1 + len(pieces)
             progress |= bool(pieces) and _way(book, demand, pieces, own)
@@ -100,11 +101,11 @@ def _way(book: Book, demand: Demand, pieces: list[Segment], own: bool) -> bool:
 
 
 def _pays(book: Book, demand: Demand, pieces: list[Segment]) -> bool:
-    """Serves these pieces, if that is legal and cheaper."""
+    """Serves these pieces, if that is legal and cheaper, or costs the same and less is curtailed."""
     before, mark = book.verdict(demand.index), book.mark()
     book.put(demand.index, pieces)
     after = book.verdict(demand.index)
-    if after.legal and after.tiers < before.tiers:
+    if after.legal and (after.tiers, after.curtailed) < (before.tiers, before.curtailed):
         return True
     book.roll_back(mark)
     return False

@@ -38,6 +38,7 @@ from .model import (
 from .repair import trial
 from .report import Shortfalls, bindings_of, moves_of
 from .reserves import hold, release
+from .restore import restore
 from .timegrid import boundaries_of, turnarounds
 
 VARIANTS = 3  # places that are cleared for a contract that an event left short
@@ -114,6 +115,7 @@ class Live:
         if freed and not urgent:
             self._serve(dict.fromkeys(sorted(self.undelivered)))
             self._reconsider()
+        restore(self.book, [i for i in self.book.changed() if i in self.book.demands])
         self.book.before = None
         return self._difference()
 

@@ -53,7 +53,8 @@ def micros(units: int) -> int:
 class Verdict:
     """A contract's cost in units, its interrupted instants, and whether its planned cuts keep within its limits.
 
-    A reserve costs nothing but `spare`, the GPU-seconds that it is short of.
+    A reserve costs nothing but `spare`, the GPU-seconds that it is short of. `curtailed` lot-seconds are missing by right: owed to
+    nobody, in no tier.
     """
 
     owed: int
@@ -66,6 +67,7 @@ class Verdict:
     legal: bool
     firm: bool
     spare: int = 0
+    curtailed: int = 0
 
     @property
     def due(self) -> int:

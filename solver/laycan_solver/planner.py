@@ -26,6 +26,7 @@ from .polish import polish
 from .repair import repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
 from .reserves import hold
+from .restore import restore
 from .ruin import ruin
 from .timegrid import time_grid, turnarounds
 
@@ -54,6 +55,7 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
         polish(book, effort * TRIES, late)
     compact(book, effort * PLACINGS, late)
     hold(book, reserves, effort, late)
+    restore(book, book.demands)
     refused = _admit(problem, book, demands, candidates, effort, late)
     return _report(problem, book, refused, late.came)
 

@@ -80,19 +80,20 @@ class Tally:
         missing = demand.lots * (demand.end - demand.start) - self.served
         if contract.reserve:
             return Verdict(0, 0, 0, 0, 0, (), (), legal=True, firm=contract.firm, spare=missing * contract.lot_gpus)
+        curtailed = 0
         if self.noticed < demand.end:
             after = demand.lots * (demand.end - self.noticed) - self.late
-            missing -= min(after, demand.lots * contract.curtailable_seconds)
+            curtailed = min(after, demand.lots * contract.curtailable_seconds)
         instants = sorted(self.cuts)
         planned = [t for t in instants if self.cuts[t]]
         if demand.running and self._interrupted_at_now():
             instants.insert(0, demand.start)
             planned.insert(0, demand.start)
         return Verdict(
-            missing * demand.lot_rate,
+            (missing - curtailed) * demand.lot_rate,
             len(instants) * demand.move_seconds * contract.rate * contract.gpus,
             self.substitution, self._changes(), self._moved(), tuple(instants), tuple(planned),
-            within_limit(planned, demand.moves_per_month), contract.firm,
+            within_limit(planned, demand.moves_per_month), contract.firm, curtailed=curtailed,
         )  # fmt: skip
 
     def _interrupted_at_now(self) -> bool:

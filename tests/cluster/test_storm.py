@@ -37,7 +37,8 @@ def book() -> list[Object]:
     def sold(name: str, holder: int, gpus: int, **more: Any) -> Object:
         return contract(name, start, end, gpus=gpus, handover={"namespace": HOLDERS[holder]}, **more)
 
-    curtailable = {"class": "Interruptible", "interruption": {"noticeSeconds": 600, "maxHours": 1}}
+    # notice longer than planning.move.seconds: with less, who is in a Firm contract's way would rather be curtailed than moved
+    curtailable = {"class": "Interruptible", "interruption": {"noticeSeconds": 1800, "maxHours": 1}}
     return [
         *(sold(f"rack-{i}", i, 16, scope="Rack") for i in range(2)),
         *(sold(f"spread-{i}", 2 + i, 16, spread={"level": "Rack", "minDomains": 2}) for i in range(2)),

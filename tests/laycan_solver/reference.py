@@ -51,15 +51,16 @@ def delivered_lot_seconds(segments: Iterable[Segment], start: int) -> int:
     return sum(lots * max(0, end - max(begin, start)) for _, begin, end, lots in segments)
 
 
-def undelivered_owed(demand: Demand, now: int, segments: list[Segment]) -> int:
-    """Lot-seconds neither served nor curtailed by right."""
+def undelivered(demand: Demand, now: int, segments: list[Segment]) -> tuple[int, int]:
+    """Lot-seconds neither served nor curtailed by right, and those curtailed by right."""
     contract = demand.contract
     missing = demand.lots * (demand.end - demand.start) - sum([lots * (end - start) for _, start, end, lots in segments])
     if contract.firm or contract.notice_seconds is None:
-        return missing
+        return missing, 0
     noticed = max(demand.start, now + contract.notice_seconds)
     after = demand.lots * max(0, demand.end - noticed) - delivered_lot_seconds(segments, noticed)
-    return missing - min(after, demand.lots * contract.curtailable_seconds)
+    curtailed = min(after, demand.lots * contract.curtailable_seconds)
+    return missing - curtailed, curtailed
 
 
 def judge(demand: Demand, fleet: Fleet, now: int, segments: list[Segment]) -> Verdict:
@@ -77,11 +78,12 @@ def judge(demand: Demand, fleet: Fleet, now: int, segments: list[Segment]) -> Ve
             if cost:
                 substitution += cost * 1_000_000 * lots * contract.lot_gpus * (end - start)
     changes, moved = kept_of(demand, fleet, segments)
+    owed, curtailed = undelivered(demand, now, segments)
     return Verdict(
-        undelivered_owed(demand, now, segments) * demand.lot_rate,
+        owed * demand.lot_rate,
         len(instants) * demand.move_seconds * contract.rate * contract.gpus,
         substitution, changes, moved, tuple(instants), tuple(planned),
-        within_limit(planned, demand.moves_per_month), contract.firm,
+        within_limit(planned, demand.moves_per_month), contract.firm, curtailed=curtailed,
     )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laycan_solver.check import check
-from laycan_solver.model import Contract, MoveReason, Reason, Stopped
-from laycan_solver.planner import plan
+from laycan_solver.model import Contract, MoveReason, NodeChanged, Reason, Scope, Stopped
+from laycan_solver.planner import Planner, plan
 from tests.laycan_solver import small
 from tests.laycan_solver.best_fit import best_fit
 from tests.laycan_solver.instances import TINY, Shape, problem
@@ -197,3 +197,20 @@ def test_no_gap_that_a_free_node_closes(seed: int) -> None:
             )
             cut_there = any((b.contract == c.key and u.start in (b.end, b.start)) or u.end in (b.end, b.start) for b in found.bindings)
             assert cut_there or n.gpus - most < c.lot_gpus, f"{u} fits on {n.name}"
+
+
+def test_what_is_curtailed_by_right_comes_back_while_nodes_are_free() -> None:
+    """Who gives way to a Firm contract is curtailed where moving would cost more, and served again as soon as that interrupts nothing."""
+    soft = contract("soft", -1, 2, firm=False, notice_seconds=600, curtailable_seconds=3 * HOUR)
+    rack = contract("rack", -1, 2, gpus=16, scope=Scope.RACK)
+    racks = [node("a", rack="r0", usable=False), node("b", rack="r0"), node("c", rack="r0"), node("d", rack="r1")]
+    running = [binding("rack", "a", -1, 2), binding("rack", "b", -1, 2), binding("soft", "c", -1, 2)]
+    asked = small.problem(racks, [soft, rack], previous=running)
+    found = plan(asked)
+    assert check(asked, found) == []
+    assert {b.node for b in found.bindings if b.contract == "desk/rack"} == {"b", "c"}
+    (again,) = [b for b in found.bindings if b.contract == "desk/soft"]
+    assert (again.node, again.start - NOW, again.end - NOW) == ("d", 900, 2 * HOUR)
+    planner = Planner(replace(asked, nodes=(replace(racks[0], usable=True), *racks[1:])), effort=20)
+    planner.update([NodeChanged(racks[0])])
+    assert sorted(planner.plan.bindings) == sorted(found.bindings)
