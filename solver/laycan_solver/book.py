@@ -69,9 +69,12 @@ class Book:
         self._verdicts.pop(index, None)
         self._tally(index).add(1, own)
 
-    def changed(self) -> set[int]:
-        """Contracts with a change that can be undone."""
-        return {index for _, index, _ in self._journal}
+    def changed(self) -> dict[int, set[int]]:
+        """Contracts with a change that can be undone -> the nodes of these changes."""
+        found: dict[int, set[int]] = {}
+        for _, index, segments in self._journal:
+            found.setdefault(index, set()).update(s.column for s in segments)
+        return found
 
     def settled(self) -> None:
         """What was done stands: nothing before this can be undone."""

@@ -12,6 +12,7 @@ from .book import Book
 from .eligible import Demand
 from .objective import Segment
 from .place import Room, domain_room, serving
+from .timegrid import Ints
 
 MOST_DOMAINS = 12  # scope domains that are looked into for one contract: those with the most room
 MOST_NODES = 96  # the same for nodes, where no domain is asked for
@@ -93,7 +94,9 @@ def _spans_with(spare: int, changes: list[tuple[int, int, int]], demand: Demand)
 
 def clearings_of(book: Book, demand: Demand, window: Window) -> list[Clearing]:
     """For nodes that could serve a lot through the window if others left it: what has to go, the cheapest things first."""
-    return [c for column in worth_a_look(book, demand, window) for c in _clear_node(book, demand, window, column)]
+    columns = worth_a_look(book, demand, window)
+    free = book.ledger.profile(window.start, window.end, np.array(columns, dtype=np.int64)).astype(np.int64)
+    return [c for i, column in enumerate(columns) for c in _clear_node(book, demand, window, column, free[:, i])]
 
 
 def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
@@ -131,8 +134,8 @@ def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
     return found
 
 
-def _clear_node(book: Book, demand: Demand, window: Window, column: int) -> list[Clearing]:
-    """Lot by lot what a node would have to lose; each entry is one lot more than the one before."""
+def _clear_node(book: Book, demand: Demand, window: Window, column: int, free: Ints) -> list[Clearing]:
+    """Lot by lot what a node, with its free GPUs by row, would have to lose; each entry is one lot more than the one before."""
     lot = demand.contract.lot_gpus
     there = occupants(book, demand, window, column)
     if book.fleet.whole[column] and (demand.holder or any(book.demands[o[1]].contract.reserve for o in there)):
@@ -142,7 +145,6 @@ def _clear_node(book: Book, demand: Demand, window: Window, column: int) -> list
     if not there:
         lots = int(book.room(demand, window.start, window.end, np.array([column]))[0])
         return [Clearing(column, lots, 0, ())] if lots else []
-    free = book.ledger.profile(window.start, window.end, np.array([column]))[:, 0].astype(np.int64)
     first = book.ledger.grid.row(window.start)
     lots, weight = int(free.min()) // lot, 0
     out = [Clearing(column, lots, 0, ())] if lots else []
@@ -163,8 +165,9 @@ def occupants(book: Book, demand: Demand, window: Window, column: int) -> list[t
 
     What comes whole starts anew, so that its own segments go as well.
     """
-    for index in {i for i, _ in book.on_node[column]} if book.before else ():
-        book.verdict(index)  # a kept plan brings it up to date first, and with it what it has on the node
+    if book.before:  # a kept plan brings a contract up to date first, and with it what it has on the node
+        for index in {i for i, _ in book.on_node[column]}:
+            book.before(index)
     pad = book.turnaround if demand.holder and book.fleet.whole[column] else 0
     before, after = window.start - pad, window.end + pad
     return sorted(

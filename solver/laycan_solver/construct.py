@@ -15,7 +15,7 @@ import numpy as np
 from .book import Book
 from .cover import cover
 from .eligible import Demand, Fleet
-from .place import find_place
+from .place import could_hold_all, find_place
 
 AHEAD = 365 * 86_400  # seconds that what takes a whole domain comes ahead of its start, and less in proportion; tried from 1/2 to 4
 
@@ -105,8 +105,12 @@ def _serve_together(book: Book, demand: Demand, cuts: bool, own: bool) -> None:
         return
     grid = book.ledger.grid
     times = [*grid.between(demand.start, demand.end), demand.end]
+    hopeful = could_hold_all(book, demand, times, own)
     row, near, near_end = 0, liked(book, demand), demand.start - 1
     while row < len(times) - 1:
+        if not hopeful[row]:
+            row += 1
+            continue
         stop = _longest(book, demand, times, row, own)
         mark, before = book.mark(), book.verdict(demand.index)
         if stop > row:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
+
+import numpy as np
 
 from .admit import Admission
 from .book import Book
@@ -39,7 +42,7 @@ from .repair import trial
 from .report import Shortfalls, bindings_of, moves_of
 from .reserves import hold, release
 from .restore import restore
-from .timegrid import boundaries_of, turnarounds
+from .timegrid import Ints, boundaries_of, turnarounds
 
 VARIANTS = 3  # places that are cleared for a contract that an event left short
 
@@ -87,6 +90,8 @@ class Live:
             self._account(i)
         self.touched: dict[int, list[Binding]] = {}  # contract -> what was announced before the update
         self.resting: set[int] = set()
+        self.stale: set[int] = set()  # contracts that were announced anew since their demand was made
+        self.pooled = self._able()
         self.waiting: list[int] = []  # contracts that an urgent update left to the next
 
     def update(self, events: Sequence[Event], *, urgent: bool = False) -> Difference:
@@ -167,6 +172,10 @@ class Live:
             case TimePassed(now):
                 return self._time(now)
 
+    def _able(self) -> Ints:
+        """Per column the GPUs with which the node is in the demands' pools."""
+        return np.where(self.fleet.open, self.fleet.gpus, 0)
+
     def _outages_of(self, name: str) -> list[Outage]:
         return [o for o in self.outages.values() if name in o.nodes]
 
@@ -196,8 +205,10 @@ class Live:
         fleet.change(column, node, outages)
         book.ledger.renew(column, now)
         cordon = node.cordoned or before.cordoned
-        if cordon or node.usable:
+        if fleet.open[column] and (before.cordoned or fleet.gpus[column] > self.pooled[column]):
             self.demands.changed()
+            self.pooled = self._able()
+            self.stale.update(book.demands)
         running = [b for i in indices for b in self.touched[i] if b.node == node.name and b.start < now < b.end]
         fleet.staying[column] = [b for b in running if not self.contracts[self.index[b.contract]].reserve]
         shrunk = sum(b.gpus for b in fleet.staying[column]) > fleet.gpus[column]
@@ -263,7 +274,9 @@ class Live:
         if index in self.resting:
             self.resting.discard(index)
             self.touched[index] = self.announced.get(self.contracts[index].key, [])
-            self._reannounce(index)
+            if index in self.stale or self.book.demands[index].start < self.now:
+                self.stale.discard(index)
+                self._reannounce(index)
 
     def _reannounce(self, index: int) -> None:
         contract = self.contracts[index]
@@ -293,7 +306,9 @@ class Live:
             if book.demands[index].contract.reserve:
                 hold(book, [book.demands[index]], VARIANTS, never)
                 continue
-            for cuts, own in ((False, True), (False, False), (True, True), (True, False)):  # a substitute is less than a cut
+            pool = book.demands[index].pool
+            grades = (True,) if pool.own == pool.spans else (True, False)
+            for cuts, own in product((False, True), grades):  # a substitute is less than a cut
                 if book.verdict(index).owed:
                     settle(book, index, cuts=cuts, own=own)
             if book.verdict(index).owed and book.reserves:
@@ -331,23 +346,26 @@ class Live:
         acquired: list[Binding] = []
         moves: list[Move] = []
         changed = self.book.changed()
+        now, nodes = self.now, self.fleet.nodes
         for index, before in self.touched.items():
-            if index in self.book.demands and index not in changed:
-                self._account(index)
-                continue
-            after: list[Binding] = []
+            columns = changed.get(index, set())
+            gone, after = before, list[Binding]()
             if index in self.book.demands:
                 demand: Demand = self.book.demands[index]
-                after = bindings_of(self.book, demand)
-                moves += moves_of(self.book, demand)
-                self._account(index)
-                self.announced[demand.contract.key] = after
+                names = {nodes[c].name for c in columns}
+                gone = [b for b in before if b.node in names]
+                if columns:
+                    after = bindings_of(self.book, demand, columns)
+                    moves += moves_of(self.book, demand, columns)
+                    self.announced[demand.contract.key] = [b for b in before if b.node not in names and b.end > now] + after
+                    self.stale.add(index)
+                if columns or not before or index in self.undelivered:
+                    self._account(index)
             elif index not in self.contracts:
                 self.announced.pop(before[0].contract if before else "", None)
-            released += set(before) - set(after)
-            acquired += set(after) - set(before)
+            released += {b for b in gone if b.end > now} - set(after)
+            acquired += set(after) - set(gone)
         self.book.settled()
-        now = self.now
         self.refused = {key: u._replace(start=max(u.start, now)) for key, u in self.refused.items() if u.end > now}
         rows = (u for rows in self.undelivered.values() for u in rows if u.end > now)
         short = [*self.refused.values(), *(u._replace(start=max(u.start, now)) for u in rows)]

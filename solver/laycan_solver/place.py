@@ -104,6 +104,22 @@ def fitness(book: Book, start: int, end: int, columns: slice | Ints, units: Cell
     return key
 
 
+def could_hold_all(book: Book, demand: Demand, times: list[int], own: bool) -> list[bool]:
+    """Per slice between these boundaries: is there room for all lots, of any holder, inside one scope domain? If not, no place is found."""
+    grid, domain = book.ledger.grid, book.fleet.domains[demand.contract.scope]
+    rows = np.array([grid.row(t) for t in times[:-1]]) - grid.row(times[0])
+    total = np.zeros((int(domain.max()) + 1 if demand.scoped else 1, len(rows)), dtype=np.int64)  # [domain, slice]
+    for _, span in demand.pool.own if own else demand.pool.spans:
+        free = book.ledger.profile(times[0], times[-1], span)[rows]
+        lots = free // min(demand.contract.lot_gpus, int(np.iinfo(free.dtype).max))
+        lots[:, ~book.fleet.open[span]] = 0
+        where = domain[span] if demand.scoped else np.zeros(lots.shape[1], dtype=np.int64)
+        runs = np.flatnonzero(np.diff(where, prepend=-1))
+        np.add.at(total, where[runs], np.add.reduceat(lots, runs, axis=1, dtype=np.int64).T)
+    hopeful: list[bool] = (total.max(axis=0) >= demand.lots).tolist()
+    return hopeful
+
+
 def room_of(book: Book, demand: Demand, start: int, end: int, own: bool = False) -> Room:
     """All nodes with room for a lot through [start, end), inside the scope domain of what serves the contract there."""
     parts = []

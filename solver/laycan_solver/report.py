@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -17,10 +17,10 @@ from .shortages import Margins
 from .timegrid import Ints
 
 
-def bindings_of(book: Book, demand: Demand) -> list[Binding]:
-    """The contract's bindings; one that runs, or a reserve that stays, keeps the start that it was announced with."""
+def bindings_of(book: Book, demand: Demand, columns: Collection[int] | None = None) -> list[Binding]:
+    """The contract's bindings, all or on some nodes; one that runs, or a reserve that stays, keeps the start that it was announced with."""
     contract, nodes, gpus = demand.contract, book.fleet.nodes, demand.contract.lot_gpus
-    segments = coalesce(book.segments[demand.index])
+    segments = coalesce(s for s in book.segments[demand.index] if columns is None or s.column in columns)
     products = [demand.options[g].product for g in book.fleet.grade[[s.column for s in segments]].tolist()] if segments else []
     if not demand.running and not contract.reserve:
         return [
@@ -79,18 +79,23 @@ def value_of(demand: Demand) -> int:
     return demand.lots * demand.lot_rate * (demand.end - demand.start)
 
 
-def moves_of(book: Book, demand: Demand) -> list[Move]:
-    """Lots that leave a node on which they were announced for another: paired node by node, in order of name, as they leave."""
-    if demand.contract.reserve or _stays(book, demand):
+def moves_of(book: Book, demand: Demand, columns: Collection[int] | None = None) -> list[Move]:
+    """Lots that leave a node on which they were announced for another: paired node by node, in order of name, as they leave.
+
+    `columns` are the nodes on which anything differs from what was announced, if that is known.
+    """
+    if demand.contract.reserve or (columns is None and _stays(book, demand)) or not demand.before:
         return []
     changes: dict[int, Counter[str]] = {}
-    lot = demand.contract.lot_gpus
+    lot, nodes = demand.contract.lot_gpus, book.fleet.nodes
+    names = None if columns is None else {nodes[c].name for c in columns}
 
     def mark(time: int, node: str, lots: int) -> None:
         changes.setdefault(time, Counter())[node] += lots
 
-    now = Counter((book.fleet.nodes[s.column].name, s.start, s.end, s.lots) for s in book.segments[demand.index])
-    was = Counter((b.node, b.start, b.end, b.gpus // lot) for b in demand.before)
+    own = (s for s in book.segments[demand.index] if columns is None or s.column in columns)
+    now = Counter((nodes[column].name, start, end, lots) for column, start, end, lots in own)
+    was = Counter((b.node, b.start, b.end, b.gpus // lot) for b in demand.before if names is None or b.node in names)
     for rows, sign in ((now - was, 1), (was - now, -1)):  # what is the same in both cancels out
         for (node, start, end, lots), count in rows.items():
             mark(start, node, sign * lots * count)
