@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 
 import numpy as np
 
-from .eligible import Demand, Fleet
+from .eligible import Demand, Fleet, Possession
 from .ledger import Cells, Ledger
 from .months import Months
 from .objective import NOTHING, Segment, Tiers, Verdict, plus
@@ -27,13 +28,24 @@ class Book:
         self.segments: dict[int, list[Segment]] = {}  # contract index -> what serves it
         self.on_node: list[list[tuple[int, Segment]]] = [[] for _ in fleet.nodes]  # column -> (contract index, segment) there
         self.reserves = 0  # contracts that are reserves
-        self.history: dict[int, list[tuple[int, int, int]]] = {}  # column -> (holder, its end, its turnaround) before now
+        self.history: dict[int, list[Possession]] = {}  # column -> what was announced there; what of it lies before now counts
         self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
         self.before: Callable[[int], None] | None = None  # called before a contract is looked at or changed
         self._tallies: dict[int, Tally] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._journal: list[tuple[int, int, list[Segment]]] = []
         self.version = 0  # differs whenever anything may have changed
+
+    def copy(self) -> Book:
+        """The same arrangement on a fleet and a ledger of its own; nothing in it can be undone."""
+        other = copy(self)
+        other.fleet = self.fleet.copy()
+        other.ledger, other.months = self.ledger.copy(other.fleet), self.months.copy()
+        other.demands, other.segments = dict(self.demands), {i: list(own) for i, own in self.segments.items()}
+        other.on_node = [list(there) for there in self.on_node]
+        other.history, other.had_holder = {c: list(had) for c, had in self.history.items()}, self.had_holder.copy()
+        other._tallies, other._verdicts, other._journal = {}, dict(self._verdicts), []  # tallies are made when they are asked for
+        return other
 
     def open(self, demand: Demand) -> None:
         """Takes a contract in, with nothing bound yet; its due window must lie on the grid."""
@@ -67,7 +79,6 @@ class Book:
         self.demands[index] = demand
         self._tallies.pop(index, None)
         self._verdicts.pop(index, None)
-        self._tally(index).add(1, own)
 
     def changed(self) -> dict[int, set[int]]:
         """Contracts with a change that can be undone -> the nodes of these changes."""
@@ -93,6 +104,7 @@ class Book:
         self._apply(-1, index, segments)
 
     def _apply(self, sign: int, index: int, segments: list[Segment]) -> None:
+        self._tally(index).add(sign, segments)
         lot, own, on_node = self.demands[index].contract.lot_gpus * sign, self.segments[index], self.on_node
         for (start, end), group in _by_window(segments):
             columns = [s.column for s in group]
@@ -113,7 +125,6 @@ class Book:
         if sign < 0:
             for s in segments:
                 on_node[s.column].remove((index, s))
-        self._tally(index).add(sign, segments)
         self._verdicts.pop(index, None)
         self.version += 1
 
@@ -121,6 +132,7 @@ class Book:
         found = self._tallies.get(index)
         if found is None:
             found = self._tallies[index] = Tally(self.demands[index], self.fleet, self.now)
+            found.add(1, self.segments[index])
         return found
 
     def mark(self) -> int:
@@ -197,18 +209,18 @@ class Book:
             if self.barred(demand, int(base[i]), start, end):
                 lots[i] = 0
 
-    def remember(self, column: int, holder: int, end: int, turnaround: int) -> None:
-        """`holder` had the node until `end`, at most now; others come a turnaround later."""
-        self.history.setdefault(column, []).append((holder, end, turnaround))
+    def remember(self, column: int, possession: Possession) -> None:
+        """As soon as it has begun, others come to the node a turnaround after its end, or after now if it is over by then."""
+        self.history.setdefault(column, []).append(possession)
         self.had_holder[column] = True
 
     def others_at(self, demand: Demand, column: int) -> Iterator[tuple[int, int]]:
         """When another holder has the node, handed over whole, widened by the turnaround between the two."""
         if not (self.separates(demand) and self.fleet.whole[column]):
             return
-        for holder, until, turnaround in self.history.get(column, ()) if demand.holder > 0 else ():
-            if holder != demand.holder:
-                yield self.ledger.grid.times[0], until + max(turnaround, demand.turnaround)
+        for had in self.history.get(column, ()) if demand.holder > 0 else ():
+            if had.holder != demand.holder and had.start < self.now:
+                yield self.ledger.grid.times[0], min(had.end, self.now) + max(had.turnaround, demand.turnaround)
         for index, s in self.on_node[column]:
             other = self.demands[index]
             if demand.apart_from(other):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,6 +53,14 @@ class Fleet:
         for b in self._began(problem, reserves=True) + [b for own in self.staying.values() for b in own]:
             self.began.setdefault(b.contract, []).append(b)
         self.overfull = {c for c, own in self.staying.items() if sum(b.gpus for b in own) > self.gpus[c]}
+
+    def copy(self) -> Fleet:
+        """The same nodes, to be changed apart."""
+        other = copy(self)
+        other.nodes, other.outages, other.planned = list(self.nodes), list(self.outages), list(self.planned)
+        other.gpus, other.open = self.gpus.copy(), self.open.copy()
+        other.staying, other.began, other.overfull = dict(self.staying), dict(self.began), set(self.overfull)
+        return other
 
     def close(self) -> None:
         """Notes which nodes are cordoned: nothing new comes there."""
@@ -204,6 +214,15 @@ def options_of(contract: Contract, products: dict[str, Product], fleet: Fleet) -
     return found
 
 
+class Possession(NamedTuple):
+    """A node handed over whole is `holder`'s in [start, end), and nobody else's for `turnaround` seconds after that."""
+
+    start: int
+    end: int
+    holder: int
+    turnaround: int
+
+
 def running_at(bindings: Sequence[Binding], now: int) -> list[Binding]:
     return [b for b in bindings if b.start < now < b.end]
 
@@ -220,6 +239,13 @@ class Demands:
             self.previous.setdefault(binding.contract, []).append(binding)
         self._options: dict[tuple[str, bool], dict[int, Option]] = {}
         self._pools: dict[tuple[str, bool, int], Pool] = {}
+
+    def copy(self, fleet: Fleet) -> Demands:
+        """The same for a copy of the fleet."""
+        other = copy(self)
+        other.fleet, other._names, other.previous = fleet, dict(self._names), dict(self.previous)
+        other._options, other._pools = dict(self._options), dict(self._pools)
+        return other
 
     def demand(self, index: int) -> Demand | None:
         """The contract's demand; None when nothing is due any more."""
@@ -254,6 +280,18 @@ class Demands:
         if contract.reserve or not contract.holder:
             return 0
         return self._names.get(contract.holder, len(self._names) + 1)  # nobody's yet that is asked for
+
+    def know(self, holder: str) -> None:
+        """The holder comes to stay."""
+        if holder and holder not in self._names:
+            self._names[holder] = len(self._names) + 1
+
+    def possession(self, binding: Binding, contract: Contract) -> Possession | None:
+        """What the binding means for other holders; None where the node is not handed over whole, or is gone."""
+        column, holder = self.fleet.column.get(binding.node), self.holder(contract)
+        if column is None or not self.fleet.whole[column] or not holder:
+            return None
+        return Possession(binding.start, binding.end, holder, self.products[contract.product].turnaround_seconds)
 
     def changed(self) -> None:
         """Some node may serve now that could not, or no longer."""

@@ -8,6 +8,7 @@ of one grade, because that is how memory is fastest. Free starts at the healthy 
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,13 @@ class Ledger:
         for column, start, end in outages:
             self._cells[grid.row(start) if start > grid.times[0] else 0 : min(grid.row(end), grid.rows), column] = 0
         self._least = self._cells.reshape(-1 if fleet.nodes else self._padded() // BLOCK, BLOCK, len(fleet.nodes)).min(axis=1)
+
+    def copy(self, fleet: Fleet) -> Ledger:
+        """The same for a copy of the fleet."""
+        other = copy(self)
+        other.fleet, other.grid, other.gpus = fleet, self.grid.copy(), self.gpus.copy()
+        other._cells, other._lazy, other._least = self._cells.copy(), self._lazy.copy(), self._least.copy()
+        return other
 
     def _padded(self) -> int:
         return -(-max(self.grid.rows, 1) // BLOCK) * BLOCK

@@ -9,6 +9,7 @@ as much as it changes and not as much as there is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import product
 
@@ -38,6 +39,7 @@ from .model import (
     TimePassed,
     Undelivered,
 )
+from .past import Past
 from .repair import trial
 from .report import Shortfalls, bindings_of, moves_of
 from .reserves import hold, release
@@ -53,6 +55,14 @@ def never() -> bool:
 
 class TooMuchError(Exception):
     """An event that changes more than a kept plan can follow: the problem is to be planned anew."""
+
+
+def _asked(contract: Contract) -> Contract:
+    """The contract without what does not say what is to be delivered."""
+    return replace(
+        contract, accepted=True, delivering=False, admission_order=("", "", ""), curtailable_seconds=0, notice_seconds=None, price_micros=0,
+        multiple_ppm=0, priority=0, firm=True,
+    )  # fmt: skip
 
 
 def _name(event: Event) -> tuple[str, str]:
@@ -71,7 +81,7 @@ def _name(event: Event) -> tuple[str, str]:
 class Live:
     """`book` is the plan; everything else says what was announced of it, and for whom."""
 
-    def __init__(self, problem: Problem, plan: Plan, book: Book, demands: Demands, effort: int) -> None:
+    def __init__(self, problem: Problem, plan: Plan, book: Book, demands: Demands, effort: int, over: Iterable[Binding] = ()) -> None:
         self.book, self.demands, self.effort = book, demands, effort
         self.products = problem.products
         self.fleet, self.now = book.fleet, problem.now
@@ -93,6 +103,20 @@ class Live:
         self.stale: set[int] = set()  # contracts that were announced anew since their demand was made
         self.pooled = self._able()
         self.waiting: list[int] = []  # contracts that an urgent update left to the next
+        self.past = Past(book, demands, self._contract_of, max(self.turnarounds, default=0))
+        self.past.know(plan.bindings, over)
+
+    def copy(self) -> Live:
+        """The same plan, to be changed apart."""
+        other = copy(self)
+        other.book = self.book.copy()
+        other.fleet, other.demands = other.book.fleet, self.demands.copy(other.book.fleet)
+        other.nodes, other.outages, other.index = dict(self.nodes), dict(self.outages), dict(self.index)
+        other.contracts, other.refused = dict(self.contracts), dict(self.refused)
+        other.announced, other.undelivered, other.touched = dict(self.announced), dict(self.undelivered), dict(self.touched)
+        other.stale, other.waiting = set(self.stale), list(self.waiting)
+        other.past = self.past.copy(other.book, other.demands, other._contract_of)
+        return other
 
     def update(self, events: Sequence[Event], *, urgent: bool = False) -> Difference:
         """Applies the events in turn and serves who lost something, and who may gain. Raises TooMuchError before anything is changed.
@@ -146,9 +170,11 @@ class Live:
                 if not self.now <= now < self.book.ledger.grid.times[-1]:
                     raise TooMuchError("the clock leaves the plan")
             case ContractChanged(contract):
-                known = contract.holder == "" or not self.fleet.handed_over
-                if contract.key in self.index or contract.reserve or contract.product not in self.demands.products or not known:
-                    raise TooMuchError(f"contract {contract.key} is changed, not new")
+                old = self._contract_of(contract.key)
+                if old is not None and (contract.key in self.refused or _asked(old) != _asked(contract)):
+                    raise TooMuchError(f"contract {contract.key} asks for something else")
+                if contract.reserve or contract.product not in self.demands.products:
+                    raise TooMuchError(f"contract {contract.key} is a reserve or of an unknown product")
 
     def _apply(self, event: Event) -> tuple[list[int], bool]:
         """Contracts that may have lost something, and whether somebody may gain."""
@@ -220,8 +246,11 @@ class Live:
         return indices, gains
 
     def _contract(self, contract: Contract) -> tuple[list[int], bool]:
+        if contract.key in self.index:
+            return self._same(self.index[contract.key], contract)
         index = max(self.contracts, default=-1) + 1
         self.contracts[index], self.index[contract.key] = contract, index
+        self.demands.know(contract.holder)
         demand = self.demands.of(index, contract)
         if demand is None:
             return [], False
@@ -234,6 +263,16 @@ class Live:
             return [index], False
         self._decide(index, demand)
         return [], False
+
+    def _same(self, index: int, contract: Contract) -> tuple[list[int], bool]:
+        """A contract that asks for what it did, with other rights or money."""
+        delivering = self.contracts[index].delivering or contract.delivering
+        self.contracts[index] = replace(contract, accepted=True, delivering=delivering)
+        if index not in self.book.demands:
+            return [], False
+        self.stale.add(index)
+        self._refresh(index)
+        return [index], False
 
     def _decide(self, index: int, demand: Demand) -> None:
         refusal = Admission(self.book, self.turnarounds, self.effort, never).decide(demand)
@@ -263,7 +302,8 @@ class Live:
 
     def _time(self, now: int) -> tuple[list[int], bool]:
         self.now = self.book.now = self.fleet.now = self.demands.now = now
-        self.book.ledger.split(now)
+        for time in (now, *(now + pad for pad in self.turnarounds)):
+            self.book.ledger.split(time)
         for index in [i for i, d in self.book.demands.items() if d.end <= now]:
             self.touched[index] = self.announced.pop(self.book.demands[index].contract.key, [])
             self._close(index)
@@ -366,16 +406,21 @@ class Live:
             released += {b for b in gone if b.end > now} - set(after)
             acquired += set(after) - set(gone)
         self.book.settled()
+        self.past.withdraw(released, now)
+        self.past.announce(acquired)
         self.refused = {key: u._replace(start=max(u.start, now)) for key, u in self.refused.items() if u.end > now}
         rows = (u for rows in self.undelivered.values() for u in rows if u.end > now)
         short = [*self.refused.values(), *(u._replace(start=max(u.start, now)) for u in rows)]
         return Difference(tuple(sorted(released)), tuple(sorted(acquired)), tuple(sorted(short)), tuple(sorted(moves)))
 
+    def _contract_of(self, key: str) -> Contract | None:
+        return self.contracts.get(self.index.get(key, -1))
+
     def problem(self) -> Problem:
         """What the plan now answers: its announced bindings are those before the last update."""
         renewed = {self.contracts[i].key for i in self.touched if i in self.contracts}
         rest = [b for key, rows in self.announced.items() if key not in renewed for b in rows]
-        previous = (*rest, *(b for rows in self.touched.values() for b in rows))
+        previous = (*rest, *(b for rows in self.touched.values() for b in rows), *self.past.bindings(self.now))
         started = {b.contract for b in previous if b.start < self.now}
         contracts = tuple(replace(c, delivering=True) if c.key in started else c for c in self.contracts.values())
         known = {c.key for c in contracts}

@@ -7,6 +7,7 @@ owing more; the count is the last tier of the objective.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from copy import copy
 from datetime import UTC, datetime
 
 import numpy as np
@@ -46,6 +47,11 @@ class Months:
             for start, end in outages:
                 self.count(np.array([column]), start, end, 1)
         self._whole = (self.busy == 0).T @ (1 << np.arange(len(self.busy), dtype=np.int64))
+
+    def copy(self) -> Months:
+        other = copy(self)
+        other.busy, other._whole = self.busy.copy(), self._whole.copy()
+        return other
 
     def _touched(self, start: int, end: int) -> tuple[int, int]:
         first = max(0, bisect_right(self.starts, start) - 1)

@@ -7,6 +7,7 @@ admitted beside it, and a bound says how far from the best the result can be. Sa
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from dataclasses import replace
 
 from .admit import Admission
@@ -20,7 +21,7 @@ from .keep import keep_announced
 from .ledger import Ledger
 from .live import Live, TooMuchError
 from .live import never as never
-from .model import Binding, Bound, Difference, Event, Level, Plan, Problem, Stopped, Undelivered
+from .model import Binding, Bound, Difference, Event, Plan, Problem, Stopped, Undelivered
 from .objective import Segment, micros
 from .polish import polish
 from .repair import repair
@@ -77,13 +78,9 @@ def _book(problem: Problem, fleet: Fleet, demands: Demands, accepted: Sequence[D
     book = Book(problem.now, fleet, Ledger(fleet, grid), turnarounds(problem))
     contracts = {c.key: c for c in problem.contracts}
     for b in problem.previous if fleet.handed_over else ():
-        column = fleet.column.get(b.node)
-        if column is None or fleet.nodes[column].level is Level.DEVICE or b.start >= problem.now or b.contract not in contracts:
-            continue
-        holder = demands.holder(contracts[b.contract])
-        turnaround = demands.products[contracts[b.contract].product].turnaround_seconds
-        if holder:
-            book.remember(column, holder, min(b.end, problem.now), turnaround)
+        contract = contracts.get(b.contract)
+        if contract and (had := demands.possession(b, contract)):
+            book.remember(fleet.column[b.node], had)
     return book
 
 
@@ -179,7 +176,9 @@ class Planner:
 
     def copy(self) -> Planner:
         """An independent planner, for what-ifs."""
-        return Planner(self.problem, self.plan, self.effort)
+        other = copy(self)
+        other._live = self.kept().copy()
+        return other
 
     def update(self, events: Sequence[Event], *, urgent: bool = False) -> Difference:
         """Applies the events to the plan as it is kept, or, where they change too much for that, plans again from its bindings.
@@ -195,14 +194,12 @@ class Planner:
         return difference
 
     def kept(self) -> Live:
-        """The plan in memory. Raises TooMuchError where what lay on a node before now matters: with turnarounds between holders."""
-        if turnarounds(self.problem) if self._live is None else False:
-            raise TooMuchError("turnarounds")
+        """The plan in memory."""
         if self._live is None:
             refused = {u.contract for u in self.plan.undelivered if u.refused}
             problem = replace(begun(self.problem), previous=self.plan.bindings)
             book, demands = laid_out(problem, self.plan.bindings, refused)
-            self._live = Live(problem, self.plan, book, demands, self.effort)
+            self._live = Live(problem, self.plan, book, demands, self.effort, self._past())
         return self._live
 
     def _again(self, events: Sequence[Event]) -> Difference:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,11 @@ class TimeGrid:
         if len(self.times) > 1 and self.times[-1] == self.times[-2]:
             self.times.pop()  # nothing lies behind the last boundary
         self.starts: Ints = np.array(self.times, dtype=np.int64)
+
+    def copy(self) -> TimeGrid:
+        other = copy(self)
+        other.times, other.starts = list(self.times), self.starts.copy()
+        return other
 
     @property
     def rows(self) -> int:
