@@ -170,8 +170,8 @@ class Live:
                 if not self.now <= now < self.book.ledger.grid.times[-1]:
                     raise TooMuchError("the clock leaves the plan")
             case ContractChanged(contract):
-                old = self._contract_of(contract.key)
-                if old is not None and (contract.key in self.refused or _asked(old) != _asked(contract)):
+                known = self._contract_of(contract.key)
+                if known is not None and (contract.key in self.refused or _asked(known) != _asked(contract)):
                     raise TooMuchError(f"contract {contract.key} asks for something else")
                 if contract.reserve or contract.product not in self.demands.products:
                     raise TooMuchError(f"contract {contract.key} is a reserve or of an unknown product")
@@ -409,9 +409,12 @@ class Live:
         self.past.withdraw(released, now)
         self.past.announce(acquired)
         self.refused = {key: u._replace(start=max(u.start, now)) for key, u in self.refused.items() if u.end > now}
-        rows = (u for rows in self.undelivered.values() for u in rows if u.end > now)
-        short = [*self.refused.values(), *(u._replace(start=max(u.start, now)) for u in rows)]
-        return Difference(tuple(sorted(released)), tuple(sorted(acquired)), tuple(sorted(short)), tuple(sorted(moves)))
+        return Difference(tuple(sorted(released)), tuple(sorted(acquired)), tuple(self.short()), tuple(sorted(moves)))
+
+    def short(self) -> list[Undelivered]:
+        """All that is undelivered from now on, and who is refused."""
+        rows = (u for rows in self.undelivered.values() for u in rows if u.end > self.now)
+        return sorted([*self.refused.values(), *(u._replace(start=max(u.start, self.now)) for u in rows)])
 
     def _contract_of(self, key: str) -> Contract | None:
         return self.contracts.get(self.index.get(key, -1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import replace
+from typing import NamedTuple
 
 from .admit import Admission
 from .arrange import best_arrangement
@@ -17,11 +18,12 @@ from .bound import prove
 from .changes import apply
 from .compact import compact
 from .eligible import Demand, Demands, Fleet
+from .follow import events_between, part_of
 from .keep import keep_announced
 from .ledger import Ledger
 from .live import Live, TooMuchError
 from .live import never as never
-from .model import Binding, Bound, Difference, Event, Plan, Problem, Stopped, Undelivered
+from .model import Binding, Bound, ContractChanged, Difference, Event, Plan, Problem, Stopped, Undelivered
 from .objective import Segment, micros
 from .polish import polish
 from .repair import repair
@@ -148,6 +150,17 @@ def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: 
     )
 
 
+class Followed(NamedTuple):
+    """What following a snapshot has changed: the part of the problem that it touched, and a plan of that part, legal by itself.
+
+    The plan's own reasons know only the part; `undelivered` says the same of the whole.
+    """
+
+    part: Problem
+    plan: Plan
+    undelivered: tuple[Undelivered, ...]
+
+
 class Planner:
     """A problem with its plan, changed by events: what a failure, a what-if and a new contract have in common.
 
@@ -192,6 +205,29 @@ class Planner:
             return self._again(events)
         self._problem = self._plan = None
         return difference
+
+    def follow(self, problem: Problem) -> Followed | None:
+        """Brings the kept plan up to date with `problem` by what happened since.
+
+        None, and nothing changed, where the kept plan cannot follow: then `problem` is to be planned anew.
+        """
+        live = self.kept()
+        events, before = events_between(self.problem, live.bindings(), problem), set(live.short())
+        if events is None:
+            return None
+        try:
+            difference = live.update(events)
+        except TooMuchError:
+            return None
+        self._problem = self._plan = None
+        touched = {b.contract for b in (*difference.released, *difference.acquired)} | set(live.refused)
+        touched |= {u.contract for u in before ^ set(difference.undelivered)} | {
+            e.contract.key for e in events if isinstance(e, ContractChanged)
+        }
+        part, bindings = part_of(self.problem, live.bindings(), touched & live.index.keys())
+        keys = {c.key for c in part.contracts}
+        plan = written(part, bindings, [u for u in live.refused.values() if u.contract in keys])
+        return Followed(part, plan, tuple(u for u in difference.undelivered if u.contract in keys))
 
     def kept(self) -> Live:
         """The plan in memory."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
 import pytest
 
+from laycan_solver.changes import apply
 from laycan_solver.check import check
 from laycan_solver.model import (
     ContractChanged,
@@ -21,6 +23,7 @@ from laycan_solver.model import (
     OutageType,
     Problem,
     TimePassed,
+    Undelivered,
 )
 from laycan_solver.planner import Planner
 from tests.laycan_solver.instances import TINY, Shape, problem
@@ -93,3 +96,43 @@ def test_kept_plans_stay_legal(seed: int) -> None:
 def test_with_turnarounds(seed: int) -> None:
     """The same where nodes lie empty between two holders, also after one who has gone."""
     history(seed, problem(seed, TINY))
+
+
+def seen_anew(planner: Planner, events: list[Event]) -> Problem:
+    """The snapshot that an operator would take after the events."""
+    seen = replace(planner.problem, previous=planner.plan.bindings)
+    for event in events:
+        seen = apply(seen, event)
+    return seen
+
+
+def amounts(undelivered: Iterable[Undelivered]) -> dict[str, int]:
+    """contract -> GPU-seconds."""
+    found: Counter[str] = Counter()
+    for u in undelivered:
+        found[u.contract] += u.gpus * (u.end - u.start)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(2_000, 2_030))
+def test_snapshots_are_followed(seed: int) -> None:
+    """From one snapshot to the next the kept plan changes only the part that it names, and that part is legal by itself."""
+    p = problem(seed, SMALL if seed % 2 else TINY)
+    rng, planner, followed = Random(seed), Planner(p, effort=20), 0
+    for step in range(UPDATES):
+        events = [e for i in range(rng.randint(1, 2)) for e in happens(rng, p, planner.problem, f"{step}-{i}")]
+        seen = seen_anew(planner, events)
+        untouched = {(b.contract, b.node, b.gpus, b.end) for b in planner.plan.bindings}
+        answer = planner.follow(seen)
+        if answer is None:
+            planner = Planner(seen, effort=20)
+            continue
+        part, plan, undelivered = answer
+        assert check(part, plan) == [], f"seed {seed}, step {step}, {events}"
+        keys, whole = {c.key for c in part.contracts}, planner.plan
+        assert amounts(plan.undelivered) == amounts(undelivered)
+        assert list(plan.bindings) == [b for b in whole.bindings if b.contract in keys]
+        assert {(b.contract, b.node, b.gpus, b.end) for b in whole.bindings if b.contract not in keys} <= untouched
+        assert check(planner.problem, whole) == []
+        followed += 1
+    assert followed
