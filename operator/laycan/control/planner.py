@@ -2,6 +2,9 @@
 
     changes -> 20 ms of silence (250 ms at most) -> snapshot -> the planner's process -> the checker -> decisions
 
+The first plan, and one a few seconds after the last change, are thorough; in between the kept plan follows what happens, which takes
+milliseconds where a thorough one takes seconds, and decides only about whom it touches.
+
 What matters is compared, not assumed: a node's heartbeat, a meter's tick or our own write start no plan. One plan runs at a time.
 What moved while it ran is checked when it is applied: a decision whose contract is another one by now, or that binds a node that
 has failed meanwhile, is left to the next plan; so is a refusal, for a while, because the capacity that it lacked may just have come.
@@ -13,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +24,7 @@ from laycan.control import admission, snapshot
 from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase
 from laycan.control.snapshot import Fleet, Snapshot
-from laycan.control.solver_process import Solver, SolverError
+from laycan.control.solver_process import Solved, Solver, SolverError
 from laycan.control.specs import Specs
 from laycan.control.writer import Writer
 from laycan.kube.world import World
@@ -35,6 +38,7 @@ QUIET_SECONDS, LONGEST_DEBOUNCE_SECONDS = 0.02, 0.25
 POLL_SECONDS = 1.0  # health changes by the clock alone
 PATIENCE = 3  # plans in a row that refuse a contract before it is told, while the world moves
 RETRY_SECONDS = 5
+SETTLE_SECONDS = 5  # after a change was followed, everything is planned thoroughly
 
 
 @dataclass(slots=True)
@@ -47,11 +51,13 @@ class Planner:
     clock: Callable[[], int]
     specs: Specs = field(default_factory=Specs)
     plans: int = 0
+    followed: int = 0  # of these, plans of what had changed
     _dirty: bool = True
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _marks: dict[tuple[str, str], Any] = field(default_factory=dict)  # (kind, key) -> what planning last saw of it
     _health: Any = None
     _wake: int | None = None
+    _thorough_at: int | None = None  # when everything is planned again
     _effort: int | None = None  # None: the settings'; 0 after a failure
     _refusals: Counter[str] = field(default_factory=Counter)  # contract -> plans in a row that refused it
 
@@ -152,23 +158,43 @@ class Planner:
         made = snapshot.promises(self.world, self.writer.requests.in_flight, self.writer.decisions, self._health[0])
         screening = admission.screen(self.world, self.specs, self.settings, now, made.keys())
         self._wake = screening.wake
+        follow = self._follows(now)
         self.writer.decide(screening.decided)
         if not made and not screening.candidates:
             return
         taken = snapshot.take(self.world, self.specs, made, screening.candidates, self.fleet, now)
         effort = self.settings.plan_effort if self._effort is None else self._effort
         begun = time.monotonic()
-        plan, violations = await self.solver.plan(taken.problem, effort)
+        solved = await self.solver.plan(taken.problem, effort, follow=follow)
+        plan, violations, touched = solved
         if violations:
             raise SolverError(f"the plan is wrong and is not used: {'; '.join(violations[:3])} ({len(violations)} in all)")
         self._effort = None
         self.plans += 1
-        log.info("plan %d of %s: %s, %.2f s", self.plans, _size(taken), _result(plan), time.monotonic() - begun)
-        self._apply(taken, plan)
+        self.followed += touched is not None
+        log.info("plan %d of %s: %s, %.2f s", self.plans, _size(taken, touched), _result(plan), time.monotonic() - begun)
+        self._apply(taken, solved)
 
-    def _apply(self, taken: Snapshot, plan: Plan) -> None:
+    def _follows(self, now: int) -> bool:
+        """May this plan be one of what has changed?"""
+        if self._thorough_at is not None and self._thorough_at <= now:
+            self._thorough_at = None
+            return False
+        self._wake = min((t for t in (self._wake, self._thorough_at) if t is not None), default=None)
+        return self._effort is None
+
+    def _then_thorough(self, at: int) -> None:
+        self._thorough_at = at if self._thorough_at is None else min(at, self._thorough_at)
+        self._wake = self._thorough_at if self._wake is None else min(self._wake, self._thorough_at)
+
+    def _apply(self, taken: Snapshot, solved: Solved) -> None:
         unusable = self.fleet.unusable()
-        decisions = decisions_of(taken, plan)
+        decisions = decisions_of(taken, solved.plan, solved.contracts)
+        if solved.contracts is not None:
+            refused = [key for key, decision in decisions.items() if decision.accepted is False]
+            for key in refused:  # a thorough plan may find room
+                del decisions[key]
+            self._then_thorough(taken.problem.now + (0 if refused else SETTLE_SECONDS))
         stale = [key for key, decision in decisions.items() if not self._applies(taken, key, decision, unusable)]
         for key in stale:
             del decisions[key]
@@ -191,10 +217,11 @@ class Planner:
         return self._dirty and self._refusals[key] < PATIENCE
 
 
-def _size(taken: Snapshot) -> str:
+def _size(taken: Snapshot, touched: frozenset[str] | None) -> str:
     problem = taken.problem
     new = sum(not contract.accepted for contract in problem.contracts)
-    return f"{len(problem.contracts)} contracts ({new} new) on {len(problem.nodes)} nodes"
+    part = "" if touched is None else f"{len(touched)} of "
+    return f"{part}{len(problem.contracts)} contracts ({new} new) on {len(problem.nodes)} nodes"
 
 
 def _result(plan: Plan) -> str:
@@ -206,8 +233,8 @@ def _ended_early(phase: str) -> bool:
     return phase in (Phase.CANCELLED, Phase.TERMINATED)
 
 
-def decisions_of(taken: Snapshot, plan: Plan) -> dict[str, Decision]:
-    """The plan, contract by contract."""
+def decisions_of(taken: Snapshot, plan: Plan, touched: Collection[str] | None = None) -> dict[str, Decision]:
+    """The plan, contract by contract, of all or of these."""
     bindings: dict[str, list[PlannedBinding]] = defaultdict(list)
     for binding in plan.bindings:
         bindings[binding.contract].append(PlannedBinding.of(binding))
@@ -216,7 +243,7 @@ def decisions_of(taken: Snapshot, plan: Plan) -> dict[str, Decision]:
         missing[undelivered.contract].append(undelivered)
     decisions = {}
     for contract in taken.problem.contracts:
-        if contract.key not in taken.versions:
+        if contract.key not in taken.versions or (touched is not None and contract.key not in touched):
             continue  # it only keeps a node for a promise that cannot be read
         uid, short = taken.versions[contract.key][0], missing[contract.key]
         refused = next((u for u in short if u.refused), None)

@@ -95,6 +95,47 @@ def test_the_lost_node_of_a_promise_is_replaced_and_others_stay() -> None:
     planning(made, test)
 
 
+def test_after_the_first_plan_only_what_changed_is_planned_and_decided() -> None:
+    """A failure touches whom it hits; a few seconds later everything is planned again, and nothing more changes."""
+    held = {"n1": "a", "n2": "b"}
+    made = world([contract(n, status=bound(m)) for m, n in held.items()], ["n1", "n2", "n3"])
+
+    async def test(office: Planner) -> None:
+        assert isinstance(office.fleet, Fleet)
+        await office.step()
+        office.writer.decisions.clear()
+        office.fleet.failed = frozenset({"n1"})
+        await office.step()
+        assert (office.plans, office.followed) == (2, 1)
+        assert {key: [b.node for b in d.bindings] for key, d in decided(office).items()} == {"desk/a": ["n3"]}
+        made.put("contracts", "desk/a", contract("a", version="6", status=bound("n3")))
+        office.clock = lambda: NOW + 5
+        assert office._wake == NOW + 5
+        await office.step()
+        assert (office.plans, office.followed) == (3, 1)
+        assert office._wake is None
+        assert {key: [b.node for b in d.bindings] for key, d in decided(office).items()} == {"desk/a": ["n3"], "desk/b": ["n2"]}
+
+    planning(made, test)
+
+
+def test_a_refusal_is_thought_over() -> None:
+    """Who does not fit beside the kept plan is refused only by a thorough one."""
+    made = world([contract("a")], ["n1"])
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        made.put("contracts", "desk/b", contract("b"))
+        await office.step()
+        assert office.followed == 1
+        assert "desk/b" not in decided(office)
+        assert office._wake == NOW
+        await office.step()
+        assert decided(office)["desk/b"].accepted is False
+
+    planning(made, test)
+
+
 def test_a_promise_outlives_its_product() -> None:
     """Somebody deleted the product: what is bound stays bound."""
     made = world([contract("a", status=bound("n1"))])
