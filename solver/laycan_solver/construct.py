@@ -68,8 +68,7 @@ def settle(book: Book, index: int, *, cuts: bool, own: bool = False) -> None:
     """
     demand = book.demands[index]
     if demand.together:
-        if not book.segments[index]:
-            _serve_together(book, demand, cuts, own)
+        _serve_together(book, demand, cuts, own)
         return
     lots = _missing_throughout(book, demand)
     if lots:
@@ -98,15 +97,21 @@ def liked(book: Book, demand: Demand) -> set[int]:
 
 def _serve_together(book: Book, demand: Demand, cuts: bool, own: bool) -> None:
     """All lots or none: whole if possible; else in blocks of time, each as long as it goes, cut where a node must be left."""
-    found = find_place(book, demand, demand.start, demand.end, demand.lots, liked=liked(book, demand), own=own)
-    if found or not cuts:
+    if not book.segments[demand.index]:
+        found = find_place(book, demand, demand.start, demand.end, demand.lots, liked=liked(book, demand), own=own)
         if found:
             book.put(demand.index, found)
-        return
-    grid = book.ledger.grid
-    times = [*grid.between(demand.start, demand.end), demand.end]
+            return
+    for start, end, _ in book.missing(demand.index) if cuts else ():
+        _serve_in_blocks(book, demand, start, end, own)
+
+
+def _serve_in_blocks(book: Book, demand: Demand, start: int, end: int, own: bool) -> None:
+    """The same in one span of time in which nothing of the contract is served."""
+    times = [*book.ledger.grid.between(start, end), end]
+    before_it = {s.column for s in book.segments[demand.index] if s.end == start}
+    row, near, near_end = 0, before_it or liked(book, demand), start if before_it else start - 1
     hopeful = could_hold_all(book, demand, times, own)
-    row, near, near_end = 0, liked(book, demand), demand.start - 1
     while row < len(times) - 1:
         if not hopeful[row]:
             row += 1
