@@ -14,7 +14,7 @@ import numpy as np
 from .eligible import Demand, Fleet, Possession
 from .ledger import Cells, Ledger
 from .months import Months
-from .objective import NOTHING, Segment, Tiers, Verdict, plus
+from .objective import NOTHING, Segment, Tiers, Verdict, minus, plus
 from .tally import Tally
 from .timegrid import Ints
 
@@ -31,6 +31,7 @@ class Book:
         self.history: dict[int, list[Possession]] = {}  # column -> what was announced there; what of it lies before now counts
         self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
         self.before: Callable[[int], None] | None = None  # called before a contract is looked at or changed
+        self.watched: dict[int, Tiers] | None = None  # contract -> its tiers before its first change since this was set
         self._tallies: dict[int, Tally] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._journal: list[tuple[int, int, list[Segment]]] = []
@@ -94,14 +95,27 @@ class Book:
     def put(self, index: int, segments: list[Segment]) -> None:
         if self.before:
             self.before(index)
+        self._watch(index)
         self._journal.append((1, index, segments))
         self._apply(1, index, segments)
 
     def drop(self, index: int, segments: list[Segment]) -> None:
         if self.before:
             self.before(index)
+        self._watch(index)
         self._journal.append((-1, index, segments))
         self._apply(-1, index, segments)
+
+    def _watch(self, index: int) -> None:
+        if self.watched is not None and index not in self.watched:
+            self.watched[index] = self.verdict(index).tiers
+
+    def change(self) -> Tiers:
+        """What all that is watched costs more than before."""
+        total = NOTHING
+        for index, before in (self.watched or {}).items():
+            total = plus(total, minus(self.verdict(index).tiers, before))
+        return total
 
     def _apply(self, sign: int, index: int, segments: list[Segment]) -> None:
         self._tally(index).add(sign, segments)

@@ -94,7 +94,11 @@ def _spans_with(spare: int, changes: list[tuple[int, int, int]], demand: Demand)
 
 def clearings_of(book: Book, demand: Demand, window: Window) -> list[Clearing]:
     """For nodes that could serve a lot through the window if others left it: what has to go, the cheapest things first."""
-    columns = worth_a_look(book, demand, window)
+    return clear_nodes(book, demand, window, worth_a_look(book, demand, window))
+
+
+def clear_nodes(book: Book, demand: Demand, window: Window, columns: Sequence[int]) -> list[Clearing]:
+    """The same for given nodes."""
     free = book.ledger.profile(window.start, window.end, np.array(columns, dtype=np.int64)).astype(np.int64)
     return [c for i, column in enumerate(columns) for c in _clear_node(book, demand, window, column, free[:, i])]
 
@@ -207,14 +211,14 @@ def choose(book: Book, demand: Demand, window: Window, clearings: Sequence[Clear
         ordered = sorted(groups[d], key=lambda c: (c.weight // c.lots, c.column))
         if not demand.scoped and not demand.together:
             ordered = ordered[variant:]
-        chosen, lots = _enough(book, demand, ordered, window.lots)
+        chosen, lots = enough(book, demand, ordered, window.lots)
         if lots and (lots >= window.lots or not demand.together):
             options.append((-lots, sum(c.weight for c in chosen), d, chosen))
     options.sort(key=lambda o: o[:3])
     return options[variant % len(options)][3] if options else []
 
 
-def _enough(book: Book, demand: Demand, ordered: Iterable[Clearing], wanted: int) -> tuple[list[Clearing], int]:
+def enough(book: Book, demand: Demand, ordered: Iterable[Clearing], wanted: int) -> tuple[list[Clearing], int]:
     chosen: list[Clearing] = []
     inner = book.fleet.domains[demand.contract.spread_level]
     room: dict[int, int] = {}

@@ -102,8 +102,9 @@ def _serve_together(book: Book, demand: Demand, cuts: bool, own: bool) -> None:
         if found:
             book.put(demand.index, found)
             return
-    for start, end, _ in book.missing(demand.index) if cuts else ():
-        _serve_in_blocks(book, demand, start, end, own)
+    for start, end, lots in book.missing(demand.index) if cuts else ():
+        if lots == demand.lots:
+            _serve_in_blocks(book, demand, start, end, own)
 
 
 def _serve_in_blocks(book: Book, demand: Demand, start: int, end: int, own: bool) -> None:

@@ -1,22 +1,27 @@
 """Repair: ejection chains. To serve a short contract, others are taken off the nodes it wants and placed anew.
 
 A trial picks, for one short contract, the nodes that are cheapest to clear for its window, ejects what lies there, serves the contract
-and then the ejected ones wherever there is room. It stands only if the objective falls, else the journal undoes it. The budget is
+and then the ejected ones wherever there is room. What needs most of a domain takes a `route`, and what that ejects may eject others
+in turn. A trial stands only if the objective falls, else the journal undoes it. The budget is
 counted in trials, never in seconds, so that the same problem gives the same plan.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from random import Random
 
 from .book import Book
 from .certificate import unavoidable
 from .clearing import Clearing, Window, choose, clearings_of, stages_of, windows_of
-from .construct import settle, value_order
+from .construct import DomainSizes, settle, value_order
 from .eligible import Demand
-from .objective import Segment, minus, plus
+from .objective import NOTHING, Segment, minus, plus
+from .route import Stay, route
 
 VARIANTS = 4  # places tried for a short contract before it is left for a later pass
+NESTED = 4  # contracts, of those that a route has ejected, that may eject others in turn
 
 
 def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:
@@ -47,6 +52,11 @@ def worst_first(book: Book, floor: dict[int, int]) -> list[int]:
 def trial(book: Book, index: int, variant: int) -> bool:
     """One ejection chain for one contract; True if the objective fell."""
     demand = book.demands[index]
+    return (bulky(book, demand) and by_route(book, demand, variant)) or by_clearing(book, demand, variant)
+
+
+def by_clearing(book: Book, demand: Demand, variant: int) -> bool:
+    """The nodes that are cheapest to clear for a window."""
     if demand.together:
         stages = stages_of(book, demand)
         chosen = [c for w in stages for c in choose(book, demand, w, clearings_of(book, demand, w), variant)]
@@ -68,9 +78,7 @@ def attempt(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
     if demand.together:
         book.clear(demand.index)
     for index in (demand.index, *value_order(book.demands[i] for i in sorted(touched - {demand.index}))):
-        settle(book, index, cuts=True, own=True)
-        if book.verdict(index).wanting:
-            settle(book, index, cuts=True)
+        _serve(book, index)
         expected = plus(expected, minus(book.verdict(index).tiers, once[index]))
         if expected >= before:
             break
@@ -78,6 +86,72 @@ def attempt(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
         return True
     book.roll_back(mark)
     return False
+
+
+def _serve(book: Book, index: int) -> None:
+    settle(book, index, cuts=True, own=True)
+    if book.verdict(index).wanting:
+        settle(book, index, cuts=True)
+
+
+def bulky(book: Book, demand: Demand) -> bool:
+    """It comes whole and takes most of a domain, wherever inside."""
+    return demand.together and demand.scoped and not demand.spread and 2 * demand.contract.gpus > DomainSizes(book.fleet).largest(demand)
+
+
+def by_route(book: Book, demand: Demand, variant: int) -> bool:
+    """One trial for a contract that needs most of a domain; what it ejects may eject others in turn. True if the objective fell."""
+    mark, book.watched = book.mark(), {}
+    rng = Random(demand.index * VARIANTS + variant) if variant else None  # noqa: S311 - no secret
+    _take_route(book, demand, rng, NESTED)
+    good = book.change() < NOTHING and all(book.verdict(i).legal for i in book.watched)
+    book.watched = None
+    if not good:
+        book.roll_back(mark)
+    return good
+
+
+def _take_route(book: Book, demand: Demand, rng: Random | None, nested: int) -> None:
+    """Serves the contract on its route, and then what was there; the first `nested` of these that are worse off than before try on."""
+    stays = route(book, demand, rng)
+    ejected = {index for stay in stays for c in stay.chosen for index, _ in c.ejected} - {demand.index}
+    was = {i: book.verdict(i).due for i in ejected}
+    if stays:
+        _stay(book, demand, stays)
+    _serve(book, demand.index)
+    for index in value_order(book.demands[i] for i in sorted(ejected)):
+        _serve(book, index)
+        if nested and book.verdict(index).due > was[index]:
+            nested -= 1
+            _try_on(book, book.demands[index], rng)
+
+
+def _try_on(book: Book, demand: Demand, rng: Random | None) -> None:
+    """A trial inside a trial: undone unless all in all it costs less."""
+    mark, before = book.mark(), book.change()
+    if bulky(book, demand):
+        _take_route(book, demand, rng, 0)
+    else:
+        instants = book.verdict(demand.index).instants
+        if cut := [s for s in book.segments[demand.index] if s.start > book.now and (s.start in instants or s.end in instants)]:
+            book.drop(demand.index, cut)
+        by_clearing(book, demand, 0)
+    if book.change() >= before:
+        book.roll_back(mark)
+
+
+def _stay(book: Book, demand: Demand, stays: Sequence[Stay]) -> None:
+    """Ejects what is on the nodes of the stays, and serves the contract there and nowhere else."""
+    book.clear(demand.index)
+    for stay in stays:
+        eject(book, stay.chosen)
+    for start, end, chosen in stays:
+        left, lots = demand.lots, Counter[int]()
+        for c in chosen:
+            lots[c.column] += min(left, c.lots)
+            left -= min(left, c.lots)
+        if all(book.fits(demand, column, start, end, n) for column, n in lots.items()):
+            book.put(demand.index, [Segment(column, start, end, n) for column, n in lots.items()])
 
 
 def eject(book: Book, chosen: Iterable[Clearing]) -> None:
