@@ -40,7 +40,7 @@ from .model import (
     Undelivered,
 )
 from .past import Past
-from .repair import trial
+from .repair import by_clearing
 from .report import Shortfalls, bindings_of, moves_of
 from .reserves import hold, release
 from .restore import restore
@@ -354,7 +354,7 @@ class Live:
             if book.verdict(index).owed and book.reserves:
                 release(book, index)
             for variant in range(VARIANTS):
-                if not book.verdict(index).owed or trial(book, index, variant):
+                if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant):
                     break
 
     def _filled_up(self, index: int) -> bool:
@@ -366,7 +366,7 @@ class Live:
         book.demands[index] = replace(whole, together=False)
         settle(book, index, cuts=False)
         for variant in range(VARIANTS):
-            if not book.missing(index) or trial(book, index, variant):
+            if not book.missing(index) or by_clearing(book, book.demands[index], variant):
                 break
         book.demands[index] = whole
         if not book.missing(index):
