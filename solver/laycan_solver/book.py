@@ -28,6 +28,7 @@ class Book:
         self.segments: dict[int, list[Segment]] = {}  # contract index -> what serves it
         self.on_node: list[list[tuple[int, Segment]]] = [[] for _ in fleet.nodes]  # column -> (contract index, segment) there
         self.reserves = 0  # contracts that are reserves
+        self.oversold = False  # at some time not everything fits, by the bound's prices
         self.history: dict[int, list[Possession]] = {}  # column -> what was announced there; what of it lies before now counts
         self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
         self.before: Callable[[int], None] | None = None  # called before a contract is looked at or changed
@@ -118,31 +119,37 @@ class Book:
         return total
 
     def _apply(self, sign: int, index: int, segments: list[Segment]) -> None:
-        self._tally(index).add(sign, segments)
+        self.tally(index).add(sign, segments)
         lot, own, on_node = self.demands[index].contract.lot_gpus * sign, self.segments[index], self.on_node
         for (start, end), group in _by_window(segments):
             columns = [s.column for s in group]
             # the same node twice in one operation would count once
             for part in (group,) if len(set(columns)) == len(columns) else ((s,) for s in group):
-                there = np.array([s.column for s in part])
-                self.ledger.take(there, start, end, np.array([s.lots * lot for s in part]))
-                self.months.count(there, start, end, sign)
+                at = np.array([s.column for s in part])
+                self.ledger.take(at, start, end, np.array([s.lots * lot for s in part]))
+                self.months.count(at, start, end, sign)
         if sign > 0:
             own += segments
             for s in segments:
                 on_node[s.column].append((index, s))
         elif len(segments) == len(own):
             own.clear()
+        elif own[-len(segments) :] == segments:  # what came last goes first, where a trial is undone
+            del own[-len(segments) :]
         else:
             for s in segments:
                 own.remove(s)
         if sign < 0:
-            for s in segments:
-                on_node[s.column].remove((index, s))
+            for s in reversed(segments):
+                there = on_node[s.column]
+                if there[-1] == (index, s):
+                    there.pop()
+                else:
+                    there.remove((index, s))
         self._verdicts.pop(index, None)
         self.version += 1
 
-    def _tally(self, index: int) -> Tally:
+    def tally(self, index: int) -> Tally:
         found = self._tallies.get(index)
         if found is None:
             found = self._tallies[index] = Tally(self.demands[index], self.fleet, self.now)
@@ -178,12 +185,20 @@ class Book:
             self.before(index)
         found = self._verdicts.get(index)
         if found is None:
-            found = self._verdicts[index] = self._tally(index).verdict()
+            found = self._verdicts[index] = self.tally(index).verdict()
         return found
+
+    def pays(self, index: int, segments: Sequence[Segment]) -> bool:
+        """Would it be legal to put these as well, and cheaper, or as cheap with less curtailed? Nothing changes."""
+        before, tally = self.verdict(index), self.tally(index)
+        tally.add(1, segments)
+        after = tally.verdict()
+        tally.add(-1, segments)
+        return after.legal and (after.tiers, after.curtailed) < (before.tiers, before.curtailed)
 
     def missing(self, index: int) -> list[tuple[int, int, int]]:
         """(start, end, lots) where lots of the contract are missing, in time order, cut only where the number changes."""
-        return self._tally(index).missing()
+        return self.tally(index).missing()
 
     def tiers(self, indices: Iterable[int]) -> Tiers:
         total = NOTHING

@@ -66,16 +66,17 @@ def grid_of(topology: Topology, demands: Sequence[Demand]) -> Slices:
 
 
 class PriceSearch:
-    """Finds the prices of one plan."""
+    """Finds the prices of one plan, in the slices in which it leaves something short; of None, wherever not everything fits."""
 
-    def __init__(self, topology: Topology, grid: Slices, windows: Mapping[int, Window], served: Served) -> None:
+    def __init__(self, topology: Topology, grid: Slices, windows: Mapping[int, Window], served: Served | None) -> None:
         self.topology, self.grid, self.windows, self.served = topology, grid, windows, served
 
     def prices(self, demands: Sequence[Demand], total: bool) -> dict[Place, Ints]:
         """Place -> price of its blocks per slice."""
         found: dict[Place, Ints] = {}
         for group in groups_of(demands):
-            for rows, prices in self._parts(group, self.served.short(group, self.windows, total), total):
+            short = self.served.short(group, self.windows, total) if self.served else np.ones(self.grid.count, dtype=bool)
+            for rows, prices in self._parts(group, short, total):
                 for place, line in prices.items():
                     found.setdefault(place, np.zeros(self.grid.count, dtype=np.int64))[rows] = line
         return {place: line for place, line in sorted(found.items()) if line.any()}

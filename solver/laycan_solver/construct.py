@@ -8,7 +8,7 @@ goes short instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,13 +36,19 @@ def value_order(demands: Iterable[Demand]) -> list[int]:
 
 def start_order(demands: Iterable[Demand], fleet: Fleet) -> list[int]:
     """By start, ahead of it what is bulky; at one instant the largest lots and contracts first."""
+    return [index for index, _, _ in turns(demands, fleet, {})]
+
+
+def turns(demands: Iterable[Demand], fleet: Fleet, rationed: Mapping[int, Sequence[tuple[int, int]]]) -> list[tuple[int, int, int]]:
+    """(contract, start, end) in that order: who is rationed only for the spans given, and after all others if it may come in part."""
     domains = DomainSizes(fleet)
-
-    def key(d: Demand) -> tuple[object, ...]:
+    found = []
+    for d in demands:
         ahead = AHEAD * d.contract.gpus // domains.largest(d) if d.scoped else 0
-        return (d.start - ahead, -d.contract.lot_gpus, -d.contract.gpus, d.contract.key)
-
-    return [d.index for d in sorted(demands, key=key)]
+        for start, end in rationed.get(d.index, ((d.start, d.end),)):
+            last = d.index in rationed and not d.together
+            found.append(((last, start - ahead, -d.contract.lot_gpus, -d.contract.gpus, d.contract.key), (d.index, start, end)))
+    return [turn for _, turn in sorted(found)]
 
 
 class DomainSizes:
@@ -81,6 +87,18 @@ def settle(book: Book, index: int, *, cuts: bool, own: bool = False) -> None:
                 book.roll_back(mark)
     if cuts:
         cover(book, index, own=own)
+
+
+def settle_between(book: Book, index: int, start: int, end: int) -> None:
+    """The same for a part of the window, uncut and in no substitute, if nothing serves the contract there yet."""
+    demand = book.demands[index]
+    for time in (start, end):
+        book.ledger.split(time)
+    if any(s.start < end and start < s.end for s in book.segments[index]):
+        return
+    found = find_place(book, demand, start, end, demand.lots, partial=not demand.together, own=True)
+    if found and book.pays(index, found):
+        book.put(index, found)
 
 
 def _missing_throughout(book: Book, demand: Demand) -> int:

@@ -8,7 +8,7 @@ the way has a gap instead, and a piece that does not pay is left out.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,9 +33,12 @@ def cover(book: Book, index: int, *, own: bool = False, since: int = 0) -> None:
             start = max(start, since)
             if left <= 0 or start >= end:
                 continue
-            pieces = Walk(book, demand, start, end, own).pieces()
-            left -= 1 + len(pieces)
-            progress |= bool(pieces) and _way(book, demand, pieces, own)
+            for wary in (True,) if book.oversold else (False, True):  # where cuts are used up, a bold way hardly ever goes
+                pieces = Walk(book, demand, start, end, own, wary).pieces()
+                left -= 1 + len(pieces)
+                if not pieces or _way(book, demand, pieces, own):
+                    progress |= bool(pieces)
+                    break
     if len(book.segments[index]) <= MOST_JOINED:
         join(book, index)
 
@@ -102,13 +105,10 @@ def _way(book: Book, demand: Demand, pieces: list[Segment], own: bool) -> bool:
 
 def _pays(book: Book, demand: Demand, pieces: list[Segment]) -> bool:
     """Serves these pieces, if that is legal and cheaper, or costs the same and less is curtailed."""
-    before, mark = book.verdict(demand.index), book.mark()
-    book.put(demand.index, pieces)
-    after = book.verdict(demand.index)
-    if after.legal and (after.tiers, after.curtailed) < (before.tiers, before.curtailed):
-        return True
-    book.roll_back(mark)
-    return False
+    paying = book.pays(demand.index, pieces)
+    if paying:
+        book.put(demand.index, pieces)
+    return paying
 
 
 def _side_by_side(book: Book, demand: Demand, pieces: list[Segment], own: bool) -> list[Segment]:
@@ -135,16 +135,19 @@ def _first(segments: list[Segment], lots: int) -> Iterator[Segment]:
 
 
 class Walk:
-    """The way of one lot through one span of missing service."""
+    """The way of one lot through one span of missing service.
 
-    def __init__(self, book: Book, demand: Demand, start: int, end: int, own: bool) -> None:
-        self.book, self.demand, self.start, self.end = book, demand, start, end
+    Where it begins when other lots of the contract leave a node, or ends when they arrive at one, the contract is interrupted. Often
+    that is an instant too many, and the way would be refused: a `wary` one then begins later or ends earlier.
+    """
+
+    def __init__(self, book: Book, demand: Demand, start: int, end: int, own: bool, wary: bool) -> None:
+        self.book, self.demand, self.start, self.end, self.wary = book, demand, start, end, wary
         self.lot = demand.contract.lot_gpus
         self.spans = _allowed(book, demand, start, end, own)
         verdict = book.verdict(demand.index)
         self.barred = _barred(book, demand, self.spans) if book.separates(demand) else {}
-        segments = book.segments[demand.index]
-        self.left = sorted({s.end for s in segments if s.end < demand.end} - {s.start for s in segments})
+        self.tally = book.tally(demand.index)
         self.instants = sorted(verdict.instants)  # at which a further change costs nothing
         self.planned = list(verdict.planned)
 
@@ -160,10 +163,11 @@ class Walk:
             if begin > time:
                 time = begin
                 continue
+            end = self._exit(column, stop)
             if out and out[-1].end == time and out[-1].column == column:
-                out[-1] = out[-1]._replace(end=stop)
-            else:
-                out.append(Segment(column, time, stop, 1))
+                out[-1] = out[-1]._replace(end=max(end, time))
+            elif end > time:
+                out.append(Segment(column, time, end, 1))
             time = stop
         return out
 
@@ -228,22 +232,45 @@ class Walk:
 
         A gap shorter than `planning.move.seconds` is a change of nodes in disguise, and begins later.
         """
+        leaving = self.tally.leaving(time) if self.wary else []
+        if last is not None and last.end == time and last.column != column:
+            leaving.append(last.column)
+        later = self._boundary(time + max(1, self.demand.move_seconds))
+        if leaving:
+            return time if self._cut(time, leaving, min(later, stop) - time) else later
+        return self._after_departures(last, time)
+
+    def _after_departures(self, last: Segment | None, time: int) -> int:
+        """`time`, or later if the way or another lot has left a node less than `planning.move.seconds` before."""
+        times, pause = self.book.ledger.grid.times, self.demand.move_seconds
+        row = bisect_left(times, time)
+        while row and times[row - 1] > time - pause:
+            left = times[row - 1]
+            if (last is not None and last.end == left) or (self.tally.leaving(left) and not self.tally.arrives(left)):
+                return self._boundary(left + pause)
+            row -= 1
+        return time
+
+    def _exit(self, column: int, stop: int) -> int:
+        """When to leave a node that is free until `stop`: then, or earlier if others of the contract's lots arrive somewhere then."""
+        if not self.wary or stop >= self.demand.end or not self.tally.arrives(stop):
+            return stop
+        times = self.book.ledger.grid.times
+        earlier = times[bisect_right(times, stop - max(1, self.demand.move_seconds)) - 1]
+        return stop if self._cut(stop, [column], stop - earlier) else earlier
+
+    def _cut(self, time: int, columns: list[int], gain: int) -> bool:
+        """Is the contract interrupted at `time` anyway, or may it be for `gain` lot-seconds, if lots leave these nodes then?"""
         demand = self.demand
-        change = last is not None and last.end == time and last.column != column
-        if not change:
-            left = [t for t in (*self.left, *([last.end] if last else [])) if t < time < t + demand.move_seconds]
-            return self._boundary(max(left) + demand.move_seconds) if left else time
         if time in self.instants:
-            return time
-        assert last is not None
-        later = self._boundary(time + max(1, demand.move_seconds))
-        forced = not self.book.fleet.serves_on(demand, last.column, time)
-        if (forced or self._may_cut(time)) and demand.move_seconds * demand.lots <= min(later, stop) - time:
-            self.instants = sorted({*self.instants, time})
-            if not forced:
-                self.planned = sorted({*self.planned, time})
-            return time
-        return later
+            return True
+        planned = any(self.book.fleet.serves_on(demand, c, time) for c in columns)
+        if (planned and not self._may_cut(time)) or demand.move_seconds * demand.lots > gain:
+            return False
+        self.instants = sorted({*self.instants, time})
+        if planned:
+            self.planned = sorted({*self.planned, time})
+        return True
 
     def _boundary(self, time: int) -> int:
         """The first boundary from `time` on, in the span."""

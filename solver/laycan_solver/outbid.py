@@ -20,25 +20,35 @@ from .timegrid import Flags, Ints
 
 FIRM = 1 << 61  # added to the weight of Firm, above every rate
 MOST_PIECES = 64  # that one lot takes over in one gap
+PATIENCE = 4  # gaps of a contract in a row in which nothing could be taken over, after which it is left
 
 
 def outbid(book: Book, late: Callable[[], bool]) -> None:
     """Every contract that is short and asks for no topology, the dearest first, takes over what cheaper ones have."""
     sales: dict[int, Sales] = {}
+    losers: set[int] = set()
     for index in sorted(book.demands, key=lambda i: (-weight(book.demands[i]), i)):
         demand = book.demands[index]
         if demand.scoped or demand.spread or demand.together or not book.verdict(index).owed:
             continue
         if late():
             return
-        settle(book, index, cuts=True)
+        if index in losers:
+            settle(book, index, cuts=True)
+        mark = book.mark()
         for _, span in demand.pool.own:
             grade = int(book.fleet.grade[span.start]) if span.start < span.stop else -1
             if grade not in sales:
                 sales[grade] = Sales(book, span)
+            vain = 0
             for start, end, lots in book.missing(index):
-                while lots and _take_over(book, sales[grade], demand, start, end):
-                    lots -= 1
+                left = lots
+                while left and _take_over(book, sales[grade], demand, start, end):
+                    left -= 1
+                vain = vain + 1 if left == lots else 0
+                if vain >= PATIENCE or late():
+                    break
+        losers |= book.gained_since(mark).keys()
 
 
 def weight(demand: Demand) -> int:

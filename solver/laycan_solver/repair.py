@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
+from .blocks import fill
 from .book import Book
 from .certificate import unavoidable
 from .clearing import Clearing, Window, choose, clearings_of, stages_of, windows_of
@@ -89,7 +90,11 @@ def attempt(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
 
 
 def _serve(book: Book, index: int) -> None:
-    settle(book, index, cuts=True, own=True)
+    """In the contract's own grade first, or uncut and in blocks of time first where that is oversold anyway."""
+    settle(book, index, cuts=not book.oversold, own=True)
+    if book.oversold and book.verdict(index).wanting:
+        settle(book, index, cuts=False)
+        fill(book, index)
     if book.verdict(index).wanting:
         settle(book, index, cuts=True)
 

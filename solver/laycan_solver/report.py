@@ -14,7 +14,7 @@ from .eligible import Demand
 from .model import Binding, Move, MoveReason, Reason, Totals, Undelivered
 from .objective import Segment, micros
 from .shortages import Margins
-from .timegrid import Ints
+from .timegrid import Flags, Ints
 
 
 def bindings_of(book: Book, demand: Demand, columns: Collection[int] | None = None) -> list[Binding]:
@@ -158,6 +158,7 @@ class Shortfalls:
 
     def __init__(self, book: Book, margins: Margins | None = None) -> None:
         self.book, self.margins = book, margins
+        self._able: dict[int, Flags] = {}  # pool -> per node: may it take lots of the pool's?
 
     def of(self, demand: Demand) -> list[Undelivered]:
         out = []
@@ -210,7 +211,12 @@ class Shortfalls:
         """Nodes that could serve the contract and have an outage in [start, end)."""
         ledger = self.book.ledger
         inside = (ledger.outage_start < end) & (ledger.outage_end > start)
-        return np.intersect1d(ledger.outage_column[inside], demand.columns)
+        pool = id(demand.pool)  # shared by many contracts, all alive as long as the book
+        if pool not in self._able:
+            self._able[pool] = np.isin(np.arange(len(self.book.fleet.nodes)), demand.columns)
+        columns = ledger.outage_column[inside]
+        out: Ints = np.unique(columns[self._able[pool][columns]])
+        return out
 
     def _room(self, demand: Demand, free: int) -> str:
         gpus, lot = int(self.book.fleet.gpus[demand.columns].sum()), demand.contract.lot_gpus

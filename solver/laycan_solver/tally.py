@@ -75,6 +75,14 @@ class Tally:
         else:
             self.cuts.pop(time, None)
 
+    def leaving(self, time: int) -> list[int]:
+        """The columns that lots leave at an instant inside the window, on balance."""
+        return [column for column, change in self.net.get(time, {}).items() if change < 0]
+
+    def arrives(self, time: int) -> bool:
+        """Do lots arrive on some node then?"""
+        return any(change > 0 for change in self.net.get(time, {}).values())
+
     def verdict(self) -> Verdict:
         demand, contract = self.demand, self.demand.contract
         missing = demand.lots * (demand.end - demand.start) - self.served
