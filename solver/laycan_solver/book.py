@@ -17,6 +17,7 @@ from .months import Months
 from .objective import NOTHING, Segment, Tiers, Verdict, minus, plus
 from .tally import Tally
 from .timegrid import Ints
+from .topology import Topology
 
 
 class Book:
@@ -33,6 +34,7 @@ class Book:
         self.had_holder = np.zeros(len(fleet.nodes), dtype=bool)  # the columns of these
         self.before: Callable[[int], None] | None = None  # called before a contract is looked at or changed
         self.watched: dict[int, Tiers] | None = None  # contract -> its tiers before its first change since this was set
+        self._topology: tuple[int, Topology] | None = None  # of the fleet after so many changes
         self._tallies: dict[int, Tally] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._journal: list[tuple[int, int, list[Segment]]] = []
@@ -46,7 +48,7 @@ class Book:
         other.demands, other.segments = dict(self.demands), {i: list(own) for i, own in self.segments.items()}
         other.on_node = [list(there) for there in self.on_node]
         other.history, other.had_holder = {c: list(had) for c, had in self.history.items()}, self.had_holder.copy()
-        other._tallies, other._verdicts, other._journal = {}, dict(self._verdicts), []  # tallies are made when they are asked for
+        other._topology, other._tallies, other._verdicts, other._journal = None, {}, dict(self._verdicts), []  # tallies are made when they are asked for
         return other
 
     def open(self, demand: Demand) -> None:
@@ -88,6 +90,13 @@ class Book:
         for _, index, segments in self._journal:
             found.setdefault(index, set()).update(s.column for s in segments)
         return found
+
+    @property
+    def topology(self) -> Topology:
+        """What the fleet as it is now could hold."""
+        if self._topology is None or self._topology[0] != self.ledger.renewed:
+            self._topology = self.ledger.renewed, Topology(self.fleet, self.now)
+        return self._topology[1]
 
     def settled(self) -> None:
         """What was done stands: nothing before this can be undone."""

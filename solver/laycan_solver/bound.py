@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .certificate import Place, Tariff, Window, Windows, proven, rows_of
-from .eligible import Demand, Fleet
+from .eligible import Demand
 from .market import Market
 from .objective import SCALE, Segment
 from .programme import Programme
@@ -35,13 +35,13 @@ class Proof:
     margins: Margins  # by the prices of the total
 
 
-def prove(fleet: Fleet, demands: Iterable[Demand], segments: Mapping[int, Sequence[Segment]], now: int) -> Proof:
+def prove(topology: Topology, demands: Iterable[Demand], segments: Mapping[int, Sequence[Segment]]) -> Proof:
     """The best bound found for these contracts, and its certificate. `segments`: what the plan serves, by index of the contract.
 
     What is served only says where to look for prices. The bound is for whatever plan serves these contracts.
     """
     every = sorted((d for d in demands if not d.contract.reserve), key=lambda d: d.index)
-    topology = Topology(fleet, now)
+    fleet, now = topology.fleet, topology.now
     grid = grid_of(topology, every)
     windows = {d.index: Windows(topology, grid).of(d) for d in every}
     search = PriceSearch(topology, grid, windows, Served(fleet, grid, every, segments))

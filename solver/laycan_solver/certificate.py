@@ -185,9 +185,9 @@ def _runs(grid: Slices, line: Ints) -> Iterable[tuple[int, int, int]]:
             yield grid.times[a], grid.times[b], int(line[a])
 
 
-def unavoidable(fleet: Fleet, demands: Iterable[Demand], now: int) -> dict[int, int]:
+def unavoidable(topology: Topology, demands: Iterable[Demand]) -> dict[int, int]:
     """Contract index -> what it is owed whatever the plan, because topology and outages leave no room; in units."""
-    topology = Topology(fleet, now)
+    now = topology.now
     return {demand.index: owed_for_want_of_room(topology, demand, now) for demand in demands}
 
 

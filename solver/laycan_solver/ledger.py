@@ -30,14 +30,16 @@ class Ledger:
         most = int(fleet.gpus.max(initial=0))
         kind = next((t for limit, t in SMALL if most <= limit), np.int32)
         self.gpus: Cells = fleet.gpus.astype(kind)
-        self._lay_out(np.repeat(self.gpus[None, :], self._padded(), axis=0))
+        self._lay_out(self._untouched(grid), self.gpus)
         outages = [(c, a, b) for c, spans in enumerate(fleet.outages) for a, b in spans]
         self.outage_column = np.array([c for c, _, _ in outages], dtype=np.int64)
         self.outage_start = np.array([a for _, a, _ in outages], dtype=np.int64)
         self.outage_end = np.array([b for _, _, b in outages], dtype=np.int64)
         for column, start, end in outages:
-            self._cells[grid.row(start) if start > grid.times[0] else 0 : min(grid.row(end), grid.rows), column] = 0
-        self._least = self._cells.reshape(-1 if fleet.nodes else self._padded() // BLOCK, BLOCK, len(fleet.nodes)).min(axis=1)
+            first, last = grid.row(start) if start > grid.times[0] else 0, min(grid.row(end), grid.rows)
+            if first < last:
+                self._cells[first:last, column] = 0
+                self._least[first // BLOCK : -(-last // BLOCK), column] = 0
 
     def copy(self, fleet: Fleet) -> Ledger:
         """The same for a copy of the fleet."""
@@ -46,13 +48,18 @@ class Ledger:
         other._cells, other._lazy, other._least = self._cells.copy(), self._lazy.copy(), self._least.copy()
         return other
 
-    def _padded(self) -> int:
-        return -(-max(self.grid.rows, 1) // BLOCK) * BLOCK
+    def _untouched(self, grid: TimeGrid) -> Cells:
+        """Cells of nodes on which nothing lies, for whole blocks of the grid's rows."""
+        cells: Cells = np.empty((-(-max(grid.rows, 1) // BLOCK) * BLOCK, len(self.gpus)), dtype=self.gpus.dtype)
+        cells[:] = self.gpus
+        return cells
 
-    def _lay_out(self, cells: Cells) -> None:
+    def _lay_out(self, cells: Cells, least: Cells) -> None:
+        """Takes these cells, and the least of each block."""
         self._cells = cells
         self._lazy = np.zeros((len(cells) // BLOCK, cells.shape[1]), dtype=cells.dtype)
-        self._least = cells.reshape(len(cells) // BLOCK, BLOCK, cells.shape[1]).min(axis=1)
+        self._least = np.empty_like(self._lazy)
+        self._least[:] = least
 
     def free(self, start: int, end: int, columns: Columns) -> Cells:
         """Per column: least GPUs free at once in [start, end), which is rounded outward to whole slices and cut to the grid."""
@@ -284,10 +291,10 @@ class Ledger:
         grid = TimeGrid(times.union(old.times))
         source = np.searchsorted(old.starts, grid.starts[:-1], side="right") - 1
         inside = source < old.rows
-        fresh = np.repeat(self.gpus[None, :], -(-grid.rows // BLOCK) * BLOCK, axis=0)
+        fresh = self._untouched(grid)
         fresh[: grid.rows][inside] = cells[source[inside]]
         for column, start, end in zip(self.outage_column.tolist(), self.outage_start.tolist(), self.outage_end.tolist(), strict=True):
             if end > old.times[-1]:
                 fresh[grid.row(max(start, old.times[-1])) : min(grid.row(end), grid.rows), column] = 0
         old.times, old.starts = grid.times, grid.starts
-        self._lay_out(fresh)
+        self._lay_out(fresh, fresh.reshape(len(fresh) // BLOCK, BLOCK, fresh.shape[1]).min(axis=1))

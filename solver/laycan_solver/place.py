@@ -60,17 +60,21 @@ def find_place(
 def _best_fit(book: Book, start: int, end: int, span: slice, units: Cells, lots: int, liked: Collection[int]) -> list[Segment]:
     """Up to `lots` lots on the best nodes of the span, each of which could take its `units`."""
     keys = fitness(book, start, end, span, units, liked)
-    keys[units == 0] = NEVER
+    keys[units == 0] = np.iinfo(keys.dtype).max
     able, most = int(np.count_nonzero(units)), int(units.max())
     alike = lots == 1 or able * most == int(units.sum(dtype=np.int64))
     at = _least(keys, min(-(-lots // most) if alike else lots, able))
-    total = units[at].cumsum(dtype=np.int64)
+    return [Segment(c, start, end, n) for c, n in _filled(span.start + at, units[at], lots)]
+
+
+def _filled(columns: Ints, units: Cells, lots: int) -> list[tuple[int, int]]:
+    """Columns and the lots on each: as many as go, in order."""
+    total = units.cumsum(dtype=np.int64)
     last = int(total.searchsorted(lots))
-    at = at[: last + 1]
-    taken = units[at].tolist()
+    taken = units[: last + 1].tolist()
     if last < len(total):
         taken[-1] -= int(total[last]) - lots
-    return [Segment(c, start, end, n) for c, n in zip((span.start + at).tolist(), taken, strict=True)]
+    return list(zip(columns[: last + 1].tolist(), taken, strict=True))
 
 
 def _least(keys: Cells, count: int) -> Ints:
@@ -82,25 +86,25 @@ def _least(keys: Cells, count: int) -> Ints:
     return np.concatenate([below[keys[below].argsort(kind="stable")], np.flatnonzero(keys == bar)[: count - len(below)]])
 
 
-# Bits of a sort key: contact, units and months below LIKED, with nodes of a thousand GPUs; the rank of a grade's cost from RANK on.
-MOST = 1023  # GPUs of a node that are told apart
-LIKED = 1 << 25
-RANK = 26
-NEVER = (1 << 31) - 1
+MOST = 1023  # GPUs of a node that are told apart in a sort key
+RANK = 30  # the bit from which on a key may hold the rank of a grade's cost
 
 
 def fitness(book: Book, start: int, end: int, columns: slice | Ints, units: Cells, liked: Collection[int]) -> Cells:
-    """Sort keys in 32 bits, the best node first."""
+    """Sort keys, below 1 << RANK, the best node first: months, then units, then contact, in the smallest type that holds them."""
     widest = min(int(book.ledger.gpus.max(initial=1)), MOST) + 1
-    key = book.months.broken(columns, start, end).astype(np.int32)
+    top = (len(book.months.busy) + 1) * widest * 2 * widest
+    small = top < 1 << 14
+    key = book.months.broken(columns, start, end).astype(np.int16 if small else np.int32)
     key *= widest
-    key += np.minimum(units.astype(np.int32), MOST)
+    key += units if small else np.minimum(units.astype(np.int32), MOST)
     key *= 2 * widest
-    key += np.minimum(book.ledger.beside(start, end, columns).astype(np.int32), 2 * MOST)
+    beside = book.ledger.beside(start, end, columns)
+    key += beside if small else np.minimum(beside.astype(np.int32), 2 * MOST)
     if liked:
-        key += LIKED
+        key += top
         where = np.arange(columns.start, columns.stop) if isinstance(columns, slice) else columns
-        key[np.isin(where, np.fromiter(liked, dtype=np.int64))] -= LIKED
+        key[np.isin(where, np.fromiter(liked, dtype=np.int64))] -= top
     return key
 
 
@@ -127,7 +131,8 @@ def room_of(book: Book, demand: Demand, start: int, end: int, own: bool = False)
         units = book.room(demand, start, end, span)
         at = np.flatnonzero(units != 0)
         parts.append(Room(span.start + at, units[at].astype(np.int64), np.full(len(at), rank, dtype=np.int64)))
-    room = Room(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else Room(*(np.zeros(0, dtype=np.int64),) * 3)
+    none = Room(*(np.zeros(0, dtype=np.int64),) * 3)
+    room = parts[0] if len(parts) == 1 else Room(*(np.concatenate(arrays) for arrays in zip(none, *parts, strict=True)))
     if demand.scoped and (used := serving(book, demand, start, end)):
         domain = book.fleet.domains[demand.contract.scope]
         inside = {int(domain[c]) for c in used}
@@ -144,11 +149,14 @@ def _in_topology(
     taken = _taken(book, demand, start, end)
     if demand.scoped:
         room = _one_domain(book, demand, room, start, end, lots, taken, partial, liked)
-    if not partial and int(np.minimum(room.lots, lots).sum()) < lots:
+    if not partial and not demand.scoped and int(np.minimum(room.lots, lots).sum()) < lots:
         return []
-    keys = fitness(book, start, end, room.columns, room.lots, liked) + (np.minimum(room.rank, 15) << RANK)
+    keys = fitness(book, start, end, room.columns, room.lots.astype(book.ledger.gpus.dtype), liked)
+    if room.rank.any():
+        keys = keys.astype(np.int64) + (np.minimum(room.rank, 15) << RANK)
     order = keys.argsort(kind="stable")
-    placement = _allot(book, demand, room.columns[order], room.lots[order], lots, taken)
+    columns, units = room.columns[order], room.lots[order]
+    placement = _shared_out(book, demand, columns, units, lots, taken) if demand.spread else _filled(columns, units, lots)
     if not partial and sum(n for _, n in placement) < lots:
         return []
     return [Segment(c, start, end, n) for c, n in placement]
@@ -193,44 +201,42 @@ def _one_domain(
     domain = book.fleet.domains[demand.contract.scope]
     outer = domain[room.columns]
     have = domain_room(book, demand, room, taken)
-    fond = {int(domain[c]) for c in liked}
-    rank = np.full(len(have), 1 << 30, dtype=np.int64)
-    np.minimum.at(rank, outer, room.rank)
-    enough = np.flatnonzero(have >= lots).tolist()
-    if enough:
-        broken = _broken_in(book, room, start, end, lots, outer, len(have))
-        best = min(enough, key=lambda d: (d not in fond, int(rank[d]), int(broken[d]), int(have[d]), d))
-    elif partial:
-        best = min(np.flatnonzero(have).tolist(), key=lambda d: (-int(have[d]), d not in fond, d), default=-1)
-    else:
-        best = -1
+    fond = np.zeros(len(have), dtype=bool)
+    fond[[d for d in domain[list(liked)].tolist() if d < len(have)] if liked else []] = True
+    rank = np.zeros(len(have), dtype=np.int64)
+    if room.rank.any():
+        rank[:] = 1 << 30
+        np.minimum.at(rank, outer, room.rank)
+    enough = np.flatnonzero(have >= lots)
+    best = -1
+    if len(enough):
+        broken = _broken_in(book, room, start, end, lots, outer, enough) if len(enough) > 1 else enough
+        best = int(enough[np.lexsort((have[enough], broken, rank[enough], ~fond[enough]))[0]])
+    elif partial and have.any():
+        best = int(np.lexsort((~fond, -have))[0])
     return room.of(outer == best)
 
 
-def _broken_in(book: Book, room: Room, start: int, end: int, lots: int, domain: Ints, domains: int) -> Ints:
-    """Per domain: free months that `lots` lots would break there, each counted apart, on the nodes where they break fewest."""
+def _broken_in(book: Book, room: Room, start: int, end: int, lots: int, domain: Ints, domains: Ints) -> Ints:
+    """Per domain of `domains`: free months that `lots` lots would break there, each counted apart, on the nodes where they break fewest."""
     first = int(room.columns.min())
     months = book.months.broken(slice(first, int(room.columns.max()) + 1), start, end)
     levels = len(book.months.busy) + 1
     level = domain * levels + months[room.columns - first]
-    lots_at = np.bincount(level, room.lots, domains * levels).astype(np.int64).reshape(domains, levels)
-    taken = np.diff(np.minimum(lots_at.cumsum(axis=1), lots), axis=1, prepend=0)
-    broken: Ints = taken @ np.arange(levels)
+    lots_at = np.bincount(level, room.lots, (int(domains[-1]) + 1) * levels).astype(np.int64)
+    below = np.minimum(lots_at[: (int(domains[-1]) + 1) * levels].reshape(-1, levels)[domains].cumsum(axis=1), lots)
+    broken: Ints = (levels - 1) * below[:, -1] - below[:, :-1].sum(axis=1)
     return broken
 
 
-def _allot(book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, taken: dict[int, int]) -> list[tuple[int, int]]:
+def _shared_out(book: Book, demand: Demand, columns: Ints, units: Ints, lots: int, taken: dict[int, int]) -> list[tuple[int, int]]:
     """As many of `lots` as go, in the order of the columns, no spread domain beyond its share."""
     placement: list[tuple[int, int]] = []
-    domain = book.fleet.domains[demand.contract.spread_level] if demand.spread else None
-    for column, room in zip(columns.tolist(), units.tolist(), strict=True):
-        take = min(room, lots)
-        if domain is not None:
-            within = int(domain[column])
-            take = min(take, demand.per_domain - taken.get(within, 0))
-            if take > 0:
-                taken[within] = taken.get(within, 0) + take
+    inner = book.fleet.domains[demand.contract.spread_level][columns]
+    for column, within, room in zip(columns.tolist(), inner.tolist(), units.tolist(), strict=True):
+        take = min(room, lots, demand.per_domain - taken.get(within, 0))
         if take > 0:
+            taken[within] = taken.get(within, 0) + take
             placement.append((column, take))
             lots -= take
         if not lots:

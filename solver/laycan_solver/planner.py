@@ -6,7 +6,9 @@ admitted beside it, and a bound says how far from the best the result can be. Sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
@@ -41,7 +43,23 @@ PATIENCE = 2  # trials in vain, per contract, after which the search ends
 
 def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool] | None = None) -> Plan:
     """The plan that owes the least that was found with `effort` trials; `deadline` is asked now and then and ends the search when True."""
-    late = Late(deadline or never)
+    with _no_collector():
+        return _planned(problem, effort, Late(deadline or never))
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """A plan makes millions of tuples and no cycles: to look for those all the while costs a sixth of a large plan's time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _planned(problem: Problem, effort: int, late: Late) -> Plan:
     fleet = Fleet(problem)
     demands = Demands(problem, fleet)
     known = [d for i, c in enumerate(problem.contracts) if c.accepted and (d := demands.demand(i))]
@@ -128,7 +146,7 @@ def _report(problem: Problem, book: Book, refused: Sequence[Undelivered], late: 
     accepted = [book.demands[i] for i in sorted(book.demands)]
     moves = tuple(sorted(m for d in accepted for m in moves_of(book, d)))
     totals = totals_of(book, moves)
-    proof = prove(book.fleet, accepted, book.segments, book.now)
+    proof = prove(book.topology, accepted, book.segments)
     shortfalls = Shortfalls(book, proof.margins)
     own = totals.owed_micros + totals.interruption_micros + totals.substitution_micros
     bound = Bound(min(proof.firm_micros, totals.firm_owed_micros), min(proof.total_micros, own))

@@ -30,7 +30,7 @@ def repair(book: Book, effort: int, late: Callable[[], bool]) -> int:
     short = [i for i in book.demands if book.verdict(i).due]
     if not short or effort <= 0:
         return 0
-    floor = unavoidable(book.fleet, book.demands.values(), book.now)
+    floor = unavoidable(book.topology, book.demands.values())
     trials = variant = idle = 0
     while trials < effort and idle < VARIANTS and not late():
         progress = False

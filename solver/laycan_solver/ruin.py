@@ -21,7 +21,7 @@ MOST_NODES = 64  # around which they are looked for
 
 def ruin(book: Book, trials: int, patience: int, late: Callable[[], bool]) -> int:
     """Shakes short contracts in turn until `trials` are made or `patience` of them in a row were in vain; returns those made."""
-    floor = unavoidable(book.fleet, book.demands.values(), book.now)
+    floor = unavoidable(book.topology, book.demands.values())
     made = idle = 0
     short = worst_first(book, floor)
     while made < trials and idle < patience and short and not late():

@@ -17,6 +17,7 @@ from laycan_solver.check_facts import Facts
 from laycan_solver.eligible import Demands, Fleet
 from laycan_solver.model import Binding, Contract, Plan, Problem, Scope
 from laycan_solver.planner import plan
+from laycan_solver.topology import Topology
 from tests.laycan_solver import small
 from tests.laycan_solver.exact import Exact
 from tests.laycan_solver.instances import TINY, Shape, problem
@@ -32,7 +33,7 @@ def proof_of(p: Problem) -> Proof:
     """The bound where a plan serves nothing, so that every slice is looked at."""
     fleet = Fleet(p)
     demands = Demands(p, fleet)
-    return prove(fleet, [d for i in range(len(p.contracts)) if (d := demands.demand(i))], {}, p.now)
+    return prove(Topology(fleet, p.now), [d for i in range(len(p.contracts)) if (d := demands.demand(i))], {})
 
 
 def recomputed(p: Problem, found: Plan) -> tuple[int, int]:
@@ -231,7 +232,7 @@ def test_unavoidable(kind: str, seed: int) -> None:
     p, best = solved(kind, seed)
     fleet = Fleet(p)
     demands = Demands(p, fleet)
-    owed = unavoidable(fleet, [d for i in range(len(p.contracts)) if (d := demands.demand(i))], p.now)
+    owed = unavoidable(Topology(fleet, p.now), [d for i in range(len(p.contracts)) if (d := demands.demand(i))])
     assert sum(owed.values()) <= best.total * 3_600_000_000
 
 
@@ -240,5 +241,5 @@ def test_unavoidable_outage() -> None:
     p = small.problem([node("a")], [contract("x", 0, 10), contract("y", 6, 10)], outages=[outage("a", 3, 5)])
     fleet = Fleet(p)
     demands = Demands(p, fleet)
-    owed = unavoidable(fleet, [d for i in range(2) if (d := demands.demand(i))], p.now)
+    owed = unavoidable(Topology(fleet, p.now), [d for i in range(2) if (d := demands.demand(i))])
     assert owed == {0: 2 * HOUR * 8 * p.contracts[0].rate, 1: 0}
