@@ -8,6 +8,7 @@ goes short instead.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from .book import Book
 from .cover import cover
 from .eligible import Demand, Fleet
-from .place import could_hold_all, find_place
+from .place import find_place, next_room
 
 AHEAD = 365 * 86_400  # seconds that what takes a whole domain comes ahead of its start, and less in proportion; tried from 1/2 to 4
 
@@ -130,11 +131,7 @@ def _serve_in_blocks(book: Book, demand: Demand, start: int, end: int, own: bool
     times = [*book.ledger.grid.between(start, end), end]
     before_it = {s.column for s in book.segments[demand.index] if s.end == start}
     row, near, near_end = 0, before_it or liked(book, demand), start if before_it else start - 1
-    hopeful = could_hold_all(book, demand, times, own)
     while row < len(times) - 1:
-        if not hopeful[row]:
-            row += 1
-            continue
         stop = _longest(book, demand, times, row, own)
         mark, before = book.mark(), book.verdict(demand.index)
         if stop > row:
@@ -145,7 +142,9 @@ def _serve_in_blocks(book: Book, demand: Demand, start: int, end: int, own: bool
             book.roll_back(mark)
             cut = stop > row and near_end == times[row]  # not worth it, or not allowed: nor is a gap just to avoid it
             least = near_end + demand.move_seconds if cut else 0
-            row = next((i for i in range(row + 1, len(times)) if times[i] >= least), len(times))
+            full, row = stop == row, next((i for i in range(row + 1, len(times)) if times[i] >= least), len(times))
+            if full and row < len(times) - 1:
+                row = bisect_left(times, next_room(book, demand, times[row], end, own))
         else:
             row, near, near_end = stop, {s.column for s in found}, times[stop]
 

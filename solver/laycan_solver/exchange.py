@@ -7,7 +7,8 @@ the two nodes does not lose one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,16 +30,17 @@ def exchange(book: Book, movable: Collection[int], rows: Ints, tries: int, late:
     trade = Trade(book, movable)
     won = made = 0
     for starts, ends in _openings(book, rows, np.array(trade.whole) > 0):
+        idle = Idle(book, ends)
         for start, column in starts:
-            partner = _partner(book, column, start, ends)
+            partner = idle.partner(column, start)
             if partner is None:
                 continue
             if made >= tries or late():
                 return won, made
             made += 1
-            if gain := trade.try_from(start, partner[1], column):
+            if gain := trade.try_from(start, partner, column):
                 won += gain
-                ends.remove(partner)
+                idle.drop(partner)
     return won, made
 
 
@@ -64,11 +66,32 @@ def _openings(book: Book, rows: Ints, usable: Flags) -> Iterator[tuple[list[Open
                 yield starts, ends
 
 
-def _partner(book: Book, column: int, start: int, ends: Collection[Opening]) -> Opening | None:
-    """A node that is idle before `start`: of the same rack if possible, else of the same zone, then the one that is so latest."""
-    rack, zone = book.fleet.domains[Scope.RACK], book.fleet.domains[Scope.ZONE]
-    idle = ((end, a) for end, a in ends if end <= start and a != column)
-    return min(idle, key=lambda o: (bool(zone[o[1]] != zone[column]), bool(rack[o[1]] != rack[column]), -o[0], o[1]), default=None)
+class Idle:
+    """Nodes that become idle in a month and when, sorted: all of them, those of each zone and those of each rack."""
+
+    def __init__(self, book: Book, ends: Iterable[Opening]) -> None:
+        self.domains = [book.fleet.domains[level] for level in (Scope.RACK, Scope.ZONE, Scope.ANY)]
+        self.known: list[dict[int, list[Opening]]] = [{} for _ in self.domains]
+        for end, column in ends:
+            for domain, known in zip(self.domains, self.known, strict=True):
+                known.setdefault(int(domain[column]), []).append((end, -column))
+        for known in self.known:
+            for openings in known.values():
+                openings.sort()
+
+    def partner(self, column: int, start: int) -> int | None:
+        """A node that is idle before `start`: of the same rack if possible, else of the same zone, then the one that is so latest."""
+        for domain, known in zip(self.domains, self.known, strict=True):
+            openings = known.get(int(domain[column]), [])
+            for i in range(bisect_left(openings, (start + 1, -len(domain))) - 1, -1, -1):
+                if openings[i][1] != -column:
+                    return -openings[i][1]
+        return None
+
+    def drop(self, column: int) -> None:
+        for domain, known in zip(self.domains, self.known, strict=True):
+            openings = known[int(domain[column])]
+            openings[:] = [o for o in openings if o[1] != -column]
 
 
 @dataclass

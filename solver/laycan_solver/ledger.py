@@ -117,6 +117,11 @@ class Ledger:
         cells: Cells = self._cells[first:last, columns] + self._lazy[:, columns][np.arange(first, last) // BLOCK]
         return cells
 
+    def rows(self, first: int, last: int, columns: slice) -> Cells:
+        """[row, column]: GPUs free in rows of one block."""
+        cells: Cells = self._cells[first:last, columns] + self._lazy[first // BLOCK, columns]
+        return cells
+
     def capacity(self, start: int, end: int, columns: Columns) -> Cells:
         """Per column: healthy GPUs, 0 where an outage lies in [start, end)."""
         gpus = self.gpus.copy()

@@ -16,7 +16,7 @@ from .book import Book
 from .eligible import Demand
 from .ledger import Cells
 from .objective import Segment
-from .timegrid import Flags, Ints
+from .timegrid import BLOCK, Flags, Ints
 
 
 class Room(NamedTuple):
@@ -108,22 +108,6 @@ def fitness(book: Book, start: int, end: int, columns: slice | Ints, units: Cell
     return key
 
 
-def could_hold_all(book: Book, demand: Demand, times: list[int], own: bool) -> list[bool]:
-    """Per slice between these boundaries: is there room for all lots, of any holder, inside one scope domain? If not, no place is found."""
-    grid, domain = book.ledger.grid, book.fleet.domains[demand.contract.scope]
-    rows = np.array([grid.row(t) for t in times[:-1]]) - grid.row(times[0])
-    total = np.zeros((int(domain.max()) + 1 if demand.scoped else 1, len(rows)), dtype=np.int64)  # [domain, slice]
-    for _, span in demand.pool.own if own else demand.pool.spans:
-        free = book.ledger.profile(times[0], times[-1], span)[rows]
-        lots = free // min(demand.contract.lot_gpus, int(np.iinfo(free.dtype).max))
-        lots[:, ~book.fleet.open[span]] = 0
-        where = domain[span] if demand.scoped else np.zeros(lots.shape[1], dtype=np.int64)
-        runs = np.flatnonzero(np.diff(where, prepend=-1))
-        np.add.at(total, where[runs], np.add.reduceat(lots, runs, axis=1, dtype=np.int64).T)
-    hopeful: list[bool] = (total.max(axis=0) >= demand.lots).tolist()
-    return hopeful
-
-
 def room_of(book: Book, demand: Demand, start: int, end: int, own: bool = False) -> Room:
     """All nodes with room for a lot through [start, end), inside the scope domain of what serves the contract there."""
     parts = []
@@ -160,6 +144,32 @@ def _in_topology(
     if not partial and sum(n for _, n in placement) < lots:
         return []
     return [Segment(c, start, end, n) for c, n in placement]
+
+
+def next_room(book: Book, demand: Demand, time: int, end: int, own: bool) -> int:
+    """The first boundary from `time` on at which some scope domain may have room for all lots, by counting; `end` if there is none."""
+    ledger, lot = book.ledger, demand.contract.lot_gpus
+    parts = [(span, *_stretches(book.fleet.domains[demand.contract.scope][span])) for _, span in (demand.pool.own if own else demand.pool.spans)]
+    domains = 1 + max((int(d.max()) for _, _, d in parts), default=0)
+    row, last = ledger.grid.row(time), ledger.grid.row(end)
+    while row < last and parts:
+        stop = min((row // BLOCK + 1) * BLOCK, last)
+        have = np.zeros((domains, stop - row), dtype=np.int64)
+        for span, starts, domain in parts:
+            units = ledger.rows(row, stop, span) // min(lot, int(np.iinfo(ledger.gpus.dtype).max))
+            units[:, book.fleet.closed_in(span)] = 0
+            np.add.at(have, domain, np.add.reduceat(units, starts, axis=1, dtype=np.int64).T)
+        enough = (have >= demand.lots).any(axis=0)
+        if enough.any():
+            return ledger.grid.times[row + int(enough.argmax())]
+        row = stop
+    return end
+
+
+def _stretches(domain: Ints) -> tuple[Ints, Ints]:
+    """Where, among neighbouring columns, stretches of one domain start, and their domains."""
+    starts = np.flatnonzero(np.diff(domain, prepend=-1))
+    return starts, domain[starts]
 
 
 def _taken(book: Book, demand: Demand, start: int, end: int) -> dict[int, int]:
