@@ -38,7 +38,7 @@ from .timegrid import time_grid, turnarounds
 EFFORT = 400  # trials of repair
 TRIES = 5  # single moves that cost as much as a trial of repair
 PLACINGS = 25  # contracts placed anew for free months, for every trial of repair
-PATIENCE = 2  # trials in vain, per contract, after which the search ends
+PATIENCE = 1  # trials of ruin in vain, per contract that is short, after which the search ends
 
 
 def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool] | None = None) -> Plan:
@@ -72,7 +72,7 @@ def _planned(problem: Problem, effort: int, late: Late) -> Plan:
     best_arrangement(book, accepted, effort, late)
     trials = repair(book, effort, late)
     polish(book, effort * TRIES, late)
-    if ruin(book, effort - trials, PATIENCE * len(accepted), late):
+    if ruin(book, effort - trials, PATIENCE, late):
         polish(book, effort * TRIES, late)
     compact(book, effort * PLACINGS, late)
     hold(book, reserves, effort, late)

@@ -20,11 +20,11 @@ MOST_NODES = 64  # around which they are looked for
 
 
 def ruin(book: Book, trials: int, patience: int, late: Callable[[], bool]) -> int:
-    """Shakes short contracts in turn until `trials` are made or `patience` of them in a row were in vain; returns those made."""
+    """Shakes short contracts in turn until `trials` are made, or `patience` times as many as are short were in vain; returns those made."""
     floor = unavoidable(book.topology, book.demands.values())
     made = idle = 0
     short = worst_first(book, floor)
-    while made < trials and idle < patience and short and not late():
+    while made < trials and idle < patience * len(short) and not late():
         index = short[made % len(short)]
         made += 1
         idle += 1
