@@ -95,7 +95,7 @@ def fitness(book: Book, start: int, end: int, columns: slice | Ints, units: Cell
     widest = min(int(book.ledger.gpus.max(initial=1)), MOST) + 1
     top = (len(book.months.busy) + 1) * widest * 2 * widest
     small = top < 1 << 14
-    key = book.months.broken(columns, start, end).astype(np.int16 if small else np.int32)
+    key: Cells = book.months.broken(columns, start, end).astype(np.int16 if small else np.int32)
     key *= widest
     key += units if small else np.minimum(units.astype(np.int32), MOST)
     key *= 2 * widest

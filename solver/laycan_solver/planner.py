@@ -38,7 +38,7 @@ from .timegrid import time_grid, turnarounds
 EFFORT = 400  # trials of repair
 TRIES = 5  # single moves that cost as much as a trial of repair
 PLACINGS = 25  # contracts placed anew for free months, for every trial of repair
-PATIENCE = 1  # trials of ruin in vain, per contract that is short, after which the search ends
+PATIENCE = 20  # trials of ruin in vain, per contract that misses lots, after which the search ends
 
 
 def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool] | None = None) -> Plan:

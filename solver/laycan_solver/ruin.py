@@ -20,17 +20,22 @@ MOST_NODES = 64  # around which they are looked for
 
 
 def ruin(book: Book, trials: int, patience: int, late: Callable[[], bool]) -> int:
-    """Shakes short contracts in turn until `trials` are made, or `patience` times as many as are short were in vain; returns those made."""
+    """Shakes short contracts in turn, `trials` times or until `patience` in vain per contract that misses lots; returns those made."""
     floor = unavoidable(book.topology, book.demands.values())
     made = idle = 0
     short = worst_first(book, floor)
-    while made < trials and idle < patience * len(short) and not late():
+    while made < trials and idle < patience * _missing(book, short, floor) and not late():
         index = short[made % len(short)]
         made += 1
         idle += 1
         if _shake(book, index, Random(made)):  # noqa: S311 - no secret
             idle, short = 0, worst_first(book, floor)
     return made
+
+
+def _missing(book: Book, short: Sequence[int], floor: dict[int, int]) -> int:
+    """How many of these miss lots: who is only interrupted has little to win."""
+    return sum(book.verdict(i).owed > floor[i] for i in short)
 
 
 def _shake(book: Book, index: int, rng: Random) -> bool:
