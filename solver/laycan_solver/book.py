@@ -48,7 +48,12 @@ class Book:
         other.demands, other.segments = dict(self.demands), {i: list(own) for i, own in self.segments.items()}
         other.on_node = [list(there) for there in self.on_node]
         other.history, other.had_holder = {c: list(had) for c, had in self.history.items()}, self.had_holder.copy()
-        other._topology, other._tallies, other._verdicts, other._journal = None, {}, dict(self._verdicts), []  # tallies are made when they are asked for
+        other._topology, other._tallies, other._verdicts, other._journal = (
+            None,
+            {},
+            dict(self._verdicts),
+            [],
+        )  # tallies are made when they are asked for
         return other
 
     def open(self, demand: Demand) -> None:

@@ -149,7 +149,9 @@ def _in_topology(
 def next_room(book: Book, demand: Demand, time: int, end: int, own: bool) -> int:
     """The first boundary from `time` on at which some scope domain may have room for all lots, by counting; `end` if there is none."""
     ledger, lot = book.ledger, demand.contract.lot_gpus
-    parts = [(span, *_stretches(book.fleet.domains[demand.contract.scope][span])) for _, span in (demand.pool.own if own else demand.pool.spans)]
+    parts = [
+        (span, *_stretches(book.fleet.domains[demand.contract.scope][span])) for _, span in (demand.pool.own if own else demand.pool.spans)
+    ]
     domains = 1 + max((int(d.max()) for _, _, d in parts), default=0)
     row, last = ledger.grid.row(time), ledger.grid.row(end)
     while row < last and parts:
