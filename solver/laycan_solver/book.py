@@ -15,6 +15,7 @@ from .eligible import Demand, Fleet, Possession
 from .ledger import Cells, Ledger
 from .months import Months
 from .objective import NOTHING, Segment, Tiers, Verdict, minus, plus
+from .pinned import Pinned
 from .tally import Tally
 from .timegrid import Ints
 from .topology import Topology
@@ -25,6 +26,7 @@ class Book:
         self.now, self.fleet, self.ledger = now, fleet, ledger
         self.turnaround = max(turnarounds, default=0)
         self.months = Months(now, fleet)
+        self.pinned = Pinned(self)
         self.demands: dict[int, Demand] = {}
         self.segments: dict[int, list[Segment]] = {}  # contract index -> what serves it
         self.on_node: list[list[tuple[int, Segment]]] = [[] for _ in fleet.nodes]  # column -> (contract index, segment) there
@@ -43,7 +45,7 @@ class Book:
     def copy(self) -> Book:
         """The same arrangement on a fleet and a ledger of its own; nothing in it can be undone."""
         other = copy(self)
-        other.fleet = self.fleet.copy()
+        other.fleet, other.pinned = self.fleet.copy(), Pinned(other)
         other.ledger, other.months = self.ledger.copy(other.fleet), self.months.copy()
         other.demands, other.segments = dict(self.demands), {i: list(own) for i, own in self.segments.items()}
         other.on_node = [list(there) for there in self.on_node]
@@ -61,6 +63,7 @@ class Book:
         assert demand.index not in self.demands
         self.version += 1
         self.demands[demand.index] = demand
+        self.pinned = Pinned(self)
         self.reserves += demand.contract.reserve
         self.segments[demand.index] = []
 

@@ -73,6 +73,11 @@ def _holding_domains(book: Book, demand: Demand) -> list[list[tuple[int, int]]]:
         if eligible[column] and start < demand.end and demand.start < end and have[domain[column]] >= demand.lots:
             lots = int(fleet.gpus[column]) // lot
             out.setdefault(int(domain[column]), []).extend(((max(start, demand.start), lots, column), (end, -lots, column)))
+    pinned = book.pinned.until(demand)
+    for column in columns[pinned[columns] > demand.start].tolist():
+        if have[domain[column]] >= demand.lots:
+            lots, end = int(fleet.gpus[column]) // lot, int(pinned[column])
+            out.setdefault(int(domain[column]), []).extend(((demand.start, lots, column), (end, -lots, column)))
     intact = [[(demand.start, demand.end)]] if (np.delete(have, list(out)) >= demand.lots).any() else []
     return intact + [_spans_with(int(have[d]) - demand.lots, out[d], demand) for d in sorted(out)]
 
@@ -108,6 +113,7 @@ def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
     columns = demand.columns
     lot = demand.contract.lot_gpus
     able = book.ledger.capacity(window.start, window.end, columns).astype(np.int64) // lot
+    able[book.pinned.until(demand)[columns] > window.start] = 0
     columns, able = columns[able > 0], able[able > 0]
     domain = book.fleet.domains[demand.contract.scope]
     if demand.scoped and not demand.together and (used := serving(book, demand, window.start, window.end)):
