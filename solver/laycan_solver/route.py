@@ -67,14 +67,26 @@ def _stays(book: Book, demand: Demand, rng: Random | None, own: bool) -> list[St
 
 
 def _candidates(book: Book, demand: Demand, own: bool) -> tuple[Ints, Ints]:
-    """The nodes of the domains that could hold all lots, of those with most room, and a number per domain and grade."""
+    """The nodes of the domains that could hold all lots, of those that are had soonest and have most room, and a number per domain and grade."""
     fleet, columns = book.fleet, demand.columns[demand.costs == 0] if own else demand.columns
     units, domain = fleet.gpus[columns] // demand.contract.lot_gpus, fleet.domains[demand.contract.scope][columns]
     have = domain_room(book, demand, Room(columns, units, units), {})
     able = np.flatnonzero(have >= demand.lots)
     slack = np.bincount(domain, book.ledger.slack(demand.start, demand.end, columns), len(have))
-    inside = np.isin(domain, able[np.lexsort((able, -slack[able]))][:MOST_DOMAINS])
+    soonest = _had_from(domain, units, np.maximum(book.pinned.until(demand)[columns], demand.start), demand.lots, len(have))
+    inside = np.isin(domain, able[np.lexsort((able, -slack[able], soonest[able]))][:MOST_DOMAINS])
     return columns[inside], (domain * len(fleet.grades) + fleet.grade[columns])[inside]
+
+
+def _had_from(domain: Ints, units: Ints, until: Ints, lots: int, domains: int) -> Ints:
+    """Per domain: the first second from which Firm lots no longer hold more of it than can be spared."""
+    order = np.lexsort((until, domain))
+    total = units[order].cumsum()
+    first = np.searchsorted(domain[order], np.arange(domains))
+    before = np.append(0, total)[first]
+    at = np.searchsorted(total, before + lots)
+    found: Ints = until[order][np.minimum(at, len(order) - 1)]
+    return found
 
 
 class Survey:
