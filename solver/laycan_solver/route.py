@@ -67,7 +67,7 @@ def _stays(book: Book, demand: Demand, rng: Random | None, own: bool) -> list[St
 
 
 def _candidates(book: Book, demand: Demand, own: bool) -> tuple[Ints, Ints]:
-    """The nodes of the domains that could hold all lots, of those that are had soonest and have most room, and a number per domain and grade."""
+    """The nodes of the domains that could hold all lots, of those had soonest and with most room, and a number per domain and grade."""
     fleet, columns = book.fleet, demand.columns[demand.costs == 0] if own else demand.columns
     units, domain = fleet.gpus[columns] // demand.contract.lot_gpus, fleet.domains[demand.contract.scope][columns]
     have = domain_room(book, demand, Room(columns, units, units), {})
