@@ -25,7 +25,7 @@ PLACES = 3  # places that are cleared for what must come whole before it has to 
 
 def arrange(book: Book, demands: Sequence[Demand], late: Callable[[], bool]) -> None:
     """Serves every contract as far as one pass goes, whole ones with the help of moves."""
-    rationed = ration(book.fleet, demands, book.now)
+    rationed = ration(book.topology, demands)
     book.oversold = bool(rationed)
     for index, start, end in turns(demands, book.fleet, rationed):
         if index in rationed:

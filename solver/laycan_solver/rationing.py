@@ -13,16 +13,15 @@ import numpy as np
 
 from .bound import PriceSearch, grid_of
 from .certificate import MOST, Tariff, Windows
-from .eligible import Demand, Fleet
+from .eligible import Demand
 from .topology import Topology
 
 Spans = list[tuple[int, int]]  # [start, end) in seconds, in order
 NEARLY = 10_000  # prices are searched for to about one part in so many; who is owed just as much is rationed by what is left
 
 
-def ration(fleet: Fleet, demands: Sequence[Demand], now: int) -> dict[int, Spans]:
+def ration(topology: Topology, demands: Sequence[Demand]) -> dict[int, Spans]:
     """Interruptible contract that meets a price in its window -> when it is owed more than that, and worth serving first."""
-    topology = Topology(fleet, now)
     grid = grid_of(topology, demands)
     windows = {d.index: Windows(topology, grid).of(d) for d in demands}
     tariff = Tariff(topology, grid, PriceSearch(topology, grid, windows, None).prices(demands, total=True))

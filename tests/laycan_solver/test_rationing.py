@@ -12,6 +12,7 @@ from laycan_solver.model import Problem
 from laycan_solver.objective import Segment
 from laycan_solver.planner import laid_out, plan
 from laycan_solver.rationing import ration
+from laycan_solver.topology import Topology
 from tests.laycan_solver.small import HOUR, NOW, contract, node, problem
 
 
@@ -34,30 +35,30 @@ def crowded(**more: bool) -> Problem:
 def test_who_is_owed_less_than_the_price_waits() -> None:
     """The cheap contract is worth serving before and after the dear one; who meets no price is not rationed."""
     fleet, demands = demands_of(crowded())
-    assert ration(fleet, demands, NOW) == {0: [span(0, 40), span(60, 100)]}
+    assert ration(Topology(fleet, NOW), demands) == {0: [span(0, 40), span(60, 100)]}
 
 
 def test_nobody_is_rationed_where_everything_fits() -> None:
     """Two nodes hold all of it, so that nothing has a price."""
     p = crowded()
     fleet, demands = demands_of(problem([node("a"), node("b")], list(p.contracts)))
-    assert ration(fleet, demands, NOW) == {}
+    assert ration(Topology(fleet, NOW), demands) == {}
 
 
 def test_firm_is_never_rationed() -> None:
     """Of Firm contracts that do not fit together, none is told to wait: tiers come before prices."""
     fleet, demands = demands_of(crowded(all_or_nothing=True))
-    assert set(ration(fleet, demands, NOW)) == {0}
+    assert set(ration(Topology(fleet, NOW), demands)) == {0}
     firm = [contract("x", 0, 10, price_micros=2_000_000), contract("y", 0, 10)]
     fleet, demands = demands_of(problem([node("a")], firm))
-    assert ration(fleet, demands, NOW) == {}
+    assert ration(Topology(fleet, NOW), demands) == {}
 
 
 def test_who_waits_comes_last_unless_it_comes_whole() -> None:
     """In parts it takes what others leave; whole, nothing would be left for it, and it keeps its place in order of starts."""
     for whole, first in ((False, 1), (True, 0)):
         fleet, demands = demands_of(crowded(all_or_nothing=whole))
-        order = turns(demands, fleet, ration(fleet, demands, NOW))
+        order = turns(demands, fleet, ration(Topology(fleet, NOW), demands))
         assert order[0][0] == first
         assert [t for t in order if t[0] == 0] == [(0, *span(0, 40)), (0, *span(60, 100))]
 
