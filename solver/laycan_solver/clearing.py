@@ -104,8 +104,10 @@ def clearings_of(book: Book, demand: Demand, window: Window) -> list[Clearing]:
 
 def clear_nodes(book: Book, demand: Demand, window: Window, columns: Sequence[int]) -> list[Clearing]:
     """The same for given nodes."""
-    free = book.ledger.profile(window.start, window.end, np.array(columns, dtype=np.int64)).astype(np.int64)
-    return [c for i, column in enumerate(columns) for c in _clear_node(book, demand, window, column, free[:, i])]
+    at = np.array(columns, dtype=np.int64)
+    free = book.ledger.profile(window.start, window.end, at).astype(np.int64)
+    room = book.room(demand, window.start, window.end, at).tolist()
+    return [c for i, column in enumerate(columns) for c in _clear_node(book, demand, window, column, free[:, i], room[i])]
 
 
 def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
@@ -144,8 +146,8 @@ def worth_a_look(book: Book, demand: Demand, window: Window) -> list[int]:
     return found
 
 
-def _clear_node(book: Book, demand: Demand, window: Window, column: int, free: Ints) -> list[Clearing]:
-    """Lot by lot what a node, with its free GPUs by row, would have to lose; each entry is one lot more than the one before."""
+def _clear_node(book: Book, demand: Demand, window: Window, column: int, free: Ints, room: int) -> list[Clearing]:
+    """Lot by lot what a node, with its free GPUs by row and its room for lots, would have to lose; each entry is one lot more."""
     lot = demand.contract.lot_gpus
     there = occupants(book, demand, window, column)
     if book.fleet.whole[column] and (demand.holder or any(book.demands[o[1]].contract.reserve for o in there)):
@@ -153,8 +155,7 @@ def _clear_node(book: Book, demand: Demand, window: Window, column: int, free: I
         lots = int(book.ledger.capacity(window.start, window.end, np.array([column]))[0]) // lot
         return [Clearing(column, lots, sum(o[0] for o in there), tuple((o[1], o[2]) for o in there))] if lots else []
     if not there:
-        lots = int(book.room(demand, window.start, window.end, np.array([column]))[0])
-        return [Clearing(column, lots, 0, ())] if lots else []
+        return [Clearing(column, room, 0, ())] if room else []
     first = book.ledger.grid.row(window.start)
     lots, weight = int(free.min()) // lot, 0
     out = [Clearing(column, lots, 0, ())] if lots else []

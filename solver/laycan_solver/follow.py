@@ -46,11 +46,12 @@ def events_between(kept: Problem, announced: Iterable[Binding], problem: Problem
     return events
 
 
-def part_of(problem: Problem, bindings: Sequence[Binding], touched: Collection[str]) -> tuple[Problem, list[Binding]]:
-    """The problem and the bindings of these contracts and of all that share a node with them, on the nodes that they use or used."""
+def part_of(
+    problem: Problem, bindings: Sequence[Binding], contracts: Collection[str], changed: Collection[str]
+) -> tuple[Problem, list[Binding]]:
+    """The problem and the bindings of these contracts and of all on the nodes that changed, with every node that they use or used."""
     rows = (*problem.previous, *bindings)
-    near = {b.node for b in rows if b.contract in touched}
-    keys = {b.contract for b in rows if b.node in near} | set(touched)
+    keys = {b.contract for b in rows if b.node in changed} | set(contracts)
     nodes = {b.node for b in rows if b.contract in keys}
     part = Problem(
         problem.now,

@@ -17,6 +17,7 @@ import numpy as np
 
 from .admit import Admission
 from .book import Book
+from .clearing import Clearing, Window
 from .construct import settle
 from .eligible import Demand, Demands
 from .keep import keep_on, mend
@@ -353,8 +354,9 @@ class Live:
                     settle(book, index, cuts=cuts, own=own)
             if book.verdict(index).owed and book.reserves:
                 release(book, index)
+            seen: dict[Window, list[Clearing]] = {}
             for variant in range(VARIANTS):
-                if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant):
+                if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant, seen):
                     break
 
     def _filled_up(self, index: int) -> bool:
@@ -365,8 +367,9 @@ class Live:
         mark = book.mark()
         book.demands[index] = replace(whole, together=False)
         settle(book, index, cuts=False)
+        seen: dict[Window, list[Clearing]] = {}
         for variant in range(VARIANTS):
-            if not book.missing(index) or by_clearing(book, book.demands[index], variant):
+            if not book.missing(index) or by_clearing(book, book.demands[index], variant, seen):
                 break
         book.demands[index] = whole
         if not book.missing(index):

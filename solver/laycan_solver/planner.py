@@ -49,7 +49,7 @@ def plan(problem: Problem, effort: int = EFFORT, *, deadline: Callable[[], bool]
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """A plan makes millions of tuples and no cycles: to look for those all the while costs a sixth of a large plan's time."""
+    """A plan makes millions of tuples and no cycles: to look for those costs a large plan a sixth of its time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -205,12 +205,14 @@ class Planner:
             self._plan = written(self.problem, self._live.bindings(), list(self._live.refused.values()))
         return self._plan
 
+    @_no_collector()
     def copy(self) -> Planner:
         """An independent planner, for what-ifs."""
         other = copy(self)
         other._live = self.kept().copy()
         return other
 
+    @_no_collector()
     def update(self, events: Sequence[Event], *, urgent: bool = False) -> Difference:
         """Applies the events to the plan as it is kept, or, where they change too much for that, plans again from its bindings.
 
@@ -224,6 +226,7 @@ class Planner:
         self._problem = self._plan = None
         return difference
 
+    @_no_collector()
     def follow(self, problem: Problem) -> Followed | None:
         """Brings the kept plan up to date with `problem` by what happened since.
 
@@ -238,11 +241,10 @@ class Planner:
         except TooMuchError:
             return None
         self._problem = self._plan = None
-        touched = {b.contract for b in (*difference.released, *difference.acquired)} | set(live.refused)
-        touched |= {u.contract for u in before ^ set(difference.undelivered)} | {
-            e.contract.key for e in events if isinstance(e, ContractChanged)
-        }
-        part, bindings = part_of(self.problem, live.bindings(), touched & live.index.keys())
+        rows = (*difference.released, *difference.acquired)
+        touched = {b.contract for b in rows} | {u.contract for u in before ^ set(difference.undelivered)} | set(live.refused)
+        touched |= {event.contract.key for event in events if isinstance(event, ContractChanged)}
+        part, bindings = part_of(self.problem, live.bindings(), touched & live.index.keys(), {b.node for b in rows})
         keys = {c.key for c in part.contracts}
         plan = written(part, bindings, [u for u in live.refused.values() if u.contract in keys])
         return Followed(part, plan, tuple(u for u in difference.undelivered if u.contract in keys))

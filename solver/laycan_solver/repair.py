@@ -56,14 +56,20 @@ def trial(book: Book, index: int, variant: int) -> bool:
     return (bulky(book, demand) and by_route(book, demand, variant)) or by_clearing(book, demand, variant)
 
 
-def by_clearing(book: Book, demand: Demand, variant: int) -> bool:
-    """The nodes that are cheapest to clear for a window."""
+def by_clearing(book: Book, demand: Demand, variant: int, seen: dict[Window, list[Clearing]] | None = None) -> bool:
+    """The nodes that are cheapest to clear for a window. `seen` keeps what was looked at from one variant to the next."""
+    seen = {} if seen is None else seen
+
+    def chosen_in(window: Window) -> list[Clearing]:
+        if window not in seen:
+            seen[window] = clearings_of(book, demand, window)
+        return choose(book, demand, window, seen[window], variant)
+
     if demand.together:
-        stages = stages_of(book, demand)
-        chosen = [c for w in stages for c in choose(book, demand, w, clearings_of(book, demand, w), variant)]
+        chosen = [c for w in stages_of(book, demand) for c in chosen_in(w)]
         return bool(chosen) and attempt(book, demand, chosen)
     for window in windows_of(book, demand)[: 1 + variant]:
-        chosen = choose(book, demand, window, clearings_of(book, demand, window), variant)
+        chosen = chosen_in(window)
         if chosen and attempt(book, demand, chosen):
             return True
     return False
