@@ -38,6 +38,7 @@ class Book:
         self.watched: dict[int, Tiers] | None = None  # contract -> its tiers before its first change since this was set
         self._topology: tuple[int, Topology] | None = None  # of the fleet after so many changes
         self._tallies: dict[int, Tally] = {}
+        self._lent: dict[int, Tally] = {}  # shared with copies of the book, to be copied before it is looked at
         self._verdicts: dict[int, Verdict] = {}
         self._journal: list[tuple[int, int, list[Segment]]] = []
         self.version = 0  # differs whenever anything may have changed
@@ -50,12 +51,9 @@ class Book:
         other.demands, other.segments = dict(self.demands), {i: list(own) for i, own in self.segments.items()}
         other.on_node = [list(there) for there in self.on_node]
         other.history, other.had_holder = {c: list(had) for c, had in self.history.items()}, self.had_holder.copy()
-        other._topology, other._tallies, other._verdicts, other._journal = (
-            None,
-            {},
-            dict(self._verdicts),
-            [],
-        )  # tallies are made when they are asked for
+        other._topology, other._verdicts, other._journal = None, dict(self._verdicts), []
+        self._lent |= self._tallies
+        other._lent, self._tallies, other._tallies = dict(self._lent), {}, {}
         return other
 
     def open(self, demand: Demand) -> None:
@@ -73,7 +71,7 @@ class Book:
         self.version += 1
         self.reserves -= self.demands.pop(index).contract.reserve
         self._verdicts.pop(index, None)
-        self._tallies.pop(index, None)
+        self._forget(index)
 
     def renew(self, demand: Demand) -> None:
         """Another demand of the same contract takes its place: later, or with other announcements; what is over is forgotten."""
@@ -89,7 +87,7 @@ class Book:
                 there.append((index, own[-1]))
         self.segments[index] = own
         self.demands[index] = demand
-        self._tallies.pop(index, None)
+        self._forget(index)
         self._verdicts.pop(index, None)
 
     def changed(self) -> dict[int, set[int]]:
@@ -169,9 +167,15 @@ class Book:
     def tally(self, index: int) -> Tally:
         found = self._tallies.get(index)
         if found is None:
-            found = self._tallies[index] = Tally(self.demands[index], self.fleet, self.now)
-            found.add(1, self.segments[index])
+            lent = self._lent.pop(index, None)
+            found = self._tallies[index] = lent.copy(self.fleet) if lent else Tally(self.demands[index], self.fleet, self.now)
+            if lent is None:
+                found.add(1, self.segments[index])
         return found
+
+    def _forget(self, index: int) -> None:
+        self._tallies.pop(index, None)
+        self._lent.pop(index, None)
 
     def mark(self) -> int:
         return len(self._journal)

@@ -104,6 +104,7 @@ class Live:
         self.stale: set[int] = set()  # contracts that were announced anew since their demand was made
         self.pooled = self._able()
         self.waiting: list[int] = []  # contracts that an urgent update left to the next
+        self.variants = VARIANTS
         self.past = Past(book, demands, self._contract_of, max(self.turnarounds, default=0))
         self.past.know(plan.bindings, over)
 
@@ -345,7 +346,7 @@ class Live:
                 mend(book, book.demands[index])
         for index in sorted((i for i in known if book.verdict(i).wanting), key=key):
             if book.demands[index].contract.reserve:
-                hold(book, [book.demands[index]], VARIANTS, never)
+                hold(book, [book.demands[index]], self.variants, never)
                 continue
             pool = book.demands[index].pool
             grades = (True,) if pool.own == pool.spans else (True, False)
@@ -355,7 +356,7 @@ class Live:
             if book.verdict(index).owed and book.reserves:
                 release(book, index)
             seen: dict[Window, list[Clearing]] = {}
-            for variant in range(VARIANTS):
+            for variant in range(self.variants):
                 if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant, seen):
                     break
 
@@ -368,7 +369,7 @@ class Live:
         book.demands[index] = replace(whole, together=False)
         settle(book, index, cuts=False)
         seen: dict[Window, list[Clearing]] = {}
-        for variant in range(VARIANTS):
+        for variant in range(self.variants):
             if not book.missing(index) or by_clearing(book, book.demands[index], variant, seen):
                 break
         book.demands[index] = whole

@@ -217,7 +217,8 @@ class Planner:
         """Applies the events to the plan as it is kept, or, where they change too much for that, plans again from its bindings.
 
         A candidate that the current plan accepts has been accepted: it is not decided again. With `urgent` only who should be
-        delivered now is served again; the next update, be it of no events, does the rest.
+        delivered now is served again; the next update, be it of no events, does the rest. Until then a contract to come keeps
+        what it has left, also one that comes whole.
         """
         try:
             difference = self.kept().update(events, urgent=urgent)

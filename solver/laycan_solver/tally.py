@@ -8,6 +8,7 @@ again only when a segment that begins or ends there comes or goes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 from .eligible import Demand, Fleet
 from .objective import Segment, Verdict, flows_at_now, within_limit
@@ -31,6 +32,13 @@ class Tally:
         self.of_column: dict[int, list[int]] = {}  # column -> announced bindings there
         for i, b in enumerate(demand.announced):
             self.of_column.setdefault(fleet.column[b.node], []).append(i)
+
+    def copy(self, fleet: Fleet) -> Tally:
+        """The same for a copy of the fleet."""
+        other = copy(self)
+        other.fleet, other.steps, other.net = fleet, dict(self.steps), {time: dict(there) for time, there in self.net.items()}
+        other.cuts, other.first, other.kept = dict(self.cuts), dict(self.first), list(self.kept)
+        return other
 
     def add(self, sign: int, segments: Iterable[Segment]) -> None:
         """Segments come (1) or go (-1)."""

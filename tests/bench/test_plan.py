@@ -11,7 +11,7 @@ from bench.budgets import Limit, judged, limits
 from bench.cold import unrest
 from bench.measure import percentile, show
 from bench.plan import ROWS, main
-from bench.update import needless_moves
+from bench.update import moves_beside
 from laycan_solver.model import Binding, Contract, Difference, Node, Outage, OutageType, Problem, Product
 
 NOW = 1_798_761_600  # 2027-01-01T00:00:00Z
@@ -48,8 +48,8 @@ def test_a_cut_at_now_counts_against_what_ran() -> None:
     assert unrest(moved, [bound("a", "n0", -2, 9), bound("a", "n2", 0, 9)])["cuts_per_1000_lots"] == 0
 
 
-def test_needless_moves_are_of_running_lots_on_living_nodes() -> None:
-    """Neither what ran on the dead node, nor what has not begun, nor a binding that is only cut anew is a needless move."""
+def test_moves_beside_are_of_running_lots_on_living_nodes() -> None:
+    """Neither what ran on the dead node, nor what has not begun, nor a binding that is only cut anew is a move beside."""
     released = (
         bound("a", "dead", -1, 9),
         bound("b", "n1", 5, 9),  # not begun
@@ -57,7 +57,7 @@ def test_needless_moves_are_of_running_lots_on_living_nodes() -> None:
         bound("d", "n3", -1, 9),  # leaves
     )
     difference = Difference(released, (bound("c", "n2", -1, 6), bound("d", "n0", 0, 9)), (), ())
-    assert [b.contract for b in needless_moves(released, difference, {"dead"}, NOW)] == ["d"]
+    assert [b.contract for b in moves_beside(released, difference, {"dead"}, NOW)] == ["d"]
 
 
 def test_every_limit_has_its_row_and_its_reason() -> None:
