@@ -8,7 +8,7 @@ as much as it changes and not as much as there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import product
@@ -40,6 +40,7 @@ from .model import (
     TimePassed,
     Undelivered,
 )
+from .objective import Tiers
 from .past import Past
 from .repair import by_clearing
 from .report import Shortfalls, bindings_of, moves_of
@@ -361,22 +362,48 @@ class Live:
                     break
 
     def _filled_up(self, index: int) -> bool:
-        """What comes whole and lost some lots is made whole beside the others, if it can be: so nothing else of it moves."""
+        """What comes whole and lost some lots is made whole, beside the others or, if that costs less, elsewhere; else undone."""
         book, whole = self.book, self.book.demands[index]
         if not whole.together or not book.segments[index] or all(n == whole.lots for _, _, n in book.missing(index)):
             return False
+        if self._fill(index, 0):
+            return True
         mark = book.mark()
+        anew = self._change(lambda: self._anew(index))
+        book.roll_back(mark)
+        beside = self._change(lambda: self._fill(index, self.variants))
+        if beside is not None and (anew is None or beside <= anew):
+            return True
+        book.roll_back(mark)
+        return anew is not None and self._anew(index)
+
+    def _change(self, serve: Callable[[], bool]) -> Tiers | None:
+        """What it costs to serve somebody so; None if it cannot be done."""
+        self.book.watched = {}
+        served = serve()
+        cost, self.book.watched = self.book.change(), None
+        return cost if served else None
+
+    def _fill(self, index: int, variants: int) -> bool:
+        """Adds the lots that miss, through free room or in so many ways through what others leave; undone unless all is served."""
+        book, whole = self.book, self.book.demands[index]
+        mark, seen = book.mark(), dict[Window, list[Clearing]]()
         book.demands[index] = replace(whole, together=False)
         settle(book, index, cuts=False)
-        seen: dict[Window, list[Clearing]] = {}
-        for variant in range(self.variants):
+        for variant in range(variants):
             if not book.missing(index) or by_clearing(book, book.demands[index], variant, seen):
                 break
         book.demands[index] = whole
-        if not book.missing(index):
-            return True
-        book.roll_back(mark)
-        return False
+        if book.missing(index):
+            book.roll_back(mark)
+            return False
+        return True
+
+    def _anew(self, index: int) -> bool:
+        """Takes it off and serves all of it uncut elsewhere."""
+        mend(self.book, self.book.demands[index])
+        settle(self.book, index, cuts=False, own=True)
+        return not self.book.missing(index)
 
     def _account(self, index: int) -> None:
         found = Shortfalls(self.book).of(self.book.demands[index]) if self.book.missing(index) else []
