@@ -158,7 +158,7 @@ class Greedy:
         there = +self.serving[contract.key]
         wanted, placed = arrival.lots, []
         for product, columns in self._options(contract):
-            units = self._units(contract, columns, time)
+            units = self._units(contract, columns)
             lots = Counter(columns[self._choose(contract, columns, units, wanted, there)].tolist())
             if lots and (not contract.scope or not contract.all_or_nothing or lots.total() == wanted or there):
                 placed.append((product, lots))
@@ -201,7 +201,7 @@ class Greedy:
         served = [(self._delivered_as(contract, grade), grade) for grade in self.of_grade]
         return [(product, self.of_grade[grade]) for (product, cost), grade in sorted(served, key=lambda s: (s[0][1], s[1])) if product]
 
-    def _units(self, contract: Contract, columns: Ints, time: int) -> Ints:
+    def _units(self, contract: Contract, columns: Ints) -> Ints:
         """Lots of the contract that each node could take until its end."""
         able = self.open[columns] & (self.clear_until[columns] >= contract.end)
         return np.where(able, self.free[columns] // contract.lot_gpus, 0)

@@ -39,7 +39,7 @@ def node_death(name: str, seed: int, budget: Budget, *, only_active: bool = Fals
         event = NodeChanged(replace(nodes[dead], usable=False))
         difference = copy.update([event], urgent=only_active)
         spent.append(watch.cpu_us())
-        moved = len(moves_beside(planner.plan.bindings, difference, {dead}, problem.now))
+        moved = len(moves_beside(difference, {dead}, problem.now))
         beside += moved
         needless += moved if moved and not worth_moving(planner.copy(), copy, event, only_active) else 0
         owed += unserved(difference.undelivered) > before
@@ -81,7 +81,7 @@ def many_dead(name: str, seed: int, budget: Budget, *, share: int = 100) -> Row:
         "nodes_dead": len(dead),
         "bindings_hit": len(hit),
         "running_gpus_hit": sum(b.gpus for b in hit if b.start <= problem.now < b.end),
-        "moves_beside": len(moves_beside(before.bindings, difference, names, problem.now)),
+        "moves_beside": len(moves_beside(difference, names, problem.now)),
         "lost_more_ppm": (own_micros(planner.plan.totals) - own_micros(before.totals)) * 10**6 // value,
         "gap_ppm": planner.plan.total_gap_ppm,
         "cpu_ms": cpu_ms,
@@ -108,7 +108,7 @@ def worth_moving(without: Planner, moved: Planner, event: NodeChanged, urgent: b
     return with_moves.tiers(with_moves.demands) < plain.tiers(plain.demands)
 
 
-def moves_beside(before: Sequence[Binding], difference: Difference, dead: set[str], now: int) -> list[Binding]:
+def moves_beside(difference: Difference, dead: set[str], now: int) -> list[Binding]:
     """Bindings that ran at `now` on a living node and are gone from it, and are on no binding of the same lots any more."""
     stays: dict[tuple[str, str], int] = {}
     for b in difference.acquired:

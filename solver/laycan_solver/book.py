@@ -296,11 +296,3 @@ def _by_window(segments: Sequence[Segment]) -> Iterable[tuple[tuple[int, int], S
     for s in segments:
         groups.setdefault((s.start, s.end), []).append(s)
     return groups.items()
-
-
-def lots_on(segments: Iterable[Segment]) -> Counter[int]:
-    """column -> lots."""
-    lots: Counter[int] = Counter()
-    for s in segments:
-        lots[s.column] += s.lots
-    return lots

@@ -22,17 +22,22 @@ AHEAD = 365 * 86_400  # seconds that what takes a whole domain comes ahead of it
 
 
 def value_order(demands: Iterable[Demand]) -> list[int]:
-    """The one that would be owed most first, Firm before Interruptible, reserves last.
-
-    Who comes late goes short: that should be what is owed least per GPU and second, which therefore counts twice. What must lie in
-    one domain or come whole cannot be pieced together from what others leave, and counts threefold.
-    """
+    """The one of most weight first, Firm before Interruptible, reserves last."""
 
     def key(d: Demand) -> tuple[object, ...]:
-        weight = d.contract.rate**2 * d.contract.gpus * (d.end - d.start) * (3 if d.scoped or d.together else 1)
-        return (d.contract.reserve, not d.contract.firm, -weight, -d.contract.priority, d.contract.key)
+        return (d.contract.reserve, not d.contract.firm, -stake(d), -d.contract.priority, d.contract.key)
 
     return [d.index for d in sorted(demands, key=key)]
+
+
+def stake(demand: Demand) -> int:
+    """What would be owed, where who comes late goes short.
+
+    That should be what is owed least per GPU and second, which therefore counts twice. What must lie in one domain or come whole cannot
+    be pieced together from what others leave, and counts threefold.
+    """
+    contract = demand.contract
+    return contract.rate**2 * contract.gpus * (demand.end - demand.start) * (3 if demand.scoped or demand.together else 1)
 
 
 def start_order(demands: Iterable[Demand], fleet: Fleet) -> list[int]:

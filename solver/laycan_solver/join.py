@@ -26,7 +26,7 @@ def _free_beyond(book: Book, demand: Demand, s: Segment, start: int, end: int) -
     return bool(book.fleet.open[s.column]) and book.fits(demand, s.column, start, end, s.lots)
 
 
-def _join_one(book: Book, demand: Demand, on: Segment, others: list[Segment]) -> bool:
+def _join_one(book: Book, demand: Demand, on: Segment, others: list[Segment]) -> None:
     """One of `others`, which abut `on` in time, is served on the node of `on` instead; undone unless that is cheaper."""
     domains, own = book.fleet.domains, book.segments[demand.index]
     scope, spread = (domains[level] for level in (demand.contract.scope, demand.contract.spread_level))
@@ -39,8 +39,6 @@ def _join_one(book: Book, demand: Demand, on: Segment, others: list[Segment]) ->
             book.drop(demand.index, [on, other])
             book.put(demand.index, [Segment(on.column, min(on.start, other.start), max(on.end, other.end), on.lots)])
             after = book.verdict(demand.index)
-            if after.legal and after.tiers < before.tiers:
-                return True
-            book.roll_back(mark)
-            return False
-    return False
+            if not after.legal or after.tiers >= before.tiers:
+                book.roll_back(mark)
+            return

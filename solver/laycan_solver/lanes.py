@@ -16,6 +16,9 @@ from .model import Scope
 from .objective import Segment
 from .timegrid import Flags, Ints
 
+PARTNERS = 16  # nodes that are tried for one exchange
+SPARE = 4  # one node in so many is chosen on top, because some exchanges are not allowed
+
 Changes = dict[int, list[tuple[Segment, int]]]  # contract -> its segments that change nodes, each with the new column
 
 
@@ -191,7 +194,3 @@ class Sweep:
                 until[i] = self.lanes.free_until(column, time, self.end)
         found: Ints = np.minimum(until, self.end)
         return found
-
-
-PARTNERS = 16  # nodes that are tried for one exchange
-SPARE = 4  # one node in so many is chosen on top, because some exchanges are not allowed

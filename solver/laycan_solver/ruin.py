@@ -11,7 +11,7 @@ from random import Random
 
 from .book import Book
 from .certificate import unavoidable
-from .construct import settle
+from .construct import settle, stake
 from .eligible import Demand
 from .repair import worst_first
 
@@ -80,7 +80,6 @@ def _order(book: Book, indices: Sequence[int], first: int, rng: Random) -> list[
 
     def key(i: int) -> tuple[object, ...]:
         d = book.demands[i]
-        weight = d.contract.rate**2 * d.contract.gpus * (d.end - d.start) * (3 if d.scoped or d.together else 1)
-        return (not (lead and i == first), not d.contract.firm, -weight * rng.randint(1, 8), i)
+        return (not (lead and i == first), not d.contract.firm, -stake(d) * rng.randint(1, 8), i)
 
     return sorted(indices, key=key)

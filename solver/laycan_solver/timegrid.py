@@ -76,9 +76,6 @@ class TimeGrid:
         """The distinct boundaries in [start, end)."""
         return sorted(set(self.times[bisect_left(self.times, start) : bisect_left(self.times, end)]))
 
-    def covers(self, time: int) -> bool:
-        return self.times[0] <= time <= self.times[-1]
-
     def split(self, time: int) -> Shift | None:
         """Makes `time`, which is no boundary yet, one; None = its block has no spare left."""
         row = bisect_right(self.times, time) - 1

@@ -57,7 +57,7 @@ def test_moves_beside_are_of_running_lots_on_living_nodes() -> None:
         bound("d", "n3", -1, 9),  # leaves
     )
     difference = Difference(released, (bound("c", "n2", -1, 6), bound("d", "n0", 0, 9)), (), ())
-    assert [b.contract for b in moves_beside(released, difference, {"dead"}, NOW)] == ["d"]
+    assert [b.contract for b in moves_beside(difference, {"dead"}, NOW)] == ["d"]
 
 
 def test_every_limit_has_its_row_and_its_reason() -> None:
