@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from bench.cold import unrest
 from bench.greedy import Greedy
 from bench.instances import NAMED, named
 from bench.measure import Row, Stopwatch, apart, peak_mb, show
@@ -33,7 +34,7 @@ def row(name: str, seed: int, scheduler: str, effort: int | None) -> Row:
         "scheduler": scheduler,
         "lost_ppm": lost_ppm(found.totals),
         "moved_gpus": found.totals.moved_gpus,
-        "contract_instants": found.totals.contract_instants,
+        **unrest(problem, found.bindings),
         "sellable_node_months": left.node_months,
         "at_most": left.most,
         "cpu_ms": cpu_ms,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.cold import unrest
 from bench.greedy import Greedy
 from bench.measure import Row, Stopwatch, peak_mb, show
 from bench.schedulers import Ints, best_fit
@@ -93,6 +94,7 @@ def row(name: str, problem: Problem, found: Plan, cpu_ms: int) -> Row:
         "moves": len(found.moves),
         "lost_ppm": lost_ppm(found.totals),
         "gap_ppm": found.total_gap_ppm,
+        **unrest(problem, found.bindings),
         "cpu_ms": cpu_ms,
     }
 

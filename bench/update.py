@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.cold import Budget, planned
+from bench.cold import Budget, planned, unrest
 from bench.instances import named
 from bench.measure import Row, Stopwatch, peak_mb, percentile
 from bench.worth import own_micros
@@ -84,6 +84,7 @@ def many_dead(name: str, seed: int, budget: Budget, *, share: int = 100) -> Row:
         "moves_beside": len(moves_beside(difference, names, problem.now)),
         "lost_more_ppm": (own_micros(planner.plan.totals) - own_micros(before.totals)) * 10**6 // value,
         "gap_ppm": planner.plan.total_gap_ppm,
+        **unrest(planner.problem, planner.plan.bindings),
         "cpu_ms": cpu_ms,
         "wall_ms": wall_ms,
         "peak_mb": peak_mb(),
