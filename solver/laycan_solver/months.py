@@ -1,7 +1,7 @@
 """Sellable capacity: nodes that nothing touches for a whole calendar month (UTC).
 
 That is what the next buyer asks for most: whole nodes by the month. The plan breaks as few free node-months as it can without
-owing more; the count is the last tier of the objective.
+owing more; the count is in no tier of the objective, it decides among places that are otherwise as good.
 """
 
 from __future__ import annotations
