@@ -50,6 +50,20 @@ def test_nothing_happened() -> None:
     assert (change.released, change.acquired) == ((), ())
 
 
+def test_urgent_serves_who_is_due_now_and_the_next_update_the_rest() -> None:
+    """Of two contracts on a lost node the one that runs goes on at once; the one to come waits until then and is listed as short."""
+    lying = [binding("now", "n0", -5, 10), binding("later", "n0", 20, 60)]
+    p = Planner(small.problem(NODES, [contract("now", -5, 10), contract("later", 20, 60)], previous=lying), effort=10)
+    assert {b.node for b in p.plan.bindings} == {"n0"}
+    change = p.update([NodeChanged(replace(NODES[0], usable=False))], urgent=True)
+    assert [b.contract for b in change.acquired] == ["desk/now"]
+    assert [u.contract for u in change.undelivered] == ["desk/later"]
+    change = p.update([])
+    assert [b.contract for b in change.acquired] == ["desk/later"]
+    assert change.undelivered == ()
+    assert check(p.problem, p.plan) == []
+
+
 def test_copy_is_apart() -> None:
     """A what-if on a copy leaves the planner as it was."""
     p = planner()
