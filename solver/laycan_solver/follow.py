@@ -1,7 +1,7 @@
 """From snapshot to snapshot: the events that lead from a kept plan's problem to another one, and the part of both that they touched.
 
 An operator sees the whole world anew each time; a kept plan wants to hear what happened. And what happened touches little: the
-contracts that changed, and whoever else is on their nodes, are a problem of their own, whose plan can be judged without the rest.
+contracts that changed, and whoever is on the nodes that changed, are a problem of their own, whose plan can be judged without the rest.
 """
 
 from __future__ import annotations
