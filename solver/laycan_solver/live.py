@@ -143,7 +143,8 @@ class Live:
         self.waiting = (
             [i for i in dict.fromkeys(lost) if i in self.book.demands and self.book.demands[i].start > self.now] if urgent else []
         )
-        self._serve(dict.fromkeys(i for i in lost if i not in set(self.waiting)))
+        later = set(self.waiting)
+        self._serve(dict.fromkeys(i for i in lost if i not in later))
         if freed and not urgent:
             self._serve(dict.fromkeys(sorted(self.undelivered)))
             self._reconsider()
