@@ -217,8 +217,7 @@ class Walk:
         """When to leave a node that is free until `stop`: then, or earlier if others of the contract's lots arrive somewhere then."""
         if not self.wary or stop >= self.demand.end or not self.tally.arrives(stop):
             return stop
-        times = self.book.ledger.grid.times
-        earlier = times[bisect_right(times, stop - max(1, self.demand.move_seconds)) - 1]
+        earlier = self.book.ledger.grid.slice_at(max(stop - max(1, self.demand.move_seconds), self.demand.start))[0]
         return stop if self._cut(stop, [column], stop - earlier) else earlier
 
     def _cut(self, time: int, columns: list[int], gain: int) -> bool:

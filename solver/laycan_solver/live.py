@@ -106,6 +106,7 @@ class Live:
         self.pooled = self._able()
         self.waiting: list[int] = []  # contracts that an urgent update left to the next
         self.variants = VARIANTS
+        self.next_index = len(self.contracts)  # never one of a contract that is gone
         self.past = Past(book, demands, self._contract_of, max(self.turnarounds, default=0))
         self.past.know(plan.bindings, over)
 
@@ -252,7 +253,8 @@ class Live:
     def _contract(self, contract: Contract) -> tuple[list[int], bool]:
         if contract.key in self.index:
             return self._same(self.index[contract.key], contract)
-        index = max(self.contracts, default=-1) + 1
+        index = self.next_index
+        self.next_index += 1
         self.contracts[index], self.index[contract.key] = contract, index
         self.demands.know(contract.holder)
         demand = self.demands.of(index, contract)
@@ -296,7 +298,16 @@ class Live:
             self._refresh(index)
             self._close(index)
         self.contracts.pop(index)
+        self._forget(key)
         return [], True
+
+    def _forget(self, key: str) -> None:
+        """Who comes under the same name later is another."""
+        self.demands.previous.pop(key, None)
+        self.fleet.began.pop(key, None)
+        self.past.forget(key)
+        for column, own in self.fleet.staying.items():
+            self.fleet.staying[column] = [b for b in own if b.contract != key]
 
     def _close(self, index: int) -> None:
         self.book.clear(index)

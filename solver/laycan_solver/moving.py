@@ -149,6 +149,9 @@ class Moving:
             if way and way[0] >= s.lots:
                 mark = book.mark()
                 self._take_off(column, way[1])
+                if not book.fits(demand, column, s.start, s.end, s.lots):  # of another holder until lately
+                    book.roll_back(mark)
+                    continue
                 self._put(index, [s._replace(column=column)])
                 if all(self._at_once(i, other) for i, other in self._largest_first(way[1])):
                     return True

@@ -48,8 +48,13 @@ class Past:
             self.book.history[self.book.fleet.column[b.node]].remove(had)
             if b.start < now:
                 end = min(b.end, now)
-                self.over.append(b._replace(end=end))
                 self._remember(b, had._replace(end=end))
+                if self.contract(b.contract):
+                    self.over.append(b._replace(end=end))
+
+    def forget(self, key: str) -> None:
+        """The contract is gone: its holder still keeps others away, but the bindings are nobody's."""
+        self.over = [b for b in self.over if b.contract != key]
 
     def bindings(self, now: int) -> list[Binding]:
         """What was left so lately that others still wait for the node."""

@@ -254,7 +254,8 @@ class Planner:
         """The plan in memory."""
         if self._live is None:
             refused = {u.contract for u in self.plan.undelivered if u.refused}
-            problem = replace(begun(self.problem), previous=self.plan.bindings)
+            decided = tuple(c if c.key in refused else replace(c, accepted=True) for c in self.problem.contracts)
+            problem = replace(begun(replace(self.problem, contracts=decided)), previous=self.plan.bindings)
             book, demands = laid_out(problem, self.plan.bindings, refused)
             self._live = Live(problem, self.plan, book, demands, self.effort, self._past())
         return self._live

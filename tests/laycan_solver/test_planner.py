@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laycan_solver.check import check
-from laycan_solver.model import Contract, MoveReason, NodeChanged, Reason, Scope, Stopped
+from laycan_solver.model import Contract, Level, MoveReason, NodeChanged, Reason, Scope, Stopped
 from laycan_solver.planner import Planner, plan
 from tests.laycan_solver import small
 from tests.laycan_solver.best_fit import best_fit
@@ -214,3 +214,24 @@ def test_what_is_curtailed_by_right_comes_back_while_nodes_are_free() -> None:
     planner = Planner(replace(asked, nodes=(replace(racks[0], usable=True), *racks[1:])), effort=20)
     planner.update([NodeChanged(racks[0])])
     assert sorted(planner.plan.bindings) == sorted(found.bindings)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 600), (-3600, 600), (600, 1200)])
+def test_outages_within_minutes_of_now(start: int, end: int) -> None:
+    """A lot that leaves and comes back sooner than a move takes is served all the same, and never twice."""
+    soon = replace(outage("a", 0, 1), start=NOW + start, end=NOW + end)
+    p = small.problem([node("a"), node("b")], [contract("x", -1, 20, 2)], previous=[binding("x", "a", -1, 20, 2)], outages=[soon])
+    for effort in (0, 20):
+        assert check(p, plan(p, effort)) == []
+
+
+def test_who_comes_in_a_chain_waits_for_the_turnaround() -> None:
+    """Admission that moves others keeps them from a node that somebody else had until lately."""
+    nodes = [node(f"n{i}", rack="r", level=Level.DEVICE if i == 3 else Level.NODE) for i in range(4)]
+    asked = [("c02", 2, 6, 1, "b", True), ("c04", 1, 5, 5, "r", True), ("c05", 1, 3, 5, "r", False), ("c12", 0, 4, 3, "b", False)]
+    asked += [("c13", 1, 3, 4, "", False), ("c15", 0, 2, 5, "", False), ("c17", 0, 1, 2, "b", False), ("c18", 0, 1, 4, "b", False)]
+    contracts = [contract(n, a, b, g, lot_gpus=g, holder=h, accepted=ok) for n, a, b, g, h, ok in asked]
+    left = replace(contract("p1", -5, 0, holder="r"), end=NOW - 600)
+    had = binding("p1", "n1", -5, 0)._replace(end=NOW - 600)
+    p = small.problem(nodes, [left, *contracts], products=[product(turnaround_seconds=HOUR)], previous=[had])
+    assert check(p, plan(p)) == []

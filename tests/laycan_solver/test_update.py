@@ -138,3 +138,36 @@ def test_chain_is_kept() -> None:
     before = [hours(b) for b in p.plan.bindings]
     p.update([ContractChanged(contract("y", 0, 5))])
     assert [hours(b) for b in p.plan.bindings if b.contract == "desk/x"] == before
+
+
+def test_one_goes_as_another_comes() -> None:
+    """In one update: what the first had is released, and nothing of it is the second's."""
+    p = Planner(small.problem([node("a"), node("b")], [contract("x", 0, 10), contract("y", 1, 10)]))
+    had = [b for b in p.plan.bindings if b.contract == "desk/y"]
+    change = p.update([ContractGone("desk/y"), ContractChanged(contract("z", 2, 10))])
+    assert list(change.released) == had
+    assert {b.contract for b in p.plan.bindings} == {"desk/x", "desk/z"}
+    assert check(p.problem, p.plan) == []
+
+
+def test_who_comes_under_a_name_that_was_used_is_another() -> None:
+    """He inherits neither the bindings of the one who is gone nor the beginning of his delivery."""
+    whole = contract("w", 0, 10, 16, all_or_nothing=True)
+    p = Planner(small.problem([node("a"), node("b")], [whole]))
+    p.update([TimePassed(NOW + HOUR)])
+    p.update([NodeChanged(node("b"))])
+    p.update([ContractGone("desk/w")])
+    p.update([NodeChanged(node("b", usable=False)), ContractChanged(whole)])
+    assert p.plan.bindings == ()
+    assert check(p.problem, p.plan) == []
+    p.update([NodeChanged(node("b"))])
+    assert {b.start for b in p.plan.bindings} == {NOW + HOUR}
+
+
+def test_an_accepted_candidate_may_be_curtailed_like_others() -> None:
+    """A newer one is not refused, with proof, for what an accepted one may be asked to give back."""
+    lent = contract("lent", 0, 10, firm=False, notice_seconds=0, curtailable_seconds=10 * HOUR, accepted=False)
+    p = Planner(small.problem([node("a")], [lent]))
+    change = p.update([ContractChanged(contract("q", 2, 4, accepted=False))])
+    assert [(u.contract, u.refused) for u in change.undelivered] == [("desk/lent", False)]
+    assert check(p.problem, p.plan) == []
