@@ -103,7 +103,7 @@ def unserved(undelivered: Sequence[Undelivered]) -> int:
 
 def worth_moving(without: Planner, moved: Planner, event: NodeChanged, urgent: bool) -> bool:
     """Is the plan with moves better than the one that ejects nobody? `without`: the planner before the event."""
-    without.kept().variants = 0
+    without.kept().rescue.variants = 0
     without.update([event], urgent=urgent)
     with_moves, plain = moved.kept().book, without.kept().book
     return with_moves.tiers(with_moves.demands) < plain.tiers(plain.demands)

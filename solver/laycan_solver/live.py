@@ -8,19 +8,16 @@ as much as it changes and not as much as there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 
 from .admit import Admission
 from .book import Book
-from .clearing import Clearing, Window
-from .construct import settle
 from .eligible import Demand, Demands
-from .keep import keep_on, mend
+from .keep import keep_on
 from .model import (
     Binding,
     Contract,
@@ -40,19 +37,11 @@ from .model import (
     TimePassed,
     Undelivered,
 )
-from .objective import Tiers
 from .past import Past
-from .repair import by_clearing
 from .report import Shortfalls, bindings_of, moves_of
-from .reserves import hold, release
+from .rescue import Rescue, never
 from .restore import restore
 from .timegrid import Ints, boundaries_of, turnarounds
-
-VARIANTS = 3  # places that are cleared for a contract that an event left short
-
-
-def never() -> bool:
-    return False
 
 
 class TooMuchError(Exception):
@@ -105,7 +94,7 @@ class Live:
         self.stale: set[int] = set()  # contracts that were announced anew since their demand was made
         self.pooled = self._able()
         self.waiting: list[int] = []  # contracts that an urgent update left to the next
-        self.variants = VARIANTS
+        self.rescue = Rescue(book, self._refresh)
         self.next_index = len(self.contracts)  # never one of a contract that is gone
         self.past = Past(book, demands, self._contract_of, max(self.turnarounds, default=0))
         self.past.know(plan.bindings, over)
@@ -119,6 +108,7 @@ class Live:
         other.contracts, other.refused = dict(self.contracts), dict(self.refused)
         other.announced, other.undelivered, other.touched = dict(self.announced), dict(self.undelivered), dict(self.touched)
         other.stale, other.waiting = set(self.stale), list(self.waiting)
+        other.rescue = Rescue(other.book, other._refresh, self.rescue.variants)
         other.past = self.past.copy(other.book, other.demands, other._contract_of)
         return other
 
@@ -145,9 +135,9 @@ class Live:
             [i for i in dict.fromkeys(lost) if i in self.book.demands and self.book.demands[i].start > self.now] if urgent else []
         )
         later = set(self.waiting)
-        self._serve(dict.fromkeys(i for i in lost if i not in later))
+        self.rescue.serve(dict.fromkeys(i for i in lost if i not in later))
         if freed and not urgent:
-            self._serve(dict.fromkeys(sorted(self.undelivered)))
+            self.rescue.serve(dict.fromkeys(sorted(self.undelivered)))
             self._reconsider()
         restore(self.book, [i for i in self.book.changed() if i in self.book.demands])
         self.book.before = None
@@ -343,79 +333,6 @@ class Live:
         demand = self.demands.of(index, contract)
         if demand is not None:
             self.book.renew(demand)
-
-    def _serve(self, indices: Iterable[int]) -> None:
-        """Serves contracts as far as they are short, what is due now first."""
-        book = self.book
-
-        def key(i: int) -> tuple[object, ...]:
-            d = book.demands[i]
-            return (d.contract.reserve, d.start > self.now, not d.contract.firm, -d.lot_rate, i)
-
-        known = [i for i in indices if i in book.demands]
-        for index in known:
-            self._refresh(index)
-            if not self._filled_up(index):
-                mend(book, book.demands[index])
-        for index in sorted((i for i in known if book.verdict(i).wanting), key=key):
-            if book.demands[index].contract.reserve:
-                hold(book, [book.demands[index]], self.variants, never)
-                continue
-            pool = book.demands[index].pool
-            grades = (True,) if pool.own == pool.spans else (True, False)
-            for cuts, own in product((False, True), grades):  # a substitute is less than a cut
-                if book.verdict(index).owed:
-                    settle(book, index, cuts=cuts, own=own)
-            if book.verdict(index).owed and book.reserves:
-                release(book, index)
-            seen: dict[Window, list[Clearing]] = {}
-            for variant in range(self.variants):
-                if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant, seen):
-                    break
-
-    def _filled_up(self, index: int) -> bool:
-        """What comes whole and lost some lots is made whole, beside the others or, if that costs less, elsewhere; else undone."""
-        book, whole = self.book, self.book.demands[index]
-        if not whole.together or not book.segments[index] or all(n == whole.lots for _, _, n in book.missing(index)):
-            return False
-        if self._fill(index, 0):
-            return True
-        mark = book.mark()
-        anew = self._change(lambda: self._anew(index))
-        book.roll_back(mark)
-        beside = self._change(lambda: self._fill(index, self.variants))
-        if beside is not None and (anew is None or beside <= anew):
-            return True
-        book.roll_back(mark)
-        return anew is not None and self._anew(index)
-
-    def _change(self, serve: Callable[[], bool]) -> Tiers | None:
-        """What it costs to serve somebody so; None if it cannot be done."""
-        self.book.watched = {}
-        served = serve()
-        cost, self.book.watched = self.book.change(), None
-        return cost if served else None
-
-    def _fill(self, index: int, variants: int) -> bool:
-        """Adds the lots that miss, through free room or in so many ways through what others leave; undone unless all is served."""
-        book, whole = self.book, self.book.demands[index]
-        mark, seen = book.mark(), dict[Window, list[Clearing]]()
-        book.demands[index] = replace(whole, together=False)
-        settle(book, index, cuts=False)
-        for variant in range(variants):
-            if not book.missing(index) or by_clearing(book, book.demands[index], variant, seen):
-                break
-        book.demands[index] = whole
-        if book.missing(index):
-            book.roll_back(mark)
-            return False
-        return True
-
-    def _anew(self, index: int) -> bool:
-        """Takes it off and serves all of it uncut elsewhere."""
-        mend(self.book, self.book.demands[index])
-        settle(self.book, index, cuts=False, own=True)
-        return not self.book.missing(index)
 
     def _account(self, index: int) -> None:
         found = Shortfalls(self.book).of(self.book.demands[index]) if self.book.missing(index) else []

@@ -24,12 +24,12 @@ from .follow import events_between, part_of
 from .keep import keep_announced
 from .ledger import Ledger
 from .live import Live, TooMuchError
-from .live import never as never
 from .model import Binding, Bound, ContractChanged, Difference, Event, Plan, Problem, Stopped, Undelivered
 from .objective import Segment, micros
 from .polish import polish
 from .repair import repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
+from .rescue import never as never
 from .reserves import hold
 from .restore import restore
 from .ruin import ruin

@@ -1,0 +1,105 @@
+"""Serving again who lost something: free nodes, then chains, then places that others leave for others.
+
+What comes whole is made whole beside the others if it can be, so that nothing else of it moves. Trials look at what is cheapest to
+clear and not at whole domains as a cold plan does: a failure is to be answered in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import product
+
+from .book import Book
+from .clearing import Clearing, Window
+from .construct import settle
+from .keep import mend
+from .objective import Tiers
+from .repair import by_clearing
+from .reserves import hold, release
+
+VARIANTS = 3  # places that are cleared for a contract that an event left short
+
+
+def never() -> bool:
+    return False
+
+
+class Rescue:
+    """`refresh` brings a contract of the book up to date before it is looked at."""
+
+    def __init__(self, book: Book, refresh: Callable[[int], None], variants: int = VARIANTS) -> None:
+        self.book, self.refresh, self.variants = book, refresh, variants
+
+    def serve(self, indices: Iterable[int]) -> None:
+        """Serves contracts as far as they are short, what is due now first."""
+        book = self.book
+
+        def key(i: int) -> tuple[object, ...]:
+            d = book.demands[i]
+            return (d.contract.reserve, d.start > book.now, not d.contract.firm, -d.lot_rate, i)
+
+        known = [i for i in indices if i in book.demands]
+        for index in known:
+            self.refresh(index)
+            if not self._made_whole(index):
+                mend(book, book.demands[index])
+        for index in sorted((i for i in known if book.verdict(i).wanting), key=key):
+            if book.demands[index].contract.reserve:
+                hold(book, [book.demands[index]], self.variants, never)
+                continue
+            pool = book.demands[index].pool
+            grades = (True,) if pool.own == pool.spans else (True, False)
+            for cuts, own in product((False, True), grades):  # a substitute is less than a cut
+                if book.verdict(index).owed:
+                    settle(book, index, cuts=cuts, own=own)
+            if book.verdict(index).owed and book.reserves:
+                release(book, index)
+            seen: dict[Window, list[Clearing]] = {}
+            for variant in range(self.variants):
+                if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant, seen):
+                    break
+
+    def _made_whole(self, index: int) -> bool:
+        """What comes whole and lost some lots is made whole, beside the others or, if that costs less, elsewhere; else undone."""
+        book, whole = self.book, self.book.demands[index]
+        if not whole.together or not book.segments[index] or all(n == whole.lots for _, _, n in book.missing(index)):
+            return False
+        if self._fill(index, 0):
+            return True
+        mark = book.mark()
+        anew = self._change(lambda: self._anew(index))
+        book.roll_back(mark)
+        beside = self._change(lambda: self._fill(index, self.variants))
+        if beside is not None and (anew is None or beside <= anew):
+            return True
+        book.roll_back(mark)
+        return anew is not None and self._anew(index)
+
+    def _change(self, serve: Callable[[], bool]) -> Tiers | None:
+        """What it costs to serve somebody so; None if it cannot be done."""
+        self.book.watched = {}
+        served = serve()
+        cost, self.book.watched = self.book.change(), None
+        return cost if served else None
+
+    def _fill(self, index: int, variants: int) -> bool:
+        """Adds the lots that miss, through free room or in so many ways through what others leave; undone unless all is served."""
+        book, whole = self.book, self.book.demands[index]
+        mark, seen = book.mark(), dict[Window, list[Clearing]]()
+        book.demands[index] = replace(whole, together=False)
+        settle(book, index, cuts=False)
+        for variant in range(variants):
+            if not book.missing(index) or by_clearing(book, book.demands[index], variant, seen):
+                break
+        book.demands[index] = whole
+        if book.missing(index):
+            book.roll_back(mark)
+            return False
+        return True
+
+    def _anew(self, index: int) -> bool:
+        """Takes it off and serves all of it uncut elsewhere."""
+        mend(self.book, self.book.demands[index])
+        settle(self.book, index, cuts=False, own=True)
+        return not self.book.missing(index)
