@@ -14,7 +14,7 @@ from .book import Book
 from .clearing import Clearing, Window
 from .construct import settle
 from .keep import mend
-from .objective import Tiers
+from .objective import NOTHING, Tiers
 from .repair import by_clearing
 from .reserves import hold, release
 
@@ -55,10 +55,26 @@ class Rescue:
                     settle(book, index, cuts=cuts, own=own)
             if book.verdict(index).owed and book.reserves:
                 release(book, index)
-            seen: dict[Window, list[Clearing]] = {}
-            for variant in range(self.variants):
-                if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant, seen):
-                    break
+            self._try(index)
+            if book.verdict(index).owed and book.demands[index].scoped and book.segments[index]:
+                self._leave_domain(index)
+
+    def _try(self, index: int) -> None:
+        book, seen = self.book, dict[Window, list[Clearing]]()
+        for variant in range(self.variants):
+            if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant, seen):
+                break
+
+    def _leave_domain(self, index: int) -> None:
+        """All that is left of a contract inside one domain goes to another, where it is served better; undone unless that costs less."""
+        self.book.watched, mark = {}, self.book.mark()
+        self.book.clear(index)
+        settle(self.book, index, cuts=False)
+        self._try(index)
+        good = self.book.change() < NOTHING and all(self.book.verdict(i).legal for i in self.book.watched)
+        self.book.watched = None
+        if not good:
+            self.book.roll_back(mark)
 
     def _made_whole(self, index: int) -> bool:
         """What comes whole and lost some lots is made whole, beside the others or, if that costs less, elsewhere; else undone."""

@@ -16,6 +16,7 @@ from laycan_solver.model import (
     NodeGone,
     OutageChanged,
     OutageGone,
+    Scope,
     TimePassed,
 )
 from laycan_solver.planner import Planner
@@ -158,7 +159,7 @@ def test_who_comes_under_a_name_that_was_used_is_another() -> None:
     p.update([NodeChanged(node("b"))])
     p.update([ContractGone("desk/w")])
     p.update([NodeChanged(node("b", usable=False)), ContractChanged(whole)])
-    assert p.plan.bindings == ()
+    assert list(p.plan.bindings) == []
     assert check(p.problem, p.plan) == []
     p.update([NodeChanged(node("b"))])
     assert {b.start for b in p.plan.bindings} == {NOW + HOUR}
@@ -170,4 +171,15 @@ def test_an_accepted_candidate_may_be_curtailed_like_others() -> None:
     p = Planner(small.problem([node("a")], [lent]))
     change = p.update([ContractChanged(contract("q", 2, 4, accepted=False))])
     assert [(u.contract, u.refused) for u in change.undelivered] == [("desk/lent", False)]
+    assert check(p.problem, p.plan) == []
+
+
+def test_what_must_stay_together_leaves_its_rack_together() -> None:
+    """The rack has no other node: all of the contract goes to another at once, instead of half of it staying behind."""
+    racks = [node("a", rack="r0"), node("b", rack="r0"), node("c", rack="r1"), node("d", rack="r1")]
+    running = [binding("x", "a", -1, 20), binding("x", "b", -1, 20)]
+    p = Planner(small.problem(racks, [contract("x", -1, 20, 16, scope=Scope.RACK)], previous=running))
+    change = p.update([NodeChanged(replace(racks[0], usable=False))])
+    assert [hours(b) for b in change.acquired] == [("c", 0, 20), ("d", 0, 20)]
+    assert p.plan.undelivered == ()
     assert check(p.problem, p.plan) == []
