@@ -6,15 +6,22 @@ after a restart the same watch streams make the same world.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
 from laycan.kube.views import ContractView, FenceView, NamespaceView, NodeView, PodView
 
 ONLY = "cluster"  # the key of kinds of which there is one object: `fence` and `epoch`
 
 Listener = Callable[[str, str], None]  # (kind, key of the object that changed)
+
+_INDEXED: Mapping[str, Callable[[Any], Collection[str]]] = {  # kind -> the nodes that an object of it concerns
+    "pods": lambda pod: (pod.node,),
+    "resource_slices": lambda found: (found.node,),
+    "resource_claims": lambda claim: {pool for pool, _ in claim.devices},
+}
 
 
 @dataclass(slots=True)
@@ -26,10 +33,15 @@ class World:
     products: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> raw object
     endpoints: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # namespace/name -> raw object
     outages: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> raw object
+    resource_slices: dict[str, ResourceSliceView] = field(default_factory=dict)  # name -> GPUs that a DRA driver publishes
+    resource_claims: dict[str, ResourceClaimView] = field(default_factory=dict)  # namespace/name -> anybody's claim
     fence: FenceView | None = None  # None: NodeFence/cluster is not there
     epoch: int = 0  # LeaderEpoch/cluster
     last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (its Lease's renewTime)
+    no_devices: str = "ResourceClaims are not watched"  # why exact GPUs cannot be delivered in this cluster; "" = they can
     pods_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the pods on it
+    slices_on: dict[str, set[str]] = field(default_factory=dict)  # node -> its ResourceSlices
+    claims_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the ResourceClaims that have a device of it
     listeners: list[Listener] = field(default_factory=list)
 
     def put(self, kind: str, key: str, view: Any) -> None:
@@ -38,8 +50,7 @@ class World:
         if old is not None and (_version(old) > _version(view) or old == view):
             return  # older, or the echo of an answer that was taken already
         self._set(kind, key, view)
-        if kind == "pods":
-            self._index_pod(key, old, view)
+        self._index(kind, key, old, view)
         self.changed(kind, key)
 
     def drop(self, kind: str, key: str) -> None:
@@ -48,8 +59,7 @@ class World:
         if old is None:
             return
         self._set(kind, key, None)
-        if kind == "pods":
-            self._index_pod(key, old, None)
+        self._index(kind, key, old, None)
         self.changed(kind, key)
 
     def keys(self, kind: str) -> set[str]:
@@ -75,11 +85,32 @@ class World:
         for listener in self.listeners:
             listener(kind, key)
 
-    def _index_pod(self, key: str, old: PodView | None, new: PodView | None) -> None:
-        if old is not None and (new is None or old.node != new.node):
-            self.pods_on.get(old.node, set()).discard(key)
-        if new is not None:
-            self.pods_on.setdefault(new.node, set()).add(key)
+    def devices(self, node: str) -> tuple[DeviceView, ...]:
+        """The GPUs of a node as its DRA driver publishes them, by name: of the pool's newest generation, once that is complete."""
+        slices = [self.resource_slices[name] for name in self.slices_on.get(node, ())]
+        newest = max((found.generation for found in slices), default=0)
+        current = [found for found in slices if found.generation == newest]
+        if not current or len(current) < current[0].count:
+            return ()
+        return tuple(sorted(device for found in current for device in found.devices))
+
+    def gpus(self, node: NodeView) -> int:
+        """The healthy GPUs of a node: those that a DRA driver publishes as fit, else what the device plugin reports."""
+        if self.slices_on.get(node.name):
+            return sum(not device.unfit for device in self.devices(node.name))
+        return node.gpus
+
+    def _index(self, kind: str, key: str, old: Any, new: Any) -> None:
+        nodes = _INDEXED.get(kind)
+        if nodes is None:
+            return
+        table = {"pods": self.pods_on, "resource_slices": self.slices_on, "resource_claims": self.claims_on}[kind]
+        before = set(nodes(old)) if old is not None else set()
+        after = set(nodes(new)) if new is not None else set()
+        for node in before - after:
+            table[node].discard(key)
+        for node in after:
+            table.setdefault(node, set()).add(key)
 
 
 def _version(view: Any) -> int:

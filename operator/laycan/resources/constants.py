@@ -22,6 +22,7 @@ FINALIZER = f"{GROUP}/delivery"  # an accepted contract is wound up before it va
 # labels
 MANAGED_LABEL = f"{GROUP}/managed"  # on a node: "true" makes it part of the fleet
 DESK_LABEL = f"{GROUP}/desk"  # on a handover namespace: the namespace whose contracts may be delivered there
+CONTRACT_LABEL = f"{GROUP}/contract"  # on a ResourceClaim: uid of the contract that it delivers
 HOLDER_LABEL = "laycan.node-restriction.kubernetes.io/holder"  # on a node: its owner; kubelets cannot write it
 
 # annotations

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from laycan.kube.views import FenceView, NamespaceView, fence_view, namespace_view, pod_view
+from typing import Any
+
+from laycan.kube.device_views import claim_view, slice_view
+from laycan.kube.views import FenceView, NamespaceView, fence_view, namespace_view, node_view, pod_view
 from laycan.kube.world import World
 
 
@@ -62,3 +65,59 @@ def test_a_namespace_that_terminates_says_so() -> None:
     """Either mark will do: the deletion timestamp or the phase."""
     assert namespace_view({"metadata": {"name": "a", "deletionTimestamp": "2027-01-01T00:00:00Z"}}).terminating
     assert namespace_view({"metadata": {"name": "a"}, "status": {"phase": "Terminating"}}) == NamespaceView("a", {}, True)
+
+
+def gpu_slice(
+    name: str, node: str, devices: dict[str, str], *, generation: int = 1, count: int = 1, taints: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A ResourceSlice of NVIDIA's driver: device name -> uuid; those in `taints` have lost their GPU."""
+    rows = [
+        {
+            "name": device,
+            "attributes": {"uuid": {"string": uuid}, "type": {"string": "gpu"}, "productName": {"string": "H100"}},
+            "taints": [{"key": "gpu.nvidia.com/gpu-lost", "effect": "NoSchedule"}] if device in taints else [],
+        }
+        for device, uuid in devices.items()
+    ]
+    pool = {"name": node, "generation": generation, "resourceSliceCount": count}
+    spec = {"driver": "gpu.nvidia.com", "nodeName": node, "pool": pool, "devices": rows}
+    return {"metadata": {"name": name, "resourceVersion": str(generation)}, "spec": spec}
+
+
+class TestDevices:
+    """GPUs as a DRA driver publishes them."""
+
+    def test_the_newest_complete_generation_counts(self) -> None:
+        """A pool in two slices is seen when both are there; an older generation's slice no longer counts; a tainted GPU is unfit."""
+        world = World()
+        for number, raw in enumerate(
+            (
+                gpu_slice("a", "n1", {"gpu-0": "U0", "gpu-1": "U1"}),
+                gpu_slice("b", "n1", {"gpu-0": "U7"}, generation=2, count=2),
+                gpu_slice("c", "n1", {"gpu-1": "U8"}, generation=2, count=2, taints=("gpu-1",)),
+            )
+        ):
+            world.put("resource_slices", raw["metadata"]["name"], slice_view(raw))
+            assert [device.uuid for device in world.devices("n1")] == [["U0", "U1"], [], ["U7", "U8"]][number]
+        node = node_view({"metadata": {"name": "n1"}, "status": {key: {"nvidia.com/gpu": "4"} for key in ("capacity", "allocatable")}})
+        assert world.gpus(node) == 1
+        for name in "abc":
+            world.drop("resource_slices", name)
+        assert (world.devices("n1"), world.gpus(node)) == ((), 4)
+
+    def test_claims_by_node(self) -> None:
+        """Whose claims have a device of a node, also after a claim was given to another."""
+        world = World()
+        for version, pool in ((1, "n1"), (2, "n2")):
+            result = {"driver": "gpu.nvidia.com", "pool": pool, "device": "gpu-0", "request": "gpus"}
+            raw = {
+                "metadata": {"name": "c", "namespace": "acme", "resourceVersion": str(version), "labels": {"laycan.dev/contract": "U"}},
+                "status": {
+                    "allocation": {"devices": {"results": [result]}},
+                    "reservedFor": [{"apiGroup": "laycan.dev", "resource": "computecontracts", "name": "x", "uid": "U"}],
+                },
+            }
+            world.put("resource_claims", "acme/c", claim_view(raw))
+            assert {node for node, keys in world.claims_on.items() if keys} == {pool}
+        assert world.resource_claims["acme/c"].kept_for("U")
+        assert not world.resource_claims["acme/c"].kept_for("V")
