@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 from laycan.planning.manifests import BadInputError, Manifests, ReadContract
-from laycan.planning.problem import bindings_from, contract_from, node_from, outage_from, products_from
+from laycan.planning.pools import Pools
+from laycan.planning.problem import bindings_from, contract_from, grade_of, node_from, outage_from, products_from
 from laycan.resources.product import ProductSpec
 from laycan.resources.validate import against_product
-from laycan_solver.model import Binding, Contract, Level, Node, Problem
+from laycan_solver.model import Binding, Contract, Node, Problem
 
 PROMISED = ("Accepted", "Delivering")
 OVER = ("Rejected", "Expired", "Cancelled", "Terminated", "Delivered", "Settled")
@@ -39,10 +40,12 @@ def problem_of(
     promised = {b.contract for b in announced}  # what was announced has been accepted, and is never decided again
     contracts = tuple(_contract(c, manifests.products, (admit and c.key not in promised) or c.key in candidates) for c in live)
     labels = {name: raw["metadata"].get("labels") or {} for name, raw in manifests.nodes.items()}
+    handovers = any(contract.holder for contract in contracts)
+    pools = Pools.of(manifests.products) if handovers else Pools()
     return Problem(
         now=now,
-        nodes=_nodes(manifests, contracts),
-        products=products_from(manifests.products),
+        nodes=_nodes(manifests, handovers, pools),
+        products=products_from(manifests.products, pools),
         contracts=contracts,
         outages=tuple(outage_from(name, spec, labels) for name, spec in manifests.outages.items()),
         previous=tuple(_of_known(announced, contracts, manifests.notes)),
@@ -63,12 +66,11 @@ def _contract(contract: ReadContract, products: dict[str, ProductSpec], candidat
     )
 
 
-def _nodes(manifests: Manifests, contracts: Iterable[Contract]) -> tuple[Node, ...]:
+def _nodes(manifests: Manifests, handovers: bool, pools: Pools) -> tuple[Node, ...]:
     """The fleet is all nodes given. A node whose GPUs no ResourceSlice lists can only be handed over as a whole, which matters to
     contracts with a handover alone; without any, every node is planned GPU by GPU."""
-    handovers = any(contract.holder for contract in contracts)
     nodes = tuple(
-        node_from(raw, level=Level.NODE if handovers and name not in manifests.sliced else Level.DEVICE)
+        node_from(raw, level=pools.level(grade_of(raw), exact=not handovers or name in manifests.sliced), pools=pools)
         for name, raw in manifests.nodes.items()
     )
     if away := sum(not node.usable for node in nodes):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from laycan.planning.pools import Pools
 from laycan.resources.constants import (
     GPU_RESOURCE,
     GRADE_LABEL,
@@ -78,7 +79,20 @@ def unplannable(raw: Raw) -> str | None:
     return None
 
 
-def node_from(raw: Raw, *, level: Level, usable: bool | None = None, gpus: int | None = None, topology: Topology = TOPOLOGY_LABELS) -> Node:
+def grade_of(raw: Raw) -> str:
+    """The hardware of a Node object, "" where nobody has labelled it."""
+    return str(_labels(raw).get(GRADE_LABEL, ""))
+
+
+def node_from(
+    raw: Raw,
+    *,
+    level: Level,
+    pools: Pools = Pools(),  # noqa: B008 - immutable
+    usable: bool | None = None,
+    gpus: int | None = None,
+    topology: Topology = TOPOLOGY_LABELS,
+) -> Node:
     """A Node object as the planner sees it.
 
     `usable` and `gpus` override what the object says at this second: the operator knows of quarantine and waits out short faults.
@@ -88,7 +102,7 @@ def node_from(raw: Raw, *, level: Level, usable: bool | None = None, gpus: int |
     alone = f"node/{name}"
     return Node(
         name=name,
-        grade=str(labels.get(GRADE_LABEL, "")),
+        grade=pools.name(grade_of(raw), level),
         gpus=healthy_gpus(raw) if gpus is None else gpus,
         domains=(
             _domain(labels, topology["Zone"], alone),
@@ -109,23 +123,30 @@ def _domain(labels: Raw, keys: Sequence[str], alone: str) -> str:
     return alone
 
 
-def products_from(specs: Mapping[str, ProductSpec]) -> tuple[Product, ...]:
-    """All products by name; equivalents that are not among them cannot be delivered and are left out."""
+def products_from(specs: Mapping[str, ProductSpec], pools: Pools = Pools()) -> tuple[Product, ...]:  # noqa: B008 - immutable
+    """All products by name; equivalents that are not among them, or do not promise the level that was sold, are left out."""
     products = []
     for name, spec in sorted(specs.items()):
         move = spec.planning.move if spec.planning else None
         products.append(
             Product(
                 name=name,
-                grades=frozenset(spec.gpu_products),
+                grades=pools.accepted(spec),
                 turnaround_seconds=spec.turnaround_seconds or 0,
-                equivalents={e.product: parse_money(e.cost_per_gpu_hour) for e in spec.equivalents or () if e.product in specs},
+                equivalents={
+                    e.product: parse_money(e.cost_per_gpu_hour) for e in spec.equivalents or () if _may_stand_in(specs, e.product, spec)
+                },
                 move_seconds=900 if move is None or move.seconds is None else move.seconds,
                 move_policy=MovePolicy(move.policy) if move and move.policy else MovePolicy.RESCUE,
                 moves_per_month=4 if move is None or move.per_month is None else move.per_month,
             )
         )
     return tuple(products)
+
+
+def _may_stand_in(specs: Mapping[str, ProductSpec], name: str, sold: ProductSpec) -> bool:
+    """Whether the equivalent is there, and promises the level that was sold."""
+    return name in specs and sold.level in (None, specs[name].level)
 
 
 def contract_from(

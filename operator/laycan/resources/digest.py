@@ -13,7 +13,7 @@ from typing import Any
 import rfc8785
 
 # What a product promises. All else of its spec is the operator's own business, or versioned by itself (health).
-PROMISE_FIELDS = ("gpuProducts", "nodeGpus", "lotGpus", "tolerance", "detection", "interruption")
+PROMISE_FIELDS = ("gpuProducts", "nodeGpus", "lotGpus", "level", "tolerance", "detection", "interruption")
 
 
 def digest(value: Any) -> str:

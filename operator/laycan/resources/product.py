@@ -1,6 +1,6 @@
 """ComputeProduct: a grade as it is sold.
 
-The promise (hardware, GPUs per node, lot size, tolerance, detection, interruption) is immutable: a better grade is a new product.
+The promise (hardware, GPUs per node, lot size, level, tolerance, detection, interruption) is immutable: a better grade is a new product.
 Equivalents, turnaround, health policy, target and planning are the operator's to change; the health policy is versioned and its
 digest pinned in each contract at acceptance.
 """
@@ -80,7 +80,7 @@ class Planning(Model):
 
 _PROMISE_KEPT = " && ".join(
     ["self.gpuProducts == oldSelf.gpuProducts", "self.nodeGpus == oldSelf.nodeGpus"]
-    + [unchanged(field) for field in ("lotGpus", "tolerance", "detection", "interruption")]
+    + [unchanged(field) for field in ("lotGpus", "level", "tolerance", "detection", "interruption")]
 )
 
 
@@ -91,7 +91,8 @@ class ProductSpec(Model):
         json_schema_extra=rules(
             (
                 _PROMISE_KEPT,
-                "gpuProducts, nodeGpus, lotGpus, tolerance, detection and interruption are the promise and immutable; make a new product",
+                "gpuProducts, nodeGpus, lotGpus, level, tolerance, detection and interruption are the promise and immutable:"
+                " make a new product",
             ),
             ("!has(self.lotGpus) || self.lotGpus <= self.nodeGpus", "lotGpus must not be more than nodeGpus: a lot is always on one node"),
             (
@@ -110,6 +111,10 @@ class ProductSpec(Model):
     )
     node_gpus: NodeGpus = Field(description="GPUs of one intact node.")
     lot_gpus: NodeGpus | None = Field(default=None, description="Contracts' lotGpus must be multiples of it, GPUs. Absent: 1.")
+    level: Literal["Node", "Device"] | None = Field(
+        default=None,
+        description="How exactly it is delivered. Device: exact GPUs by DRA, from nodes that give them. Node: whole nodes. Absent: either.",
+    )
     tolerance: Tolerance | None = Field(
         default=None, description="Grace and cure of contracts that name none, seconds. Absent: 300 and 14400."
     )
