@@ -26,6 +26,8 @@ _INDEXED: Mapping[str, Callable[[Any], Collection[str]]] = {  # kind -> the node
 
 @dataclass(slots=True)
 class World:
+    """A change of a ResourceSlice or ResourceClaim is told as one of the nodes whose GPUs it is about, too."""
+
     nodes: dict[str, NodeView] = field(default_factory=dict)  # name -> node
     pods: dict[str, PodView] = field(default_factory=dict)  # namespace/name -> pod that has a node
     contracts: dict[str, ContractView] = field(default_factory=dict)  # namespace/name -> contract
@@ -111,6 +113,8 @@ class World:
             table[node].discard(key)
         for node in after:
             table.setdefault(node, set()).add(key)
+        for node in before | after if kind != "pods" else ():
+            self.changed("nodes", node)
 
 
 def _version(view: Any) -> int:

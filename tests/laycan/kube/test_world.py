@@ -107,7 +107,8 @@ class TestDevices:
 
     def test_claims_by_node(self) -> None:
         """Whose claims have a device of a node, also after a claim was given to another."""
-        world = World()
+        world, told = World(), list[tuple[str, str]]()
+        world.listeners.append(lambda kind, key: told.append((kind, key)))
         for version, pool in ((1, "n1"), (2, "n2")):
             result = {"driver": "gpu.nvidia.com", "pool": pool, "device": "gpu-0", "request": "gpus"}
             raw = {
@@ -119,5 +120,6 @@ class TestDevices:
             }
             world.put("resource_claims", "acme/c", claim_view(raw))
             assert {node for node, keys in world.claims_on.items() if keys} == {pool}
+        assert set(told) == {("nodes", "n1"), ("nodes", "n2"), ("resource_claims", "acme/c")}
         assert world.resource_claims["acme/c"].kept_for("U")
         assert not world.resource_claims["acme/c"].kept_for("V")
