@@ -19,7 +19,11 @@ from laycan.resources.times import parse_time
 
 
 class Claim(NamedTuple):
-    """`gpus` GPUs of a node for [start, end); between two holders lie at least `turnaround` seconds."""
+    """`gpus` GPUs of a node for [start, end).
+
+    Whole nodes have one holder at a time, with at least `turnaround` seconds between two. Where exact GPUs are delivered, holders
+    share the node; which GPUs is chosen late, and `devices` is empty until then.
+    """
 
     node: str
     holder: str
@@ -27,6 +31,8 @@ class Claim(NamedTuple):
     start: int
     end: int
     turnaround: int
+    exact: bool = False
+    devices: frozenset[str] = frozenset()  # uuids
 
 
 def holder_of(spec: Mapping[str, Any]) -> str:
@@ -38,7 +44,19 @@ def claims_of(contract: ContractView, status: Mapping[str, Any], turnaround: Cal
     if status.get("phase") not in COMMITTED or not status.get("bindings"):
         return ()
     holder, gap = holder_of(contract.spec), turnaround(text_at(contract.spec, "terms", "productRef", "name"))
-    return tuple(Claim(b["node"], holder, b["gpus"], parse_time(b["start"]), parse_time(b["end"]), gap) for b in status["bindings"])
+    return tuple(
+        Claim(
+            node=b["node"],
+            holder=holder,
+            gpus=b["gpus"],
+            start=parse_time(b["start"]),
+            end=parse_time(b["end"]),
+            turnaround=gap,
+            exact=b.get("level") == "Device",
+            devices=frozenset(b.get("devices") or ()),
+        )
+        for b in status["bindings"]
+    )
 
 
 @dataclass(slots=True)
@@ -76,8 +94,8 @@ class Claims:
 
     def _in_the_way(self, key: str, claim: Claim, wanted: list[Claim], now: int, capacity: int) -> set[str]:
         others = [(k, c) for k in self._on.get(claim.node, ()) if k != key for c in self._live(k, claim.node, now)]
-        found = {k for k, c in others if c.holder != claim.holder and _too_close(c, claim)}
-        shared = [(k, c) for k, c in others if c.holder == claim.holder and _at_once(c, claim)]
+        found = {k for k, c in others if _excludes(c, claim) or _same_device(c, claim)}
+        shared = [(k, c) for k, c in others if _at_once(c, claim)]
         mine = [c for c in wanted if c.node == claim.node and _at_once(c, claim)]
         if shared and _peak([*mine, *(c for _, c in shared)]) > capacity:
             found |= {k for k, _ in shared}
@@ -88,7 +106,8 @@ class Claims:
         found = []
         for node, keys in sorted(self._on.items()):
             rows = [(k, c) for k in sorted(keys) for c in self.written.get(k, ()) if c.node == node and c.end > now]
-            crossed = any(_at_once(a, b) and a.holder != b.holder for i, (_, a) in enumerate(rows) for _, b in rows[i + 1 :])
+            pairs = [(a, b) for i, (_, a) in enumerate(rows) for _, b in rows[i + 1 :] if _at_once(a, b)]
+            crossed = any(_excludes(a, b) or _same_device(a, b) for a, b in pairs)
             shared = len({k for k, _ in rows}) > 1 and _peak(c for _, c in rows) > capacity.get(node, 1 << 30)
             if crossed or shared:
                 found.append((node, tuple(sorted({k for k, _ in rows}))))
@@ -110,16 +129,22 @@ class Claims:
 
 
 def _covers(own: Claim, wanted: Claim) -> bool:
-    return own.node == wanted.node and own.gpus >= wanted.gpus and own.start <= wanted.start and wanted.end <= own.end
+    there = own.node == wanted.node and own.start <= wanted.start and wanted.end <= own.end
+    return there and own.gpus >= wanted.gpus and own.exact == wanted.exact and own.devices >= wanted.devices
 
 
 def _at_once(a: Claim, b: Claim) -> bool:
     return a.start < b.end and b.start < a.end
 
 
-def _too_close(a: Claim, b: Claim) -> bool:
+def _excludes(a: Claim, b: Claim) -> bool:
+    """Whether two claims on one node are of holders who may not both have it so near to each other."""
     gap = max(a.turnaround, b.turnaround)
-    return a.start < b.end + gap and b.start < a.end + gap
+    return a.holder != b.holder and not (a.exact and b.exact) and a.start < b.end + gap and b.start < a.end + gap
+
+
+def _same_device(a: Claim, b: Claim) -> bool:
+    return not a.devices.isdisjoint(b.devices) and _at_once(a, b)
 
 
 def _peak(claims: Iterable[Claim]) -> int:

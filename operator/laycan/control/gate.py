@@ -75,7 +75,7 @@ class Gate:
     def _blocked(self, contract: ContractView, wanted: tuple[Claim, ...], now: int) -> dict[Claim, set[str]]:
         if wanted == self.claims.written.get(contract.key, ()):
             return {}
-        capacity = {c.node: node.gpus for c in wanted if (node := self.world.nodes.get(c.node)) is not None}
+        capacity = {c.node: self.world.gpus(node) for c in wanted if (node := self.world.nodes.get(c.node)) is not None}
         return self.claims.blockers(contract.key, wanted, now, capacity)
 
     def _note(self, key: str, awaited: frozenset[str], now: int) -> None:

@@ -17,6 +17,7 @@ from laycan.control.planner import Planner
 from laycan.control.writer import Writer
 from laycan.kube.client import ApiError, Client
 from laycan.kube.reflector import object_key
+from laycan.kube.views import physical_gpus
 from laycan.kube.world import World
 from laycan.resources.constants import API_VERSION, PLURALS
 
@@ -72,7 +73,8 @@ class Reconcile:
             self.planner.replan()
 
     def _scan(self) -> None:
-        capacity = {name: int(node.raw["status"]["capacity"].get("nvidia.com/gpu", 0) or 0) for name, node in self.world.nodes.items()}
+        built_in = {name: physical_gpus(node) or len(self.world.devices(name)) for name, node in self.world.nodes.items()}
+        capacity = {name: gpus for name, gpus in built_in.items() if gpus}
         found = dict(self.writer.claims.double_held(self.clock(), capacity))
         for node in found.keys() - self._told:
             self.double_bookings += 1

@@ -49,6 +49,26 @@ def test_one_holder_shares_a_node_up_to_its_gpus() -> None:
     assert blockers(claims, "a", claim("n1", gpus=4), claim("n1", gpus=4)) == {"b"}
 
 
+def exact(holder: str, *devices: str, gpus: int = 4, start: int = 0, end: int = 100) -> Claim:
+    return claim("n1", holder, gpus=gpus, start=start, end=end, turnaround=30)._replace(exact=True, devices=frozenset(devices))
+
+
+def test_exact_gpus_are_shared_by_holders() -> None:
+    """Where exact GPUs are delivered, other holders share the node up to its GPUs and follow without turnaround; no GPU is taken twice."""
+    claims = Claims()
+    claims.observe("b", (exact("beta", "U0", "U1", "U2", "U3"),))
+    assert blockers(claims, "a", exact("acme")) == set()
+    assert blockers(claims, "a", exact("acme", gpus=5)) == {"b"}
+    assert blockers(claims, "a", exact("acme", "U3", "U4", "U5", "U6")) == {"b"}
+    assert blockers(claims, "a", exact("acme", "U3", "U4", "U5", "U6", start=100, end=200)) == set()
+    assert blockers(claims, "a", claim("n1", "acme", gpus=4)) == {"b"}, "a whole node is nobody else's"
+    claims.observe("a", (exact("acme"),))
+    assert claims.double_held(NOW, EIGHT) == []
+    assert blockers(claims, "a", exact("acme", "U0", "U4", "U5", "U6")) == {"b"}, "holding the node is not holding the GPU"
+    claims.observe("a", (exact("acme", "U0", "U4", "U5", "U6"),))
+    assert claims.double_held(NOW, EIGHT) == [("n1", ("a", "b"))]
+
+
 def test_a_write_on_its_way_counts_until_its_answer_is_known() -> None:
     """Its answer may be lost: both what it gives up and what it takes are held until a read tells."""
     claims = Claims()
