@@ -13,17 +13,18 @@ from laycan_solver.model import Binding, Undelivered
 
 
 class PlannedBinding(NamedTuple):
-    """`gpus` GPUs on one node for [start, end); `product` is the grade that the node is."""
+    """`gpus` GPUs on one node for [start, end); `product` is the grade that the node is, `level` how exactly they are delivered."""
 
     node: str
     product: str
     gpus: int
     start: int
     end: int
+    level: str = "Node"
 
     @classmethod
-    def of(cls, binding: Binding) -> PlannedBinding:
-        return cls(binding.node, binding.product, binding.gpus, binding.start, binding.end)
+    def of(cls, binding: Binding, level: str) -> PlannedBinding:
+        return cls(binding.node, binding.product, binding.gpus, binding.start, binding.end, level)
 
 
 class Reason(NamedTuple):

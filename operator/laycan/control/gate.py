@@ -62,8 +62,8 @@ class Gate:
         ring = awaited & self._waiting.keys()
         if contract.phase not in COMMITTED or decision is None or not ring:
             return None
-        spots = {(c.node, c.gpus, c.start, c.end) for c in blocked}
-        released = make(replace(decision, bindings=tuple(b for b in decision.bindings if (b.node, b.gpus, b.start, b.end) not in spots)))
+        free = tuple(b for b in decision.bindings if not any(b.node == c.node and b.start < c.end and c.start < b.end for c in blocked))
+        released = make(replace(decision, bindings=free))
         return released if released and not self._blocked(contract, self.claims_of(contract, released), now) else None
 
     def claims_of(self, contract: ContractView, status: Mapping[str, Any]) -> tuple[Claim, ...]:

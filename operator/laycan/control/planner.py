@@ -95,7 +95,7 @@ class Planner:
             if node is None or not node.managed:
                 return None
             labels = {k: v for k, v in node.raw["metadata"]["labels"].items() if k != HOLDER_LABEL}
-            return labels, node.raw["spec"], node.raw["status"]["capacity"], node.raw["status"]["allocatable"]
+            return labels, node.raw["spec"], node.raw["status"]["capacity"], node.raw["status"]["allocatable"], self.world.devices(key)
         if kind == "namespaces":
             namespace = self.world.namespaces.get(key)
             return namespace and (dict(namespace.labels), namespace.terminating)
@@ -155,7 +155,7 @@ class Planner:
         now = self.clock()
         self._dirty, self._wake = False, None
         self._health = self._health_now()
-        made = snapshot.promises(self.world, self.writer.requests.in_flight, self.writer.decisions, self._health[0])
+        made = snapshot.promises(self.world, self.writer.requests.in_flight, self.writer.decisions, self._health[0], now)
         screening = admission.screen(self.world, self.specs, self.settings, now, made.keys())
         self._wake = screening.wake
         follow = self._follows(now)
@@ -236,8 +236,9 @@ def _ended_early(phase: str) -> bool:
 def decisions_of(taken: Snapshot, plan: Plan, touched: Collection[str] | None = None) -> dict[str, Decision]:
     """The plan, contract by contract, of all or of these."""
     bindings: dict[str, list[PlannedBinding]] = defaultdict(list)
+    levels = {node.name: node.level.value for node in taken.problem.nodes}
     for binding in plan.bindings:
-        bindings[binding.contract].append(PlannedBinding.of(binding))
+        bindings[binding.contract].append(PlannedBinding.of(binding, levels[binding.node]))
     missing: dict[str, list[Undelivered]] = defaultdict(list)
     for undelivered in plan.undelivered:
         missing[undelivered.contract].append(undelivered)

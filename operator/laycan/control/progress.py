@@ -17,6 +17,7 @@ from laycan.control.rebind import cut, rebind
 from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.classes import Terms
+from laycan.delivery.exact import choose
 from laycan.delivery.gaps import find_gaps, possessed, readable_until
 from laycan.delivery.meter import Account
 from laycan.delivery.served import Bound, Due, due
@@ -47,6 +48,7 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
     owed = due(draft.contract)
     if decision is not None and draft.now < owed.end:
         _bind(draft, world, decision, owed)
+    draft.bounds = choose(world, draft.contract.key, draft.bounds, draft.now, settings.lead_seconds)
     have = _take_over(draft, world, owed, settings)
     started = draft.now >= owed.start
     if started:

@@ -27,17 +27,29 @@ def rebind(bounds: Sequence[Bound], planned: Sequence[PlannedBinding], lots: int
     numbers = _number(bounds, on, ahead, lots, lot_gpus, now)
     made: list[Bound] = []
     continued: set[Bound] = set()
-    for plan, mine in zip(ahead, numbers, strict=True):
-        before = _before(on.get(plan.node, ()), plan, mine, now)
-        new = Bound(plan.node, plan.product, plan.gpus, mine, plan.start, plan.end, bound_at=now)
-        if before is not None:
-            new = replace(new, bound_at=before.bound_at, handed_over_at=before.handed_over_at, level=before.level)
-            if before.running(now) and plan.start == now and before.lots == mine and before.product == plan.product:
-                new = replace(new, start=before.start)
-                continued.add(before)
-        made.append(new)
+    for plan, all_mine in zip(ahead, numbers, strict=True):
+        for mine in [(lot,) for lot in all_mine] if plan.level == "Device" else [all_mine]:
+            before = _before(on.get(plan.node, ()), plan, mine, now)
+            new = Bound(plan.node, plan.product, len(mine) * lot_gpus, mine, plan.start, plan.end, bound_at=now, level=plan.level)
+            if before is not None:
+                new = _going_on(new, before)
+                if before.running(now) and plan.start == now and _same(before, new):
+                    new = replace(new, start=before.start)
+                    continued.add(before)
+            made.append(new)
     past = [replace(b, end=min(b.end, now)) for b in bounds if b.start < now and b not in continued]
     return tuple(sorted((*past, *made), key=lambda b: (b.start, b.lots, b.node)))
+
+
+def _going_on(new: Bound, before: Bound) -> Bound:
+    """The binding with what its predecessor on the same node has got already."""
+    if new.level != before.level or (new.exact and new.lots != before.lots):
+        return new
+    return replace(new, bound_at=before.bound_at, handed_over_at=before.handed_over_at, devices=before.devices)
+
+
+def _same(before: Bound, new: Bound) -> bool:
+    return (before.lots, before.product, before.level) == (new.lots, new.product, new.level)
 
 
 def cut(bounds: Sequence[Bound], now: int) -> tuple[Bound, ...]:

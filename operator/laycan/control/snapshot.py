@@ -15,13 +15,16 @@ from laycan.control.claims import holder_of
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
 from laycan.control.specs import Specs
+from laycan.delivery.exact import gives_devices
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
-from laycan.planning.problem import bindings_from, contract_from, node_from, outage_from, products_from
+from laycan.planning.pools import Pools
+from laycan.planning.problem import bindings_from, contract_from, grade_of, node_from, outage_from, products_from
 from laycan.resources.contract import ContractSpec
 from laycan.resources.product import ProductSpec
-from laycan_solver.model import Binding, Contract, Level, MovePolicy, Node, Outage, Problem, Product
+from laycan.resources.times import format_time
+from laycan_solver.model import Binding, Contract, MovePolicy, Node, Outage, Problem, Product
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Promise:
     contract: ContractView
     phase: str
     bindings: tuple[Binding, ...]
+    whole: frozenset[str] = frozenset()  # of its nodes, those that are delivered as a whole from now on
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +56,18 @@ class Snapshot:
 
 
 def promises(
-    world: World, in_flight: Mapping[str, Mapping[str, Any]], decisions: Mapping[str, Decision], unusable: frozenset[str]
+    world: World, in_flight: Mapping[str, Mapping[str, Any]], decisions: Mapping[str, Decision], unusable: frozenset[str], now: int
 ) -> dict[str, Promise]:
     """All promises that run, by contract."""
-    found = {}
+    found, today = {}, format_time(now)
     for key, contract in world.contracts.items():
         status = in_flight.get(key, contract.status)
         phase = str(status.get("phase", ""))
         if contract.deleting:
             continue
         if phase in COMMITTED:
-            found[key] = Promise(contract, phase, tuple(bindings_from(key, status)))
+            whole = {b["node"] for b in status.get("bindings") or () if b["level"] == "Node" and b["end"] > today}
+            found[key] = Promise(contract, phase, tuple(bindings_from(key, status)), frozenset(whole))
         elif contract.phase in UNDECIDED and (bindings := _decided(contract, decisions.get(key), world, unusable)):
             found[key] = Promise(contract, "Accepted", bindings)
     return found
@@ -74,13 +79,14 @@ def _decided(contract: ContractView, decision: Decision | None, world: World, un
         return ()
     if any(b.node in unusable or b.node not in world.nodes for b in decision.bindings):
         return ()
-    return tuple(Binding(contract.key, *b) for b in decision.bindings)
+    return tuple(Binding(contract.key, b.node, b.product, b.gpus, b.start, b.end) for b in decision.bindings)
 
 
 def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: list[ContractView], fleet: Fleet, now: int) -> Snapshot:
     """`candidates` have been screened; what was promised is planned whatever its spec looks like today."""
     products = specs.products(world)
-    nodes = tuple(_nodes(world, fleet))
+    pools = Pools.of(products)
+    nodes = tuple(_nodes(world, fleet, pools, frozenset().union(*(promise.whole for promise in made.values()))))
     versions: dict[str, tuple[str, int]] = {}
     contracts: list[Contract] = []
     stand_ins: dict[str, Product] = {}
@@ -104,7 +110,7 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
     problem = Problem(
         now=now,
         nodes=nodes,
-        products=(*products_from(products), *stand_ins.values(), *{product.name: product for _, product, _ in kept}.values()),
+        products=(*products_from(products, pools), *stand_ins.values(), *{product.name: product for _, product, _ in kept}.values()),
         contracts=tuple(sorted((*contracts, *(contract for contract, _, _ in kept)), key=lambda c: c.key)),
         outages=_outages(world, specs),
         previous=tuple(sorted((*previous, *(binding for _, _, binding in kept)))),
@@ -154,13 +160,15 @@ def _keep(promise: Promise, nodes: tuple[Node, ...], now: int) -> list[tuple[Con
 _DEAR_MICROS = 1_000_000_000  # dearer than what is sold: where not all fits, the others give way
 
 
-def _nodes(world: World, fleet: Fleet) -> list[Node]:
-    unusable = fleet.unusable()
-    return [
-        node_from(view.raw, level=Level.NODE, usable=name not in unusable, gpus=fleet.planning_gpus(name))
-        for name, view in sorted(world.nodes.items())
-        if view.managed
-    ]
+def _nodes(world: World, fleet: Fleet, pools: Pools, whole: frozenset[str]) -> list[Node]:
+    """The fleet. A node that is promised as a whole stays one until nobody holds it so any more."""
+    unusable, found = fleet.unusable(), []
+    for name, view in sorted(world.nodes.items()):
+        if view.managed:
+            level = pools.level(grade_of(view.raw), exact=name not in whole and gives_devices(world, name))
+            gpus = fleet.planning_gpus(name)
+            found.append(node_from(view.raw, level=level, pools=pools, usable=name not in unusable, gpus=gpus))
+    return found
 
 
 def _outages(world: World, specs: Specs) -> tuple[Outage, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from laycan.delivery.exact import has_devices
 from laycan.delivery.reading import Gap, Reading
 from laycan.delivery.served import Bound
 from laycan.kube.views import physical_gpus
@@ -31,6 +32,9 @@ def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, 
     node = world.nodes.get(bound.node)
     if node is None or not node.managed or not node.ready:
         return ()
+    if bound.exact:
+        contract = world.contracts[key]
+        return bound.lots if has_devices(world, bound, holder, contract.name, contract.uid) else ()
     owners = [node.holder, world.fence.nodes.get(bound.node, "") if world.fence else ""]
     named = {owner for owner in owners if owner}
     if named != {holder} or (bound.handed_over_at is None and "" in owners):
@@ -43,7 +47,7 @@ def _ahead(world: World, name: str, key: str, now: int) -> int:
     """GPUs of that node which other contracts have in use now and are counted for first."""
     others = (
         Bound.parse(raw)
-        for k in world.contracts
+        for k in world.contracts_on.get(name, ())
         if k < key
         for raw in world.contracts[k].status.get("bindings") or ()
         if raw["node"] == name
@@ -63,7 +67,7 @@ def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: s
             continue
         mine = [g for g in still_open if g.node == bound.node and set(g.lots) <= set(bound.lots)]
         still_open = [g for g in still_open if g not in mine]
-        past = [g.end for g in found if g.node == bound.node and g.end is not None]
+        past = [g.end for g in found if g.node == bound.node and g.end is not None and not set(g.lots).isdisjoint(bound.lots)]
         floor = max(reading.until, bound.start, bound.handed_over_at, *past, 0)
         found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, now)
     found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
@@ -73,7 +77,7 @@ def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: s
 def _late_news(world: World, bound: Bound, found: Sequence[Gap], until: int) -> list[Gap]:
     """A binding that is over, but not metered: its node turns out to have died before the end."""
     node = world.nodes.get(bound.node)
-    known = [g for g in found if g.node == bound.node and g.end is not None and g.end >= bound.end]
+    known = [g for g in found if g.node == bound.node and g.end is not None and g.end >= bound.end and set(g.lots) & set(bound.lots)]
     floor = max(until, bound.start, bound.handed_over_at or 0)
     seen = world.last_seen.get(bound.node, 0)
     if known or (node is not None and node.ready) or not floor <= seen < bound.end:

@@ -1,7 +1,7 @@
 """What stands in a contract's `status.bindings`: lots by number, on nodes, over time.
 
 A binding is a promise until the buyer has access (`handed_over_at`) and history once its end has passed; history is kept until the
-meter has passed it too.
+meter has passed it too. At level Device each binding is of one lot.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ class Bound:
     bound_at: int
     handed_over_at: int | None = None
     level: str = "Node"
+    devices: tuple[str, ...] = ()  # uuids, at level Device once they are chosen
+
+    @property
+    def exact(self) -> bool:
+        return self.level == "Device"
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Bound:
@@ -41,6 +46,7 @@ class Bound:
             bound_at=parse_time(raw["boundAt"]) if "boundAt" in raw else start,
             handed_over_at=parse_time(handed_over) if handed_over else None,
             level=raw["level"],
+            devices=tuple(raw.get("devices") or ()),
         )
 
     def dump(self) -> dict[str, Any]:
@@ -54,6 +60,8 @@ class Bound:
             "lots": list(self.lots),
             "boundAt": format_time(self.bound_at),
         }
+        if self.devices:
+            raw["devices"] = list(self.devices)
         if self.handed_over_at is not None:
             raw["handedOverAt"] = format_time(self.handed_over_at)
         return raw

@@ -18,6 +18,7 @@ ONLY = "cluster"  # the key of kinds of which there is one object: `fence` and `
 Listener = Callable[[str, str], None]  # (kind, key of the object that changed)
 
 _INDEXED: Mapping[str, Callable[[Any], Collection[str]]] = {  # kind -> the nodes that an object of it concerns
+    "contracts": lambda contract: {binding["node"] for binding in contract.status.get("bindings") or ()},
     "pods": lambda pod: (pod.node,),
     "resource_slices": lambda found: (found.node,),
     "resource_claims": lambda claim: {pool for pool, _ in claim.devices},
@@ -42,9 +43,15 @@ class World:
     last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (its Lease's renewTime)
     no_devices: str = "ResourceClaims are not watched"  # why exact GPUs cannot be delivered in this cluster; "" = they can
     pods_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the pods on it
+    contracts_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the contracts whose status binds it
     slices_on: dict[str, set[str]] = field(default_factory=dict)  # node -> its ResourceSlices
     claims_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the ResourceClaims that have a device of it
     listeners: list[Listener] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for kind in _INDEXED:
+            for key, view in getattr(self, kind).items():
+                self._index(kind, key, None, view)
 
     def put(self, kind: str, key: str, view: Any) -> None:
         """Stores a view unless a newer one is already there; `kind` is the name of the attribute."""
@@ -106,14 +113,14 @@ class World:
         nodes = _INDEXED.get(kind)
         if nodes is None:
             return
-        table = {"pods": self.pods_on, "resource_slices": self.slices_on, "resource_claims": self.claims_on}[kind]
+        table: dict[str, set[str]] = getattr(self, f"{kind.removeprefix('resource_')}_on")
         before = set(nodes(old)) if old is not None else set()
         after = set(nodes(new)) if new is not None else set()
         for node in before - after:
-            table[node].discard(key)
+            table.get(node, set()).discard(key)
         for node in after:
             table.setdefault(node, set()).add(key)
-        for node in before | after if kind != "pods" else ():
+        for node in before | after if kind.startswith("resource_") else ():
             self.changed("nodes", node)
 
 

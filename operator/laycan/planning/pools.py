@@ -14,7 +14,6 @@ from laycan.resources.product import ProductSpec
 from laycan_solver.model import Level
 
 _LEVELS = {"Node": (Level.NODE,), "Device": (Level.DEVICE,), None: (Level.NODE, Level.DEVICE)}
-_NAMES = {Level.NODE: "Node", Level.DEVICE: "Device"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Pools:
 
     def name(self, grade: str, level: Level) -> str:
         """The pool that a node of this grade and level belongs to."""
-        return f"{grade}/{_NAMES[level]}" if grade in self.divided else grade
+        return f"{grade}/{level.value}" if grade in self.divided else grade
 
     def accepted(self, product: ProductSpec) -> frozenset[str]:
         """The pools that a product is delivered from."""

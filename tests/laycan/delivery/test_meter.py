@@ -74,7 +74,7 @@ class TestPossession:
         first, second = bound(lots=(0,)), bound(lots=(0,))
         raw = {"bindings": [{**first.dump(), "gpus": 4}]}
         for name in ("c", "d"):
-            seen.contracts[f"desk/{name}"] = ContractView("desk", name, name, 1, 1, T, False, (), {}, {}, raw)
+            seen.put("contracts", f"desk/{name}", ContractView("desk", name, name, 1, 1, T, False, (), {}, {}, raw))
         assert possessed(seen, first, "acme", 4, "desk/c", T + 5) == (0,)
         assert possessed(seen, second, "acme", 4, "desk/d", T + 5) == ()
         assert possessed(seen, second, "acme", 4, "desk/d", T + 5000) == (0,), "the other's window is over"
