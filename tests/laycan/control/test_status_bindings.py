@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -114,6 +115,28 @@ def test_a_chain_crosses_numbers() -> None:
     assert {b.node: b.lots for b in made} == {"a": (0,), "c": (1,), "b": (0,)}
 
 
+def test_exact_gpus_lot_by_lot() -> None:
+    """Where exact GPUs are delivered each lot has a binding of its own, and keeps it, its cards and its access when others come or go."""
+
+    def exact(node: str, start: int, end: int, gpus: int) -> PlannedBinding:
+        return plan(node, start, end, gpus)._replace(level="Device")
+
+    first = rebind((), [exact("a", 0, 100, 8)], lots=3, lot_gpus=4, now=0)
+    assert [(b.lots, b.gpus, b.level) for b in first] == [((0,), 4, "Device"), ((1,), 4, "Device")]
+    had = tuple(replace(b, devices=(f"U{b.lots[0]}",), handed_over_at=b.lots[0]) for b in first)
+    assert rebind(had, [exact("a", 0, 100, 8)], lots=3, lot_gpus=4, now=50) == had
+    grown = rebind(had, [exact("a", 50, 100, 12)], lots=3, lot_gpus=4, now=50)
+    assert grown[:2] == had
+    assert (grown[2].lots, grown[2].start, grown[2].devices, grown[2].handed_over_at) == ((2,), 50, (), None)
+    moved = rebind(had, [exact("a", 50, 100, 4), exact("b", 50, 100, 4)], lots=2, lot_gpus=4, now=50)
+    assert [(b.node, b.lots, b.start, b.end, b.devices) for b in moved if b.end > 50] == [
+        ("a", (0,), 0, 100, ("U0",)),
+        ("b", (1,), 50, 100, ()),
+    ]
+    whole = rebind(had, [plan("a", 50, 100, 8)], lots=3, lot_gpus=4, now=50)
+    assert [(b.lots, b.level, b.devices, b.handed_over_at) for b in whole if b.end > 50] == [((0, 1), "Node", (), None)]
+
+
 @st.composite
 def chains(draw: st.DrawFn) -> list[PlannedBinding]:
     """Chains of bindings of up to four lots, as a planner makes them: a node serves whole lots, joined per node and time."""
@@ -126,10 +149,11 @@ def chains(draw: st.DrawFn) -> list[PlannedBinding]:
     return made
 
 
-@given(chains(), chains(), st.integers(0, 40))
-@settings(max_examples=200, deadline=None)
-def test_no_lot_is_in_two_places(first: list[PlannedBinding], second: list[PlannedBinding], now: int) -> None:
+@given(chains(), chains(), st.integers(0, 40), st.sampled_from(["Node", "Device"]))
+@settings(max_examples=300, deadline=None)
+def test_no_lot_is_in_two_places(first: list[PlannedBinding], second: list[PlannedBinding], now: int, level: str) -> None:
     """However plans change, a lot has one binding at a time, the plan is bound exactly, history is not rewritten, and twice is once."""
+    first, second = [p._replace(level=level) for p in first], [p._replace(level=level) for p in second]
     before = rebind((), first, lots=4, lot_gpus=8, now=0)
     after = rebind(before, second, lots=4, lot_gpus=8, now=now)
     for lot in range(4):

@@ -1,0 +1,92 @@
+"""A contract delivered by exact GPUs: cards in the status at the lead, access by the lots' claims, a lost card metered by its lot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from laycan.control.decision import Decision, PlannedBinding
+from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
+from tests.laycan.control.desk import HOLDER, T0, Desk
+
+LEAD = 60
+
+
+def exact_desk() -> Desk:
+    """Two lots of two GPUs, planned on node a of four; claims are what the test makes them."""
+    desk = Desk(gpus=4, lot_gpus=2)
+    desk.nodes("a", gpus=4)
+    desk.world.no_devices = ""
+    desk.world.contracts[desk.contract.key] = desk.contract
+    show(desk)
+    desk.decision = Decision(True, T0 - 3600, None, (PlannedBinding("a", "h100", 4, T0, desk.end, "Device"),))
+    desk.at(T0 - 3600)
+    return desk
+
+
+def show(desk: Desk, *unfit: str, version: int = 1) -> None:
+    """The driver's slice: six cards, these of them unfit."""
+    cards = tuple(DeviceView(f"gpu-{i}", f"U{i}", "H100", "xid" if f"U{i}" in unfit else "") for i in range(6))
+    desk.world.put("resource_slices", "s", ResourceSliceView("s", version, "a", 1, 1, cards))
+
+
+def give(desk: Desk, lot: int, *devices: str, version: int = 1) -> None:
+    """The lot's claim, with these devices."""
+    places = frozenset(("a", device) for device in devices)
+    kept = (("laycan.dev/computecontracts", "c1", "uid-1"),)
+    claim = ResourceClaimView(HOLDER, f"laycan-c1-{lot}", "u", version, "uid-1", False, True, places, (), kept)
+    desk.world.put("resource_claims", claim.key, claim)
+
+
+def cards(desk: Desk) -> dict[int, list[str]]:
+    """lot -> cards, of what runs."""
+    return {b["lots"][0]: b.get("devices", []) for b in desk.status["bindings"]}
+
+
+def test_from_acceptance_to_delivery() -> None:
+    """Bound without cards at first; with cards from the lead on; handed over when each lot's claim has its own."""
+    desk = exact_desk()
+    assert {b["level"] for b in desk.status["bindings"]} == {"Device"}
+    assert cards(desk) == {0: [], 1: []}
+    desk.run(T0 - 3600, T0 - LEAD)
+    assert cards(desk) == {0: ["U0", "U1"], 1: ["U2", "U3"]}
+    give(desk, 0, "gpu-0", "gpu-1")
+    desk.at(T0)
+    assert desk.condition("HandedOver") == ("False", "Incomplete")
+    give(desk, 1, "gpu-2", "gpu-3")
+    desk.at(T0 + 1)
+    assert desk.condition("HandedOver") == ("True", "Complete")
+    desk.run(T0 + 1, desk.end + 60)
+    assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2, "excused": 2}
+
+
+def test_a_lost_card_is_its_lots_outage() -> None:
+    """The lot gets another card of its node; it is out until its claim has that one, and the other lot loses nothing."""
+    desk = exact_desk()
+    desk.run(T0 - 3600, T0 - LEAD)
+    give(desk, 0, "gpu-0", "gpu-1")
+    give(desk, 1, "gpu-2", "gpu-3")
+    desk.run(T0, T0 + 600)
+    show(desk, "U3", version=2)
+    desk.at(T0 + 610)
+    assert cards(desk) == {0: ["U0", "U1"], 1: ["U2", "U4"]}
+    assert desk.told[-1]["data"]["change"]["lots"] == [1]
+    give(desk, 1, "gpu-2", "gpu-4", version=2)
+    desk.at(T0 + 630)
+    assert desk.condition("HandedOver") == ("True", "Complete")
+    desk.run(T0 + 631, desk.end + 60)
+    assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2 * 20, "excused": 40}
+
+
+def test_two_lots_gaps_do_not_cover_each_other() -> None:
+    """An outage of one lot that ended hides nothing of a later look at another lot of the same node."""
+    desk = exact_desk()
+    desk.run(T0 - 3600, T0 - LEAD)
+    give(desk, 0, "gpu-0", "gpu-1")
+    give(desk, 1, "gpu-2", "gpu-3")
+    desk.run(T0, T0 + 60)
+    desk.fail("a", at=T0 + 100, heartbeat=T0 + 90)
+    desk.at(T0 + 100)
+    desk.world.nodes["a"] = replace(desk.world.nodes["a"], ready=True, ready_since=T0 + 110)
+    desk.at(T0 + 110)
+    desk.run(T0 + 111, desk.end + 60)
+    assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 4 * 20, "excused": 80}
