@@ -77,16 +77,19 @@ def test_a_lost_card_is_its_lots_outage() -> None:
     assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2 * 20, "excused": 40}
 
 
-def test_two_lots_gaps_do_not_cover_each_other() -> None:
-    """An outage of one lot that ended hides nothing of a later look at another lot of the same node."""
+def test_one_lots_outage_hides_no_other() -> None:
+    """While nobody looked a lot got its claim back, and their node was away: the other lot's time without the node is counted too."""
     desk = exact_desk()
     desk.run(T0 - 3600, T0 - LEAD)
     give(desk, 0, "gpu-0", "gpu-1")
     give(desk, 1, "gpu-2", "gpu-3")
-    desk.run(T0, T0 + 60)
-    desk.fail("a", at=T0 + 100, heartbeat=T0 + 90)
-    desk.at(T0 + 100)
-    desk.world.nodes["a"] = replace(desk.world.nodes["a"], ready=True, ready_since=T0 + 110)
-    desk.at(T0 + 110)
-    desk.run(T0 + 111, desk.end + 60)
-    assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 4 * 20, "excused": 80}
+    desk.run(T0, T0 + 160)
+    show(desk, "U0", version=2)
+    desk.at(T0 + 170)
+    desk.world.nodes["a"] = replace(desk.world.nodes["a"], ready_since=T0 + 200)
+    desk.world.last_seen["a"] = T0 + 180
+    give(desk, 0, "gpu-1", "gpu-4", version=2)
+    desk.at(T0 + 210)
+    desk.run(T0 + 211, desk.end + 60)
+    outages = {0: 30, 1: 20}  # from the lost card until the node was back; from the last heartbeat until then
+    assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2 * sum(outages.values()), "excused": 2 * sum(outages.values())}
