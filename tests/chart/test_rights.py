@@ -21,6 +21,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
     assert _cluster_writes(render("mode=Enforce")) == {
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},
+        "computeproducts/status": {"patch"},
         "events": {"create"},
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},

@@ -45,7 +45,9 @@ def listens(contract: ContractView, world: World) -> bool:
 
 
 def _holds_nodes(contract: ContractView, world: World, claims: Claims, settings: Settings, now: int) -> bool:
-    """Whether the fence names the contract, or its holder on a node that the holder has by no other contract."""
+    """Whether a ResourceClaim or the fence names the contract, or its holder on a node that the holder has by no other contract."""
+    if any(claim.contract == contract.uid for claim in world.resource_claims.values()):
+        return True
     owners = world.fence.nodes if world.fence else {}
     mine = {f"frozen.{contract.uid}", f"end.{contract.uid}"}
     holder, bound = holder_of(contract.spec), {b["node"] for b in contract.status.get("bindings") or ()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from laycan.control.lifecycle import COMMITTED
 from laycan.control.planner import Planner
+from laycan.control.products import tell_products
 from laycan.control.writer import Writer
 from laycan.kube.client import ApiError, Client
 from laycan.kube.reflector import object_key
@@ -56,6 +57,7 @@ class Reconcile:
 
     async def run(self) -> None:
         self._replanned = self.clock()
+        await tell_products(self.client, self.world, self.planner.specs, self.clock())
         while True:
             await asyncio.sleep(self.period_seconds)
             try:
@@ -65,6 +67,7 @@ class Reconcile:
 
     async def step(self) -> None:
         await list_small_kinds(self.client, self.world)
+        await tell_products(self.client, self.world, self.planner.specs, self.clock())
         self.writer.touch_all()
         self._scan()
         now = self.clock()

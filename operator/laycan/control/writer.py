@@ -95,7 +95,7 @@ class Writer:
             self._fence = fence
             for contract in self._deleting.union(*(self.claims.contracts_on(node) for node in changed)):
                 self.touch(contract, Priority.FAILURE)
-        elif kind == "namespaces":
+        elif kind in ("namespaces", "resource_claims"):
             for contract in self._deleting:
                 self.touch(contract, Priority.COSMETIC)
 
