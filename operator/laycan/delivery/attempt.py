@@ -67,11 +67,11 @@ class Steps:
             return target.want is not Want.OPEN and (not owner or owner == entry_for(owner, "", target))
         if not owner or owner != entry_for(owner, node.holder, target) or owner != node.holder:
             return False
-        if target.want is Want.QUARANTINE and (not node.ready or self._served(name)):
+        if target.want is Want.QUARANTINE and (not self._world.alive(node) or self._served(name)):
             return True
         if target.want in (Want.QUARANTINE, Want.PREPARE):
             return self.emptied.get(name) == owner and not self.strangers(name, target.keep)
-        return target.want is Want.HOLD and (owner == target.holder or not node.ready)
+        return target.want is Want.HOLD and (owner == target.holder or not self._world.alive(node))
 
     def strangers(self, name: str, keep: str) -> list[PodView]:
         """Pods that may not be on this closed node, as far as the watch has told."""
@@ -148,7 +148,7 @@ class Steps:
         if node is None or node.holder != owner or owner == target.holder:
             return False
         if target.want is Want.QUARANTINE:  # what a dead node runs cannot be ended, and may be its contract's only copy
-            return node.ready and not self._served(node.name)
+            return self._world.alive(node) and not self._served(node.name)
         return owner == f"{FROZEN}{target.uid}"
 
     def _served(self, name: str) -> bool:
@@ -170,7 +170,7 @@ class Steps:
             given.clear()
             for name in sorted(empty):
                 target, node = self._target(uid, name), self._world.nodes.get(name)
-                if target is None or target.want is not Want.HOLD or node is None or not node.managed or not node.ready:
+                if target is None or target.want is not Want.HOLD or node is None or not node.managed or not self._world.alive(node):
                     continue
                 if entries.get(name) == frozen and node.holder == frozen:
                     given[name] = target.holder

@@ -1,8 +1,8 @@
 """Which nodes count as failed, which come back, and when a person must look first (enforcement.md 5).
 
-A held node has failed when it is NotReady for longer than its product allows, deleted, made anew under its name, or short of the
-GPUs bound on it for longer than the dwell (a restart of the device plugin shows none for a while and moves nothing). A cordon is
-no failure. What failed goes into quarantine, which the fence remembers.
+A held node has failed when it is NotReady for longer than its product allows, silent for longer (where the product asks), deleted,
+made anew under its name, or short of the GPUs bound on it for longer than the dwell (a restart of the device plugin shows none for a
+while and moves nothing). A cordon is no failure. What failed goes into quarantine, which the fence remembers.
 
 The circuit breaker looks at onsets: of the nodes that failed within any window no more than the settings' share is given up, in
 the order of failing. The others are withheld, and stay bound, until a person sets the annotation laycan.dev/breaker-reset on
@@ -26,11 +26,12 @@ from laycan.settings import Settings
 
 BREAKER_RESET_ANNOTATION = f"{GROUP}/breaker-reset"
 DETECTION_SECONDS = 40  # where the product says nothing
+NO_HEARTBEAT = "NoHeartbeat"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    reason: str  # NotReady | Deleted | Recreated | GpusLost
+    reason: str  # NotReady | NoHeartbeat | Deleted | Recreated | GpusLost
     onset: int  # Unix seconds
 
 
@@ -45,13 +46,15 @@ class Verdict:
 def judge(world: World, claims: Claims, health: Health, settings: Settings, now: int) -> Verdict:
     owners = world.fence.nodes if world.fence else {}
     found: dict[str, Failure] = {}
-    recovered, wakes = set(), []
+    recovered, wakes = set(), [health.next_look(now)]
+    late = health.late()
     for name in owners.keys() | claims.by_node.keys():
         owner, node = owners.get(name, ""), world.nodes.get(name)
-        if node is not None and node.ready and node.holder == owner and not health.is_short(name) and not owner.startswith(QUARANTINE):
+        well = node is not None and node.ready and node.holder == owner and not health.is_short(name) and name not in late
+        if well and not owner.startswith(QUARANTINE):
             continue  # as nearly all are
         if owner.startswith(QUARANTINE):
-            well_at = _well_at(name, node, claims, health, settings)
+            well_at = _well_at(name, node, claims, world, health, settings)
             if well_at is not None and well_at <= now:
                 recovered.add(name)
             wakes.append(well_at)
@@ -76,16 +79,22 @@ def _failure(
         return None, None
     if _held(owner) and not node.holder and not seen.labelled:  # the protocol labels before it hands over: this is another machine
         return Failure("Recreated", seen.made_at or now), None
+    known = live or claims.on(name)  # a contract that was moved away may be gone before the quarantine is written: its terms still count
+    if (silent_since := _silence(name, known, products, health)) is not None:
+        return Failure(NO_HEARTBEAT, silent_since), None
     if not node.ready:
-        known = live or claims.on(
-            name
-        )  # a contract that was moved away may be gone before the quarantine is written: its terms still count
         fails_at = node.ready_since + min((detection_seconds(claim.product, products) for claim in known), default=DETECTION_SECONDS)
         return (Failure("NotReady", node.ready_since), None) if fails_at <= now else (None, fails_at)
     if seen.short_since is None or node.gpus >= max(bound_gpus(live, now), _bound_at(seen.short_since, owner, claims.on(name))):
         return None, None
     fails_at = seen.short_since + settings.dwell_seconds + 1
     return (Failure("GpusLost", seen.short_since), None) if fails_at <= now else (None, fails_at)
+
+
+def _silence(name: str, known: list[Claim], products: Mapping[str, Any], health: Health) -> int | None:
+    """Since when the node is silent, if that is for longer than a product on it allows."""
+    allowed = min((seconds for claim in known if (seconds := heartbeat_seconds(claim.product, products))), default=0)
+    return health.heartbeats.silent_since(name) if allowed and health.heartbeats.silent(name, allowed) else None
 
 
 def _bound_at(instant: int, owner: str, claims: list[Claim]) -> int:
@@ -106,14 +115,19 @@ def detection_seconds(product: str, products: Mapping[str, Any]) -> int:
     return seconds_at(products.get(product), "spec", "detection", "seconds") or DETECTION_SECONDS
 
 
-def _well_at(name: str, node: NodeView | None, claims: Claims, health: Health, settings: Settings) -> int | None:
+def heartbeat_seconds(product: str, products: Mapping[str, Any]) -> int:
+    """After how long a silence of its kubelet a node of this product has failed; 0: Ready alone counts."""
+    return seconds_at(products.get(product), "spec", "detection", "heartbeatSeconds")
+
+
+def _well_at(name: str, node: NodeView | None, claims: Claims, world: World, health: Health, settings: Settings) -> int | None:
     """When a node in quarantine may be given back: Ready and whole for the hysteresis; one that is gone, after as long."""
     seen = health.seen(name)
     if node is None:
         return None if claims.on(name) or seen.gone_since is None else seen.gone_since + settings.hysteresis_seconds
-    if not (node.managed and node.ready) or seen.whole_since < 0 or node.gpus < 1:
+    if not (node.managed and world.alive(node)) or seen.whole_since < 0 or node.gpus < 1:
         return None
-    return max(node.ready_since, seen.whole_since) + settings.hysteresis_seconds
+    return max(node.ready_since, seen.whole_since, seen.heard_since) + settings.hysteresis_seconds
 
 
 def pauses_all(world: World, settings: Settings) -> bool:
@@ -185,6 +199,6 @@ def unusable(
     idle = {
         name
         for name, node in world.nodes.items()
-        if node.managed and not node.ready and not any(claim.live and claim.end > now for claim in claims.on(name))
+        if node.managed and not world.alive(node) and not any(claim.live and claim.end > now for claim in claims.on(name))
     }
     return frozenset(quarantined | idle | set(verdict.failed))

@@ -30,7 +30,7 @@ def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, 
     than were sold on it, those that come first by key have theirs.
     """
     node = world.nodes.get(bound.node)
-    if node is None or not node.managed or not node.ready:
+    if node is None or not node.managed or not world.alive(node):
         return ()
     if bound.exact:
         contract = world.contracts[key]
@@ -115,9 +115,10 @@ def _onset(world: World, name: str, floor: int, now: int, otherwise: int) -> int
     node = world.nodes.get(name)
     if node is None:
         return _last_heartbeat(world, name, floor, now, floor)
-    if node.ready:
+    if world.alive(node):
         return otherwise
-    return _last_heartbeat(world, name, floor, min(node.ready_since, now), max(floor, min(node.ready_since, now)))
+    latest = now if node.ready else min(node.ready_since, now)
+    return _last_heartbeat(world, name, floor, latest, max(floor, latest))
 
 
 def _last_heartbeat(world: World, name: str, floor: int, latest: int, otherwise: int) -> int:

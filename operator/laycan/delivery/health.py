@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from laycan.delivery.heartbeats import Heartbeats
 from laycan.kube.views import NodeView
 from laycan.settings import Settings
 
@@ -21,6 +22,7 @@ class Seen:
     last: int = 0  # the latest
     short_since: int | None = None  # fewer than usual since then
     whole_since: int = 0  # no GPU unhealthy since then; 0 = never seen otherwise, -1 = some are
+    heard_since: int = 0  # its kubelet is heard again since then; 0 = never known to be silent
     gone_since: int | None = None
 
 
@@ -28,6 +30,7 @@ class Seen:
 class Health:
     """Times of changes that a node's own object does not tell. Feed it every node that changed, and all of them at the start."""
 
+    heartbeats: Heartbeats = field(default_factory=Heartbeats)
     nodes: dict[str, Seen] = field(default_factory=dict)
     declared: dict[str, int] = field(default_factory=dict)  # node in quarantine -> onset, as far as this process declared it
 
@@ -60,6 +63,17 @@ class Health:
             seen.whole_since = -1
         elif seen.whole_since == -1:
             seen.whole_since = now
+
+    def late(self) -> set[str]:
+        """Nodes whose kubelets should have been heard by now."""
+        return self.heartbeats.late()
+
+    def next_look(self, now: int) -> int | None:
+        """When to judge again although nothing changes: silence tells nobody."""
+        return now + 1 if self.heartbeats.watched else None
+
+    def heard_again(self, name: str, now: int) -> None:
+        self.nodes.setdefault(name, Seen()).heard_since = now
 
     def seen(self, name: str) -> Seen:
         """What is remembered of a node; nothing of one that was never looked at."""

@@ -18,6 +18,7 @@ from laycan.delivery.bulletin import Bulletin
 from laycan.delivery.drain import Drain
 from laycan.delivery.failures import pauses_all
 from laycan.delivery.fence import Fence, FenceDownError
+from laycan.delivery.heartbeats import LeaseWatch
 from laycan.delivery.probe import Probe
 from laycan.delivery.situation import Situation
 from laycan.kube.client import ApiError, Client
@@ -51,6 +52,8 @@ class Delivery:
         self._client, self._world, self._settings, self._clock, self._paused = client, world, settings, clock, paused
         self._changed = asyncio.Event()
         self.situation = Situation(world, settings, self._changed.set)
+        self._leases = LeaseWatch(client, clock)
+        self.situation.health.heartbeats = self._leases.heartbeats
         self.fence = Fence(client, world, Probe(client, settings.probe_namespace), world.epoch if epoch is None else epoch)
         self._drain = Drain(client, settings)
         self._bulletin = Bulletin(client, world)
@@ -97,6 +100,7 @@ class Delivery:
     async def stop(self) -> None:
         """Breaks off what runs; everything it did so far stands and is found again."""
         self.situation.close()
+        await self._leases.stop()
         for task in self._attempts.values():
             task.cancel()
         await asyncio.gather(*self._attempts.values(), return_exceptions=True)
@@ -131,8 +135,10 @@ class Delivery:
         full = time >= self._full_look
         if full:
             self._full_look = time + self._settings.reconcile_seconds
+        self._leases.look(self._clock())
         touched = self.situation.look(self._clock(), full)
         self._unsettled |= touched
+        self._leases.want(self.situation.wants_heartbeats())
         return touched
 
     def _start_attempts(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from laycan.delivery.desired import Target, claims_of, claims_of_world, node_target
-from laycan.delivery.failures import Verdict, bound_gpus, judge, unusable
+from laycan.delivery.failures import NO_HEARTBEAT, Verdict, bound_gpus, heartbeat_seconds, judge, unusable
 from laycan.delivery.health import Health
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
@@ -49,11 +49,13 @@ class Situation:
             names = names | world.nodes.keys() | self._owners.keys() | claims.by_node.keys()
         for name in names:
             self.health.observe(name, world.nodes.get(name), self._most_gpus(name, now), self._settings, now)
+        names |= self._heard_again(now)
         before = self.verdict
         if names or (before.wake is not None and before.wake <= now):
             self.verdict = judge(world, claims, self.health, self._settings, now)
             names |= before.failed.keys() ^ self.verdict.failed.keys()
             names |= before.recovered ^ self.verdict.recovered
+            self._note_silence()
         for name in names:
             target = self.target(name, now)
             if target is not None:
@@ -69,9 +71,33 @@ class Situation:
         recovered = name in self.verdict.recovered
         return node_target(self._world, self.claims, name, failed, recovered, self._settings, now)
 
+    def wants_heartbeats(self) -> bool:
+        """Whether a product on a node asks for detection by heartbeats, or a silent node is waited for."""
+        asking = {name for name in self._world.products if heartbeat_seconds(name, self._world.products)}
+        bound = asking and any(claim.live and claim.product in asking for made in self.claims.by_contract.values() for claim in made)
+        return bool(bound or self._world.silent)
+
     def unusable(self, now: int) -> frozenset[str]:
         """For the planner; see failures.unusable."""
         return unusable(self._world, self._settings, now, self.claims, self.health, self.verdict)
+
+    def _note_silence(self) -> None:
+        """Who is found silent is no longer taken for alive, whatever Ready still says; the last renewal is its last good sample."""
+        renewed = self.health.heartbeats.renewed
+        for name, failure in {**self.verdict.withheld, **self.verdict.failed}.items():
+            if failure.reason == NO_HEARTBEAT and name not in self._world.silent and name in renewed:
+                self._world.silent[name] = self._world.last_seen[name] = renewed[name]
+                self._world.changed("nodes", name)
+
+    def _heard_again(self, now: int) -> set[str]:
+        """Silent nodes that have renewed since, or are gone: from here on their Ready condition counts again."""
+        silent, renewed = self._world.silent, self.health.heartbeats.renewed
+        back = {name for name, last in silent.items() if renewed.get(name, last) != last or name not in self._world.nodes}
+        for name in back:
+            del silent[name]
+            self.health.heard_again(name, now)
+            self._world.changed("nodes", name)
+        return back
 
     def _fence_changes(self) -> set[str]:
         """Nodes whose entry is not what it was at the last look; from now on their pods matter."""

@@ -14,13 +14,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
 
 from laycan.kube.client import ApiError, Client, pause_before
-from laycan.kube.world import World
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +29,16 @@ SILENCE_SECONDS = 130.0  # bookmarks come a minute apart, later on a busy server
 _SERVER_SECONDS = 290  # the server ends the stream after this; jittered, so that not all streams restart at once
 _EVENTS_PER_TURN = 256
 _INITIAL_END = "k8s.io/initial-events-end"
+
+
+class Sink(Protocol):
+    """What is kept equal to the collection: the World, or a table of its own for what no one else needs."""
+
+    def put(self, kind: str, key: str, view: Any) -> None: ...
+
+    def drop(self, kind: str, key: str) -> None: ...
+
+    def keys(self, kind: str) -> set[str]: ...
 
 
 class CompactedError(Exception):
@@ -48,7 +57,7 @@ class Reflector:
     def __init__(
         self,
         client: Client,
-        world: World,
+        world: Sink,
         kind: str,
         path: str,
         view: Callable[[Raw], Any],
@@ -59,6 +68,7 @@ class Reflector:
         self.synced = asyncio.Event()
         self.last_event = clock()  # monotonic seconds; bookmarks count
         self.relists = 0
+        self.connected = False  # a stream is open; what the server ends by plan is resumed at once and does not count
         self._client, self._world, self._path, self._view, self._clock = client, world, path, view, clock
         self._params = dict(params or {})
         self._version = ""  # "" = begin anew
@@ -77,6 +87,7 @@ class Reflector:
                 await self._wait_after(error)
 
     async def _wait_after(self, error: ApiError) -> None:
+        self.connected = False
         level = logging.WARNING if self._failures in (3, 30, 300) else logging.DEBUG
         log.log(level, "watch of %s failed %d times: %s", self.kind, self._failures + 1, error)
         if error.status == 410:
@@ -97,6 +108,7 @@ class Reflector:
             **self._params,
         }
         async with self._client.stream(self._path, params, SILENCE_SECONDS) as content:
+            self.connected = True
             await self._read(content)
 
     async def _read(self, content: aiohttp.StreamReader) -> None:

@@ -41,6 +41,7 @@ class World:
     fence: FenceView | None = None  # None: NodeFence/cluster is not there
     epoch: int = 0  # LeaderEpoch/cluster
     last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (its Lease's renewTime)
+    silent: dict[str, int] = field(default_factory=dict)  # node whose kubelet is heard no more -> last renewal of its Lease
     no_devices: str = "ResourceClaims are not watched"  # why exact GPUs cannot be delivered in this cluster; "" = they can
     pods_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the pods on it
     contracts_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the contracts whose status binds it
@@ -93,6 +94,10 @@ class World:
     def changed(self, kind: str, key: str) -> None:
         for listener in self.listeners:
             listener(kind, key)
+
+    def alive(self, node: NodeView) -> bool:
+        """Whether its kubelet can be relied on: Ready, and not known to have fallen silent since."""
+        return node.ready and node.name not in self.silent
 
     def devices(self, node: str) -> tuple[DeviceView, ...]:
         """The GPUs of a node as its DRA driver publishes them, by name: of the pool's newest generation, once that is complete."""

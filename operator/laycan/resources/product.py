@@ -22,6 +22,10 @@ class Detection(Model):
     """When a node counts as failed."""
 
     seconds: Seconds = Field(description="A node that is NotReady for longer has failed, seconds.")
+    heartbeat_seconds: Annotated[int, Field(ge=15, le=86_400)] | None = Field(
+        default=None,
+        description="A node whose Lease is not renewed for so long has failed, whatever Ready says, seconds. Absent: Ready alone.",
+    )
 
 
 class Equivalent(Model):

@@ -1,0 +1,143 @@
+"""Which kubelets have fallen silent: judged by their Leases, faster than the Ready condition tells, and never by our own deafness.
+
+A kubelet renews its Lease every 10 s, and the node controller needs some 40 s of silence before it calls the node Unknown. A product
+may ask for less (`detection.heartbeatSeconds`). Then the Leases are watched, and what counts is the time *since a renewal was seen
+here*: clocks of nodes never matter, nor what was written while nobody watched.
+
+Silence of one node proves something only while others are heard. Two things guard against taking a stalled watch, API server or etcd
+for dead nodes. While the stream is broken, or fewer than half of all nodes were heard within one renewal, nobody is judged, and after
+it everybody gets the full time again: the loss of most of a cluster at once is left to the Ready condition. And a short stall makes
+all of them late together, so a node's silence counts once a quarter of the others renewed after it was due, one of them so long ago
+that a living kubelet would have tried again since (which makes some 18 s the fastest).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from laycan.kube.client import Client
+from laycan.kube.reflector import Reflector
+from laycan.kube.sound import mapping, text_at
+from laycan.resources.times import parse_time
+
+log = logging.getLogger(__name__)
+
+PATH = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+RENEWAL_SECONDS = 11  # a kubelet renews every 10 s (a quarter of its Lease's 40 s), give or take 4 %
+RETRY_SECONDS = 7  # the longest pause between two attempts of a kubelet that cannot renew (client-go's lease controller)
+
+
+def renewal(lease: Mapping[str, Any]) -> int | None:
+    """When a Lease was last renewed by its kubelet's clock, Unix seconds; None when it does not say."""
+    text = text_at(mapping(lease.get("spec")), "renewTime")
+    try:
+        return parse_time(f"{text[:19]}Z")  # it has microseconds
+    except ValueError:
+        return None
+
+
+class Heartbeats:
+    """The renewals that were seen, by node: takes what a Reflector reads. `look` before anything is asked; Unix seconds throughout."""
+
+    def __init__(self, clock: Callable[[], int] = lambda: 0) -> None:
+        self.renewed: dict[str, int] = {}  # node -> its Lease's renewTime
+        self._clock = clock
+        self._heard: dict[str, int] = {}  # node -> when that was seen
+        self._since: int | None = None  # since when it is true that whoever renews is heard; None: it is not
+        self._now = 0
+
+    # --- what a Reflector asks of the table that it fills
+
+    def put(self, _kind: str, node: str, renewed: int) -> None:
+        if self.renewed.get(node) != renewed:
+            self.renewed[node] = renewed
+            self._heard[node] = self._clock()
+
+    def drop(self, _kind: str, node: str) -> None:
+        self.renewed.pop(node, None)
+        self._heard.pop(node, None)
+
+    def keys(self, _kind: str) -> set[str]:
+        return set(self.renewed)
+
+    # --- what is made of it
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._heard)
+
+    def look(self, connected: bool, now: int) -> None:
+        """Takes note of whether the others can be heard now."""
+        self._now = now
+        lately = sum(now - heard <= RENEWAL_SECONDS for heard in self._heard.values())
+        if not connected or 2 * lately < len(self._heard) or not lately:
+            if self._since is not None:
+                log.warning("heartbeats are not judged: %s", "few nodes are heard" if connected else "their watch is broken")
+            self._since = None
+        elif self._since is None:
+            self._since = now
+
+    def deaf(self) -> None:
+        """Nobody watches any more: what was heard says nothing about the time from here on."""
+        self._heard.clear()
+        self.renewed.clear()
+        self._since = None
+
+    def silent_since(self, node: str) -> int | None:
+        """From when on the node's silence counts; None where nothing can be said. It has failed when that is long enough ago."""
+        if self._since is None or node not in self._heard:
+            return None
+        return max(self._since, self._heard[node])
+
+    def silent(self, node: str, seconds: int) -> bool:
+        """Whether the node was not heard for so long, and others were."""
+        since = self.silent_since(node)
+        if since is None or self._now - since < seconds:
+            return False
+        later = [heard for heard in self._heard.values() if heard >= since + RENEWAL_SECONDS]
+        overtaken = any(heard + RETRY_SECONDS <= self._now for heard in later)
+        return overtaken and 4 * len(later) >= len(self._heard) - 1
+
+    def late(self) -> set[str]:
+        """Nodes that should have renewed by now."""
+        if self._since is None:
+            return set()
+        return {node for node, heard in self._heard.items() if self._now - max(heard, self._since) > RENEWAL_SECONDS}
+
+
+class LeaseWatch:
+    """Keeps `heartbeats` fed while they are wanted, and only then: a renewal of each node every 10 s is not free."""
+
+    def __init__(self, client: Client, clock: Callable[[], int]) -> None:
+        self.heartbeats = Heartbeats(clock)
+        self._client = client
+        self._reflector: Reflector | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def want(self, wanted: bool) -> None:
+        """Starts or stops the watch."""
+        if wanted and self._task is None:
+            self._reflector = Reflector(self._client, self.heartbeats, "leases", PATH, renewal, time.monotonic)
+            self._task = asyncio.create_task(self._reflector.run(), name="watch leases")
+        elif not wanted and self._task is not None:
+            self._task.cancel()
+            self._task = self._reflector = None
+            self.heartbeats.deaf()
+
+    def look(self, now: int) -> None:
+        """Before each judgement; does nothing while nobody wants to know."""
+        if self._task is None or self._reflector is None:
+            return
+        if self._task.done():
+            self._task.result()  # a defect ends the process
+        self.heartbeats.look(self._reflector.synced.is_set() and self._reflector.connected, now)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
