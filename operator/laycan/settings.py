@@ -37,6 +37,7 @@ class Settings(_Model):
     reconcile_seconds: int = Field(default=30, ge=1)
     plan_effort: int = Field(default=400, ge=0)
     pause_all: bool = False
+    policy_managers: tuple[str, ...] = ("helm",)  # field managers that may write the chart's policies; others are reported as drift
 
 
 def load_settings(path: Path) -> Settings:

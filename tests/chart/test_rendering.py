@@ -10,8 +10,10 @@ import difflib
 import os
 from pathlib import Path
 
+import pytest
 import yaml
 
+from laycan.delivery.policies import COLLECTIONS, drifts, expected
 from tests.chart.conftest import Manifest, Render
 
 SNAPSHOTS = Path(__file__).parents[1] / "fixtures" / "chart"
@@ -44,6 +46,15 @@ def test_enforce_binds_and_denies_with_every_policy(render: Render) -> None:
         policies = {each["metadata"]["name"] for each in _of_kind(manifests, kind)}
         assert {each["spec"]["policyName"] for each in _of_kind(manifests, f"{kind}Binding")} == policies
     assert all(each["spec"]["validationActions"] == ["Deny"] for each in _bindings(manifests))
+
+
+@pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+def test_drift_watch_knows_every_policy(render: Render, mode: str) -> None:
+    """What the operator and preflight look for (delivery/policies.py) is what the chart installs, and a fresh rendering shows no drift."""
+    manifests = render(f"mode={mode}")
+    found = {plural: _of_kind(manifests, kind) for plural, kind in COLLECTIONS.items()}
+    assert {(plural, each["metadata"]["name"]) for plural, items in found.items() for each in items} == set(expected(mode))
+    assert drifts(found, mode, ()) == []
 
 
 def test_policies_with_a_param_never_fail_closed(render: Render) -> None:

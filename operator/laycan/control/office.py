@@ -23,6 +23,7 @@ from laycan.control.reconcile import Reconcile, list_small_kinds
 from laycan.control.requests import DeposedError, Requests
 from laycan.control.solver_process import Solver
 from laycan.control.writer import Authority, Writer
+from laycan.delivery.drift import DriftWatch
 from laycan.delivery.protocol import Delivery
 from laycan.events.secrets import secret_reader
 from laycan.events.sender import Sender
@@ -129,6 +130,7 @@ class Office:
             "plan": planner.run(),
             "send": sender.run(),
             "announce": announcer.run(),
+            "drift": DriftWatch(client, self.settings, str(self._leader.identity), self._clock).run(),
             "reconcile": reconcile.run(),
             "epoch": self._watch_epoch(authority.epoch),
         }
