@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,41 @@ class Breaker(_Model):
     window_seconds: int = Field(default=600, ge=1)
 
 
+class Flapping(_Model):
+    """A node that turns NotReady so many times within the window has failed, though it is Ready in between."""
+
+    times: int = Field(default=3, ge=2)
+    window_seconds: int = Field(default=600, ge=1)
+
+
+class FailureCondition(_Model):
+    """A condition of nodes by which a monitoring agent says that the node is broken."""
+
+    type: str = Field(min_length=1, max_length=316)
+    status: Literal["True", "False", "Unknown"] = "True"
+
+
+def _conditions(status: Literal["True", "False"], *types: str) -> tuple[FailureCondition, ...]:
+    return tuple(FailureCondition(type=each, status=status) for each in types)
+
+
+# Conditions that agents set for GPUs or fabric that need a reset, a reboot or a repair; what they only warn of they tell as Events.
+KNOWN_CONDITIONS = (
+    # NVSentinel, fatal health events (docs.nvidia.com/nvsentinel/getting-started/integrations)
+    *_conditions("True", "GpuMemWatch", "GpuPcieWatch", "GpuPowerWatch", "GpuInforomWatch", "GpuSmWatch", "GpuNvlinkWatch"),
+    *_conditions("True", "GpuMcuWatch", "GpuPmuWatch", "GpuDriverWatch", "GpuThermalWatch"),
+    *_conditions("True", "SysLogsXIDError", "SysLogsSXIDError", "SysLogsGPUFallenOff", "NVSwitchFatalError", "NVSwitchDown"),
+    # EKS node monitoring agent (docs.aws.amazon.com/eks/latest/userguide/node-health.html)
+    *_conditions("False", "AcceleratedHardwareReady"),
+    # AKS, node-problem-detector (learn.microsoft.com/azure/aks/gpu-health-monitoring)
+    *_conditions("True", "GPUMissing", "NVLinkStatusInactive", "XIDErrors", "IBLinkFlapping"),
+    # Nebius (docs.nebius.com/kubernetes/maintenance/health-checks)
+    *_conditions("True", "NebiusGPUError"),
+    # node-problem-detector's own kernel and file system monitors (github.com/kubernetes/node-problem-detector)
+    *_conditions("True", "KernelDeadlock", "ReadonlyFilesystem"),
+)
+
+
 class Settings(_Model):
     mode: Literal["Observe", "Enforce"] = "Observe"
     namespace: str = "laycan-system"  # the release's own
@@ -32,12 +68,22 @@ class Settings(_Model):
     hysteresis_seconds: int = Field(default=900, ge=0)  # a node that returns stays in quarantine for so long
     dwell_seconds: int = Field(default=120, ge=0)  # fewer healthy GPUs for longer than this is a failure
     breaker: Breaker = Breaker()
+    flapping: Flapping = Flapping()
+    failure_conditions: tuple[FailureCondition, ...] = KNOWN_CONDITIONS  # lasting for the dwell
     meter_seconds: int = Field(default=60, ge=1)  # how often quantities are written while a contract is delivered
     meter_lag_seconds: int = Field(default=60, ge=0)  # the meter trails, so that a fault that is noticed late lies in the open period
     reconcile_seconds: int = Field(default=30, ge=1)
     plan_effort: int = Field(default=400, ge=0)
     pause_all: bool = False
     policy_managers: tuple[str, ...] = ("helm",)  # field managers that may write the chart's policies; others are reported as drift
+
+    @cached_property
+    def _failing(self) -> frozenset[tuple[str, str]]:
+        return frozenset((each.type, each.status) for each in self.failure_conditions)
+
+    def fails(self, condition: str, status: str) -> bool:
+        """Whether a node's condition says that it is broken."""
+        return (condition, status) in self._failing
 
 
 def load_settings(path: Path) -> Settings:

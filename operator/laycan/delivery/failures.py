@@ -1,8 +1,9 @@
 """Which nodes count as failed, which come back, and when a person must look first (enforcement.md 5).
 
 A held node has failed when it is NotReady for longer than its product allows, silent for longer (where the product asks), deleted,
-made anew under its name, or short of the GPUs bound on it for longer than the dwell (a restart of the device plugin shows none for a
-while and moves nothing). A cordon is no failure. What failed goes into quarantine, which the fence remembers.
+made anew under its name, short of the GPUs bound on it for longer than the dwell (a restart of the device plugin shows none for a
+while and moves nothing) or by its DRA driver's own word, reported as broken by a condition that the settings name for as long, or
+flapping. A cordon is no failure. What failed goes into quarantine, which the fence remembers.
 
 The circuit breaker looks at onsets: of the nodes that failed within any window no more than the settings' share is given up, in
 the order of failing. The others are withheld, and stay bound, until a person sets the annotation laycan.dev/breaker-reset on
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from laycan.delivery.desired import END, FROZEN, QUARANTINE, Claim, Claims, claims_of_world
-from laycan.delivery.health import Health
+from laycan.delivery.health import Health, Seen, ailing
 from laycan.kube.sound import seconds_at
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
@@ -31,7 +32,7 @@ NO_HEARTBEAT = "NoHeartbeat"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    reason: str  # NotReady | NoHeartbeat | Deleted | Recreated | GpusLost
+    reason: str  # NotReady | NoHeartbeat | Deleted | Recreated | GpusLost | Flapping | <condition>=<status>
     onset: int  # Unix seconds
 
 
@@ -47,10 +48,10 @@ def judge(world: World, claims: Claims, health: Health, settings: Settings, now:
     owners = world.fence.nodes if world.fence else {}
     found: dict[str, Failure] = {}
     recovered, wakes = set(), [health.next_look(now)]
-    late = health.late()
+    suspects = health.late() | health.ailing
     for name in owners.keys() | claims.by_node.keys():
         owner, node = owners.get(name, ""), world.nodes.get(name)
-        well = node is not None and node.ready and node.holder == owner and not health.is_short(name) and name not in late
+        well = node is not None and node.ready and node.holder == owner and not health.is_short(name) and name not in suspects
         if well and not owner.startswith(QUARANTINE):
             continue  # as nearly all are
         if owner.startswith(QUARANTINE):
@@ -59,7 +60,7 @@ def judge(world: World, claims: Claims, health: Health, settings: Settings, now:
                 recovered.add(name)
             wakes.append(well_at)
             continue
-        failure, wake = _failure(name, owner, node, claims, world.products, health, settings, now)
+        failure, wake = _failure(name, owner, node, claims, world, health, settings, now)
         wakes.append(wake)
         if failure is not None and not _paused(world, name, claims, settings, now):
             found[name] = failure
@@ -68,7 +69,7 @@ def judge(world: World, claims: Claims, health: Health, settings: Settings, now:
 
 
 def _failure(
-    name: str, owner: str, node: NodeView | None, claims: Claims, products: Mapping[str, Any], health: Health, settings: Settings, now: int
+    name: str, owner: str, node: NodeView | None, claims: Claims, world: World, health: Health, settings: Settings, now: int
 ) -> tuple[Failure | None, int | None]:
     """How the node has failed, or when it may come to that."""
     seen = health.seen(name)
@@ -80,12 +81,32 @@ def _failure(
     if _held(owner) and not node.holder and not seen.labelled:  # the protocol labels before it hands over: this is another machine
         return Failure("Recreated", seen.made_at or now), None
     known = live or claims.on(name)  # a contract that was moved away may be gone before the quarantine is written: its terms still count
-    if (silent_since := _silence(name, known, products, health)) is not None:
+    if (silent_since := _silence(name, known, world.products, health)) is not None:
         return Failure(NO_HEARTBEAT, silent_since), None
+    if (why := health.flapping(name, settings, now)) is not None:
+        return Failure(*why), None
     if not node.ready:
-        fails_at = node.ready_since + min((detection_seconds(claim.product, products) for claim in known), default=DETECTION_SECONDS)
+        fails_at = node.ready_since + min((detection_seconds(claim.product, world.products) for claim in known), default=DETECTION_SECONDS)
         return (Failure("NotReady", node.ready_since), None) if fails_at <= now else (None, fails_at)
-    if seen.short_since is None or node.gpus >= max(bound_gpus(live, now), _bound_at(seen.short_since, owner, claims.on(name))):
+    found = [_by_condition(seen, settings, now), _by_count(seen, owner, bound_gpus(live, now), claims.on(name), settings, now)]
+    failure = next((failure for failure, _ in found if failure is not None), None)
+    return failure, min((wake for _, wake in found if wake is not None), default=None)
+
+
+def _by_condition(seen: Seen, settings: Settings, now: int) -> tuple[Failure | None, int | None]:
+    """What monitoring says of the node, once it has said so for the dwell."""
+    if seen.ailment is None:
+        return None, None
+    fails_at = seen.ailment.since + settings.dwell_seconds
+    return (Failure(*seen.ailment), None) if fails_at <= now else (None, fails_at)
+
+
+def _by_count(seen: Seen, owner: str, bound: int, claims: list[Claim], settings: Settings, now: int) -> tuple[Failure | None, int | None]:
+    """GPUs that are bound and not there: withdrawn by the driver, or missing for longer than the dwell."""
+    usual = seen.last if seen.short_since is None else max(seen.gpus, seen.last)
+    if seen.withdrawn and usual - seen.withdrawn < max(bound, _bound_at(seen.withdrawn_since, owner, claims)):
+        return Failure("GpusLost", seen.withdrawn_since), None
+    if seen.short_since is None or seen.last - seen.withdrawn >= max(bound, _bound_at(seen.short_since, owner, claims)):
         return None, None
     fails_at = seen.short_since + settings.dwell_seconds + 1
     return (Failure("GpusLost", seen.short_since), None) if fails_at <= now else (None, fails_at)
@@ -125,9 +146,9 @@ def _well_at(name: str, node: NodeView | None, claims: Claims, world: World, hea
     seen = health.seen(name)
     if node is None:
         return None if claims.on(name) or seen.gone_since is None else seen.gone_since + settings.hysteresis_seconds
-    if not (node.managed and world.alive(node)) or seen.whole_since < 0 or node.gpus < 1:
+    if not (node.managed and world.alive(node)) or seen.whole_since < 0 or seen.ailment or world.gpus(node) < 1:
         return None
-    return max(node.ready_since, seen.whole_since, seen.heard_since) + settings.hysteresis_seconds
+    return max(node.ready_since, health.settled_at(name, settings)) + settings.hysteresis_seconds
 
 
 def pauses_all(world: World, settings: Settings) -> bool:
@@ -187,18 +208,16 @@ def _quarantined_at(name: str, world: World, health: Health) -> int:
 def unusable(
     world: World, settings: Settings, now: int, claims: Claims | None = None, health: Health | None = None, verdict: Verdict | None = None
 ) -> frozenset[str]:
-    """Managed nodes that a plan must not use: in quarantine, failed, or NotReady without anything bound there.
+    """Managed nodes that a plan must not use: in quarantine, failed, or NotReady or ailing without anything bound there.
 
     A node with bindings that is NotReady for less than the detection time, or withheld by the breaker, is not among them: nothing
     moves away from it yet.
     """
     claims = claims or claims_of_world(world, settings)
-    verdict = verdict or judge(world, claims, health or Health(), settings, now)
+    health = health or Health()
+    verdict = verdict or judge(world, claims, health, settings, now)
     owners = world.fence.nodes if world.fence else {}
     quarantined = {name for name, owner in owners.items() if owner.startswith(QUARANTINE)}
-    idle = {
-        name
-        for name, node in world.nodes.items()
-        if node.managed and not world.alive(node) and not any(claim.live and claim.end > now for claim in claims.on(name))
-    }
+    down = {name for name, node in world.nodes.items() if node.managed and not world.alive(node)} | ailing(health, settings, now).keys()
+    idle = {name for name in down if not any(claim.live and claim.end > now for claim in claims.on(name))}
     return frozenset(quarantined | idle | set(verdict.failed))

@@ -39,8 +39,9 @@ def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, 
     named = {owner for owner in owners if owner}
     if named != {holder} or (bound.handed_over_at is None and "" in owners):
         return ()
-    whole = node.gpus >= physical_gpus(node)
-    return bound.lots[: max(0, node.gpus - (0 if whole else _ahead(world, bound.node, key, now))) // lot_gpus]
+    gpus, built_in = world.gpus(node), len(world.devices(bound.node)) or physical_gpus(node)
+    whole = gpus >= built_in
+    return bound.lots[: max(0, gpus - (0 if whole else _ahead(world, bound.node, key, now))) // lot_gpus]
 
 
 def _ahead(world: World, name: str, key: str, now: int) -> int:

@@ -18,6 +18,7 @@ from laycan.delivery.bulletin import Bulletin
 from laycan.delivery.drain import Drain
 from laycan.delivery.failures import pauses_all
 from laycan.delivery.fence import Fence, FenceDownError
+from laycan.delivery.health import count_gpus
 from laycan.delivery.heartbeats import LeaseWatch
 from laycan.delivery.probe import Probe
 from laycan.delivery.situation import Situation
@@ -74,7 +75,8 @@ class Delivery:
 
     def planning_gpus(self, name: str) -> int:
         """GPUs of a node that a plan may count on: a drop counts once it has lasted for the dwell."""
-        return self.situation.health.gpus(self._world.nodes[name], self._settings, self._clock())
+        node = self._world.nodes[name]
+        return self.situation.health.gpus(node, self._settings, self._clock(), count_gpus(self._world, node).there)
 
     async def run(self) -> None:
         """Passes until cancelled."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from laycan.delivery.desired import Target, claims_of, claims_of_world, node_target
 from laycan.delivery.failures import NO_HEARTBEAT, Verdict, bound_gpus, heartbeat_seconds, judge, unusable
-from laycan.delivery.health import Health
+from laycan.delivery.health import Health, count_gpus
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
 from laycan.resources.constants import PAUSE_ANNOTATION
@@ -35,6 +35,7 @@ class Situation:
         self._last: dict[str, tuple[Any, ...]] = {}  # node -> what of it matters
         self._owners: Mapping[str, str] = {}  # the fence's entries at the last look
         self._pods: dict[str, str] = {}  # pod on a fenced node -> the node
+        self._slices: dict[str, str] = {}  # ResourceSlice -> its node
         world.listeners.append(self._note)
 
     def close(self) -> None:
@@ -48,7 +49,8 @@ class Situation:
         if full:
             names = names | world.nodes.keys() | self._owners.keys() | claims.by_node.keys()
         for name in names:
-            self.health.observe(name, world.nodes.get(name), self._most_gpus(name, now), self._settings, now)
+            node = world.nodes.get(name)
+            self.health.observe(name, node, self._most_gpus(name, now), self._settings, now, count_gpus(world, node))
         names |= self._heard_again(now)
         before = self.verdict
         if names or (before.wake is not None and before.wake <= now):
@@ -124,6 +126,8 @@ class Situation:
             return self._contract_matters(key)
         if kind == "pods":
             return self._pod_matters(key)
+        if kind == "resource_slices":
+            return self._slice_matters(key)
         if kind == "products":  # leads may have changed
             return bool({contract for contract in self._world.contracts if self._contract_matters(contract)})
         return kind == "fence"
@@ -135,6 +139,14 @@ class Situation:
             return False
         self._last[name] = now
         self._nodes.add(name)
+        return True
+
+    def _slice_matters(self, key: str) -> bool:
+        published = self._world.resource_slices.get(key)
+        old = self._slices.pop(key, "")
+        if published is not None:
+            self._slices[key] = published.node
+        self._nodes |= {name for name in (old, self._slices.get(key, "")) if name in self._world.nodes}
         return True
 
     def _contract_matters(self, key: str) -> bool:
@@ -160,4 +172,4 @@ def _essence(node: NodeView | None) -> tuple[Any, ...]:
         return (None,)
     paused = node.annotations.get(PAUSE_ANNOTATION)
     capacity = tuple(sorted(node.raw["status"]["capacity"].items()))
-    return node.uid, node.managed, node.ready, node.ready_since, node.gpus, capacity, node.holder, paused
+    return node.uid, node.managed, node.ready, node.ready_since, node.gpus, capacity, node.holder, paused, node.conditions

@@ -6,6 +6,7 @@ seconds; a time that the object lacks is 0.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ class NodeView:
     gpus: int  # healthy: the smaller of capacity and allocatable
     holder: str  # value of the holder label, "" without
     annotations: Mapping[str, str]  # laycan.dev/* only
+    conditions: tuple[tuple[str, str, int], ...] = ()  # (type, status, lastTransitionTime) of all but Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,8 @@ def node_view(obj: Raw) -> NodeView:
     meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     labels = meta.get("labels") or {}
     capacity, allocatable = status.get("capacity") or {}, status.get("allocatable") or {}
-    conditions = [c for c in status.get("conditions") or () if c.get("type") == "Ready"]
-    ready = conditions[0] if conditions else {}
+    conditions = status.get("conditions") or ()
+    ready: Raw = next((c for c in conditions if c.get("type") == "Ready"), {})
     gpu_keys = [k for k in {*capacity, *allocatable} if k.startswith("nvidia.com/")]
     return NodeView(
         name=meta["name"],
@@ -129,7 +131,16 @@ def node_view(obj: Raw) -> NodeView:
         gpus=min(_gpu_count(capacity), _gpu_count(allocatable)),
         holder=labels.get(HOLDER_LABEL, ""),
         annotations={k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith("laycan.dev/")},
+        conditions=tuple(_condition(c) for c in conditions if c.get("type") != "Ready"),
     )
+
+
+def _condition(raw: Raw) -> tuple[str, str, int]:
+    try:
+        since = _time(raw.get("lastTransitionTime"))
+    except ValueError:  # some agents write fractions
+        since = 0
+    return sys.intern(str(raw.get("type", ""))), sys.intern(str(raw.get("status", ""))), since
 
 
 def physical_gpus(node: NodeView) -> int:
