@@ -6,13 +6,15 @@ and the real node-lifecycle controller then finds out by itself, as for a node t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from controlplane.api import JSON_PATCH, STRATEGIC, Api, Object
 from controlplane.components import LIVE_KUBELET
 
 GPU = "nvidia.com/gpu"
+DRIVER = "gpu.nvidia.com"  # of NVIDIA's ResourceSlices, and the name of its DeviceClass
 MANAGED = "laycan.dev/managed"
 KUBELET_LABEL, ALIVE = LIVE_KUBELET.split("=")
 H100, H200, A100, GB200 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-H200", "NVIDIA-A100-SXM4-80GB", "NVIDIA-GB200"
@@ -30,10 +32,15 @@ def node(
     rack: str = "",
     clique: str = "",
     managed: bool = True,
+    plugin: bool = True,
     labels: dict[str, str] | None = None,
 ) -> Object:
-    """One GPU node: `product` is the value of the label nvidia.com/gpu.product, `rack` its leaf switch, `clique` its NVLink domain."""
-    resources = {"cpu": "192", "memory": "2048Gi", "ephemeral-storage": "1Ti", "pods": "110", **({GPU: str(gpus)} if gpus else {})}
+    """One GPU node: `product` is the value of the label nvidia.com/gpu.product, `rack` its leaf switch, `clique` its NVLink domain.
+
+    Without `plugin` no device plugin reports the GPUs: a DRA driver does, see gpu_slice().
+    """
+    reported = {GPU: str(gpus)} if gpus and plugin else {}
+    resources = {"cpu": "192", "memory": "2048Gi", "ephemeral-storage": "1Ti", "pods": "110", **reported}
     known = {
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
@@ -61,6 +68,68 @@ def nodes(count: int, *, prefix: str = "n", product: str = H100, rack_size: int 
         node(f"{prefix}{i:03}", product=product, rack=f"{prefix}-r{rack}", zone=f"z{rack // racks_per_zone + 1}", **more)
         for i, rack in enumerate(racks)
     ]
+
+
+def device_class() -> Object:
+    """The DeviceClass of NVIDIA's DRA driver: whole GPUs, by claim or as the extended resource nvidia.com/gpu."""
+    whole = f"device.driver == '{DRIVER}' && device.attributes['{DRIVER}'].type == 'gpu'"
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "DeviceClass",
+        "metadata": {"name": DRIVER},
+        "spec": {"extendedResourceName": GPU, "selectors": [{"cel": {"expression": whole}}]},
+    }
+
+
+def gpu_slice(node: str, *, gpus: int = 8, product: str = "NVIDIA H100 80GB HBM3") -> Object:
+    """The GPUs of a node as NVIDIA's DRA driver publishes them: pool = node, device = gpu-<minor>, the card itself by its uuid."""
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceSlice",
+        "metadata": {"name": slice_name(node)},
+        "spec": {
+            "driver": DRIVER,
+            "nodeName": node,
+            "pool": {"name": node, "generation": 1, "resourceSliceCount": 1},
+            "devices": [_gpu(minor, gpu_uuid(node, minor), product) for minor in range(gpus)],
+        },
+    }
+
+
+def slice_name(node: str) -> str:
+    """The name that gpu_slice() gives (the real driver appends a random part)."""
+    return f"{node}-{DRIVER}"
+
+
+def gpu_uuid(node: str, minor: int) -> str:
+    """The uuid that gpu_slice() gives to a GPU; the same for the same node and minor."""
+    return f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{minor}.{node}')}"
+
+
+def taint_gpu(api: Api, node: str, minor: int, key: str = "gpu.nvidia.com/xid", effect: str = "NoSchedule", value: str = "79") -> None:
+    """What the driver's health checks do to a device that failed; an empty key takes the taints off."""
+    taints = [{"key": key, "value": value, "effect": effect}] if key else []
+    _change_gpu(api, node, minor, lambda device: device | {"taints": taints})
+
+
+def swap_gpu(api: Api, node: str, minor: int, card: str) -> None:
+    """Another card under the same device name, as after a repair or a reboot that renumbers."""
+    _change_gpu(api, node, minor, lambda device: device | {"attributes": device["attributes"] | {"uuid": {"string": card}}})
+
+
+def _change_gpu(api: Api, node: str, minor: int, change: Callable[[Object], Object]) -> None:
+    path = f"/apis/resource.k8s.io/v1/resourceslices/{slice_name(node)}"
+    found = api.get(path)
+    devices = [change(each) if each["name"] == f"gpu-{minor}" else each for each in found["spec"]["devices"]]
+    pool = found["spec"]["pool"] | {"generation": found["spec"]["pool"]["generation"] + 1}
+    api.patch(path, {"spec": {"devices": devices, "pool": pool}})
+
+
+def _gpu(minor: int, card: str, product: str) -> Object:
+    texts = {"type": "gpu", "uuid": card, "productName": product, "brand": "Nvidia", "architecture": "Hopper"}
+    attributes: Object = {name: {"string": text} for name, text in texts.items()}
+    attributes |= {"cudaComputeCapability": {"version": "9.0.0"}, "driverVersion": {"version": "580.65.6"}}
+    return {"name": f"gpu-{minor}", "attributes": attributes, "capacity": {"memory": {"value": "81559Mi"}}}
 
 
 def daemonsets() -> list[Object]:
