@@ -84,6 +84,7 @@ class Settings(_Model):
     def fails(self, condition: str, status: str) -> bool:
         """Whether a node's condition says that it is broken."""
         return (condition, status) in self._failing
+    hold_image: str = "laycan"  # of the pods that take exact GPUs for a claim; they need not start
 
 
 def load_settings(path: Path) -> Settings:

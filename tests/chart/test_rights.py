@@ -17,7 +17,7 @@ def test_no_rule_has_a_wildcard(render: Render) -> None:
 
 
 def test_cluster_wide_writes_are_these(render: Render) -> None:
-    """Everything the operator may write anywhere in the cluster; it can label no namespace, read no Secret, create no pod."""
+    """Everything the operator may write anywhere in the cluster; it can label no namespace and read no Secret; the pods it creates a policy bounds."""
     assert _cluster_writes(render("mode=Enforce")) == {
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},
@@ -26,14 +26,20 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},
         "nodes": {"patch"},
-        "pods": {"delete"},
+        "pods": {"create", "delete"},
         "pods/eviction": {"create"},
+        "resourceclaims": {"create", "delete"},
+        "resourceclaims/status": {"patch"},
+        "resourceclaims/binding": {"patch"},
     }
 
 
 def test_observe_cannot_remove_a_pod(render: Render) -> None:
-    """In mode Observe the operator has no right to evict or delete."""
-    assert not {"pods", "pods/eviction"} & _cluster_writes(render("mode=Observe")).keys()
+    """In mode Observe the operator has no right to create, evict or delete a pod, nor to take a GPU."""
+    assert (
+        not {"pods", "pods/eviction", "resourceclaims", "resourceclaims/status", "resourceclaims/binding"}
+        & _cluster_writes(render("mode=Observe")).keys()
+    )
 
 
 def test_secrets_are_read_in_exchange_namespaces_only(render: Render) -> None:

@@ -54,7 +54,8 @@ def test_operator_reads_the_rendered_settings(render: Render, tmp_path: Path) ->
     defaults = _settings(render(), tmp_path)
     own = Settings.model_validate({})
     assert set(defaults.exempt_namespaces) == set(own.exempt_namespaces)
-    assert defaults.model_copy(update={"exempt_namespaces": own.exempt_namespaces}) == own
+    assert defaults.hold_image.startswith("laycan:")
+    assert defaults.model_copy(update={"exempt_namespaces": own.exempt_namespaces, "hold_image": own.hold_image}) == own
     chosen = _settings(render("mode=Enforce", "settings.breaker.sharePpm=1000", "settings.pauseAll=true"), tmp_path)
     assert (chosen.mode, chosen.breaker.share_ppm, chosen.pause_all) == ("Enforce", 1000, True)
 

@@ -2,10 +2,13 @@
 CEL that several policies share, as text: matchConditions cannot use variables, and a MutatingAdmissionPolicy cannot import.
 */}}
 
-{{/* The pod (or the template of a DaemonSet) asks for a GPU, or asks to be steered. meta, spec: paths of its metadata and PodSpec. */}}
+{{/*
+The pod (or the template of a DaemonSet) asks for a GPU, or asks to be steered. meta, spec: paths of its metadata and PodSpec.
+Claims named laycan-* are exact GPUs of a contract: the claim itself says where its pods run.
+*/}}
 {{- define "laycan.cel.held" -}}
 ({{ .meta }}.?annotations['laycan.dev/placement'].orValue('') == 'held'
-|| size({{ .spec }}.?resourceClaims.orValue([])) > 0
+|| {{ .spec }}.?resourceClaims.orValue([]).exists(c, !c.?resourceClaimName.orValue('').startsWith('laycan-'))
 || ([{{ .spec }}] + {{ .spec }}.containers + {{ .spec }}.?initContainers.orValue([])).exists(c,
 [c.?resources.?limits.orValue({}), c.?resources.?requests.orValue({})].exists(m,
 m.exists(k, (k.startsWith('nvidia.com/') || k.startsWith('deviceclass.resource.kubernetes.io/')) && string(m[k]) != '0'))))
@@ -14,6 +17,15 @@ m.exists(k, (k.startsWith('nvidia.com/') || k.startsWith('deviceclass.resource.k
 {{/* Held, and in a namespace that a cluster admin gave to a desk: such a pod goes to the namespace's own nodes. */}}
 {{- define "laycan.cel.holder" -}}
 'laycan.dev/desk' in namespaceObject.metadata.?labels.orValue({}) && {{ include "laycan.cel.held" . }}
+{{- end }}
+
+{{/*
+In a desk's namespace, and all its GPUs are a contract's exact ones. Nothing is added to what it requires of its node: also while others are kept off that
+node for a moment, since GPUs of it change hands, its holders' pods start there.
+*/}}
+{{- define "laycan.cel.exact" -}}
+'laycan.dev/desk' in namespaceObject.metadata.?labels.orValue({}) && size({{ .spec }}.?resourceClaims.orValue([])) > 0
+&& !{{ include "laycan.cel.held" . }}
 {{- end }}
 
 {{/* A static pod's mirror. Anybody can write the annotation, only a node's own identity is believed. */}}

@@ -1,5 +1,6 @@
 {{/* Names that Laycan's code, policies and documents share. The chart is a singleton: its cluster-scoped objects carry fixed names. */}}
 {{- define "laycan.managedLabel" -}}laycan.dev/managed{{- end }}
+{{- define "laycan.contractLabel" -}}laycan.dev/contract{{- end }}
 {{- define "laycan.holderLabel" -}}laycan.node-restriction.kubernetes.io/holder{{- end }}
 {{/* JSON list: what keeps cluster-autoscaler and Karpenter from removing a held node. */}}
 {{- define "laycan.autoscalerAnnotations" -}}["cluster-autoscaler.kubernetes.io/scale-down-disabled","karpenter.sh/do-not-disrupt"]{{- end }}
@@ -18,6 +19,8 @@ app.kubernetes.io/name: laycan
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
+
+{{- define "laycan.holdImage" -}}{{ .Values.holdPods.image | default (include "laycan.image" .) }}{{- end }}
 
 {{- define "laycan.image" -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end }}
 
