@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: setup controlplane lint fmt test e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream
+.PHONY: setup controlplane lint fmt test test-kubelet e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream
 
 setup: $(READY)
 
@@ -31,6 +31,9 @@ fmt: $(READY)
 
 test: lint controlplane
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-kubelet: controlplane  # delivery on a real kubelet; needs root, containerd and runc
+	$(BIN)/pytest tests/kubelet -m kubelet $(PYTEST_ARGS)
 
 demo: controlplane
 	$(BIN)/python -m demo $(if $(KEEP),--keep,)

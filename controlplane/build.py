@@ -50,6 +50,7 @@ MODULES = (
     Module("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
     Module("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}),
 )
+NODE = Module("node", {"kubelet": "k8s.io/kubernetes/cmd/kubelet"})  # for `make test-kubelet` only; the control plane needs none
 
 
 def binaries() -> dict[str, Path]:

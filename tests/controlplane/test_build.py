@@ -112,7 +112,7 @@ class TestGo:
 
 
 class TestPins:
-    @pytest.mark.parametrize("module", build.MODULES, ids=lambda module: str(module.name))
+    @pytest.mark.parametrize("module", [*build.MODULES, build.NODE], ids=lambda module: str(module.name))
     def test_go_mod_names_the_tools(self, module: Module) -> None:
         """Each command that we build is a `tool` of its module, which has no others and no replacement but Kubernetes' own parts."""
         text = (build.SOURCE / module.name / "go.mod").read_text()
@@ -127,6 +127,10 @@ class TestPins:
         assert "-X k8s.io/component-base/version.gitVersion=v1.36.3" in flags
         assert "-X k8s.io/component-base/version.gitMinor=36" in flags
         assert build.link_flags(build.SOURCE / "kwok" / "go.mod") == "-s -w"
+
+    def test_the_kubelet_is_of_the_same_release(self) -> None:
+        """The real node's kubelet and the control plane that it joins are of one version."""
+        assert build.link_flags(build.SOURCE / "node" / "go.mod") == build.link_flags(build.SOURCE / "kubernetes" / "go.mod")
 
 
 def test_prebuilt_binaries_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built_stub: Callable[[Module], Path]) -> None:
