@@ -75,6 +75,7 @@ class Settings(_Model):
     reconcile_seconds: int = Field(default=30, ge=1)
     plan_effort: int = Field(default=400, ge=0)
     pause_all: bool = False
+    hold_image: str = "laycan"  # of the pods that take exact GPUs for a claim; they need not start
     policy_managers: tuple[str, ...] = ("helm",)  # field managers that may write the chart's policies; others are reported as drift
 
     @cached_property
@@ -84,7 +85,6 @@ class Settings(_Model):
     def fails(self, condition: str, status: str) -> bool:
         """Whether a node's condition says that it is broken."""
         return (condition, status) in self._failing
-    hold_image: str = "laycan"  # of the pods that take exact GPUs for a claim; they need not start
 
 
 def load_settings(path: Path) -> Settings:

@@ -17,7 +17,7 @@ def test_no_rule_has_a_wildcard(render: Render) -> None:
 
 
 def test_cluster_wide_writes_are_these(render: Render) -> None:
-    """Everything the operator may write anywhere in the cluster; it can label no namespace and read no Secret; the pods it creates a policy bounds."""
+    """Everything the operator may write anywhere in the cluster; it labels no namespace, reads no Secret; a policy bounds its pods."""
     assert _cluster_writes(render("mode=Enforce")) == {
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},

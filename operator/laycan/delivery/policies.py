@@ -24,8 +24,13 @@ COLLECTIONS: Mapping[str, str] = {  # plural -> kind
     "mutatingadmissionpolicybindings": "MutatingAdmissionPolicyBinding",
 }
 # By name as in charts/laycan/templates/policies, which a test compares.
-VALIDATING = ("laycan-contract-delete", "laycan-guard", "laycan-guard-crd", "laycan-node-fence")
-ALWAYS_DENY = ("laycan-epoch", "laycan-operator-bounds", "laycan-operator-deletes")  # they concern Laycan's own writes, in every mode
+VALIDATING = ("laycan-contract-delete", "laycan-guard", "laycan-guard-crd", "laycan-hold-pods", "laycan-node-fence")
+ALWAYS_DENY = (
+    "laycan-claim-guard",
+    "laycan-epoch",
+    "laycan-operator-bounds",
+    "laycan-operator-deletes",
+)  # they concern Laycan's own writes, in every mode
 MUTATING = ("laycan-holder-inject", "laycan-keep-off", "laycan-keep-off-daemonsets")
 
 
