@@ -25,7 +25,8 @@ COLLECTIONS: Mapping[str, str] = {  # plural -> kind
 }
 # By name as in charts/laycan/templates/policies, which a test compares.
 VALIDATING = ("laycan-contract-delete", "laycan-guard", "laycan-guard-crd", "laycan-hold-pods", "laycan-node-fence")
-ALWAYS_DENY = (
+# They concern Laycan's own objects and writes, in every mode.
+ALWAYS_DENY = ("laycan-claim-guard", "laycan-epoch", "laycan-operator-bounds", "laycan-operator-deletes")
     "laycan-claim-guard",
     "laycan-epoch",
     "laycan-operator-bounds",
