@@ -27,11 +27,6 @@ COLLECTIONS: Mapping[str, str] = {  # plural -> kind
 VALIDATING = ("laycan-contract-delete", "laycan-guard", "laycan-guard-crd", "laycan-hold-pods", "laycan-node-fence")
 # They concern Laycan's own objects and writes, in every mode.
 ALWAYS_DENY = ("laycan-claim-guard", "laycan-epoch", "laycan-operator-bounds", "laycan-operator-deletes")
-    "laycan-claim-guard",
-    "laycan-epoch",
-    "laycan-operator-bounds",
-    "laycan-operator-deletes",
-)  # they concern Laycan's own writes, in every mode
 MUTATING = ("laycan-holder-inject", "laycan-keep-off", "laycan-keep-off-daemonsets")
 
 
