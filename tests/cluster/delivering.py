@@ -224,7 +224,15 @@ class Market:
         return until(f"{namespace}/{name} runs", lambda: self.runs(namespace, name), seconds=seconds)
 
     def contract(
-        self, name: str, holder: str, nodes: Sequence[str], start: int, end: int, bound_at: int | None = None, adopts: bool = False
+        self,
+        name: str,
+        holder: str,
+        nodes: Sequence[str],
+        start: int,
+        end: int,
+        bound_at: int | None = None,
+        adopts: bool = False,
+        product: str = PRODUCT,
     ) -> str:
         """An accepted contract bound to whole nodes, and taking over what runs there if it `adopts`; its uid."""
         delivery = {
@@ -238,21 +246,28 @@ class Market:
             "apiVersion": "laycan.dev/v1alpha1",
             "kind": "ComputeContract",
             "metadata": {"name": name, "namespace": "desk"},
-            "spec": {"intent": "Firm", "terms": {"contractId": name, "productRef": {"name": PRODUCT}, "delivery": delivery}},
+            "spec": {"intent": "Firm", "terms": {"contractId": name, "productRef": {"name": product}, "delivery": delivery}},
         }
         if adopts:
             manifest["spec"]["adopt"] = {"bindings": [{"node": node, "gpus": 8} for node in nodes]}
         uid = str(self.admin.create(manifest)["metadata"]["uid"])
-        self.bind(name, [(node, start, end) for node in nodes], bound_at=bound_at)
+        self.bind(name, [(node, start, end) for node in nodes], bound_at=bound_at, product=product)
         return uid
 
-    def bind(self, name: str, bindings: Sequence[tuple[str, int, int]], phase: str = "Accepted", bound_at: int | None = None) -> None:
+    def bind(
+        self,
+        name: str,
+        bindings: Sequence[tuple[str, int, int]],
+        phase: str = "Accepted",
+        bound_at: int | None = None,
+        product: str = PRODUCT,
+    ) -> None:
         """Writes the contract's status: (node, start, end) of each binding, decided now unless said otherwise."""
         decided = format_time(int(time.time()) if bound_at is None else bound_at)
         made = [
             {
                 "node": node,
-                "product": PRODUCT,
+                "product": product,
                 "gpus": 8,
                 "level": "Node",
                 "start": format_time(start),
@@ -298,21 +313,21 @@ def operator_kubeconfig(installed: Installed) -> Path:
 
 
 @contextmanager
-def delivered_cluster(folder: Path, tools: dict[str, Path]) -> Iterator[Installed]:
+def delivered_cluster(folder: Path, tools: dict[str, Path], **options: Any) -> Iterator[Installed]:
     """A control plane with the chart in mode Enforce, the usual DaemonSets, a desk and a product; no node yet."""
-    with ControlPlane(folder, tools=tools, fsync=False) as plane:
+    with ControlPlane(folder, tools=tools, fsync=False, **options) as plane:
         installed = Installed(plane)
         fleet.apply_fleet(installed.admin, fleet.daemonsets())
         installed.install()
         installed.admin.apply(fleet.namespace("desk"))
-        product = {
-            "apiVersion": "laycan.dev/v1alpha1",
-            "kind": "ComputeProduct",
-            "metadata": {"name": PRODUCT},
-            "spec": {"gpuProducts": [fleet.H100], "nodeGpus": 8, "detection": {"seconds": 2}},
-        }
-        installed.admin.apply(product)
+        installed.admin.apply(product(PRODUCT, detection={"seconds": 2}))
         yield installed
+
+
+def product(name: str, **spec: Any) -> Object:
+    """A ComputeProduct of the fleet's standard node."""
+    known = {"gpuProducts": [fleet.H100], "nodeGpus": 8}
+    return {"apiVersion": "laycan.dev/v1alpha1", "kind": "ComputeProduct", "metadata": {"name": name}, "spec": known | spec}
 
 
 def now() -> int:

@@ -15,6 +15,7 @@ from laycan.delivery.desired import END, FROZEN, QUARANTINE, Target, Want
 from laycan.delivery.drain import Drain, Order, stays
 from laycan.delivery.fence import Fence
 from laycan.delivery.labels import label, unlabel
+from laycan.delivery.out_of_service import change_wanted, remove_taint, set_taint
 from laycan.delivery.situation import Situation
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import NodeView, PodView
@@ -56,6 +57,7 @@ class Steps:
         names = sorted(names)
         await self._close(uid, names)
         await self._mark(uid, names)
+        await self._declare(uid, names)
         empty = await self._clear(uid, names)
         await self._hand_over(uid, empty)
         await self._open(uid, empty)
@@ -63,6 +65,8 @@ class Steps:
     def settled(self, name: str, target: Target) -> bool:
         """Whether nothing is left to do before the target or the world changes."""
         owner, node = self._owner(name), self._world.nodes.get(name)
+        if change_wanted(self._world, self._situation.health, name, self._clock()) is not None:
+            return False
         if node is None or not node.managed:
             return target.want is not Want.OPEN and (not owner or owner == entry_for(owner, "", target))
         if not owner or owner != entry_for(owner, node.holder, target) or owner != node.holder:
@@ -120,6 +124,15 @@ class Steps:
             if target is None or node is None or self._owner(name) != owner:
                 return
             await self._tolerant(name, label(self._client, self._world, node, owner, held=owner == target.holder))
+
+    async def _declare(self, uid: str, names: list[str]) -> None:
+        """Declares nodes dead, or takes that back."""
+        for name in names:
+            node, wanted = self._world.nodes.get(name), change_wanted(self._world, self._situation.health, name, self._clock())
+            if node is None or wanted is None or self._target(uid, name) is None:
+                continue
+            log.warning("node %s: %s", name, "its pods are given up, it is out of service" if wanted else "it is heard again")
+            await self._tolerant(name, (set_taint if wanted else remove_taint)(self._client, self._world, node))
 
     async def _clear(self, uid: str, names: list[str]) -> set[str]:
         """Empties what is closed and marked; the nodes that are empty now."""

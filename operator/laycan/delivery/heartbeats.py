@@ -27,6 +27,7 @@ from laycan.resources.times import parse_time
 log = logging.getLogger(__name__)
 
 PATH = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_PREFIX = "kube-node-lease/"
 RENEWAL_SECONDS = 11  # a kubelet renews every 10 s (a quarter of its Lease's 40 s), give or take 4 %
 RETRY_SECONDS = 7  # the longest pause between two attempts of a kubelet that cannot renew (client-go's lease controller)
 
@@ -52,17 +53,19 @@ class Heartbeats:
 
     # --- what a Reflector asks of the table that it fills
 
-    def put(self, _kind: str, node: str, renewed: int) -> None:
+    def put(self, _kind: str, lease: str, renewed: int) -> None:
+        node = lease.removeprefix(_PREFIX)
         if self.renewed.get(node) != renewed:
             self.renewed[node] = renewed
             self._heard[node] = self._clock()
 
-    def drop(self, _kind: str, node: str) -> None:
+    def drop(self, _kind: str, lease: str) -> None:
+        node = lease.removeprefix(_PREFIX)
         self.renewed.pop(node, None)
         self._heard.pop(node, None)
 
     def keys(self, _kind: str) -> set[str]:
-        return set(self.renewed)
+        return {f"{_PREFIX}{node}" for node in self.renewed}
 
     # --- what is made of it
 

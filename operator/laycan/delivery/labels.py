@@ -22,33 +22,34 @@ Op = dict[str, Any]
 
 async def label(client: Client, world: World, node: NodeView, owner: str, held: bool) -> None:
     """Sets the label; `held` also keeps autoscalers off. Raises ApiError; the world has the node's new view on return."""
-    ops = [*_tests(node), {"op": "add", "path": _at("labels", HOLDER_LABEL), "value": owner}]
+    ops = [*tests(node), {"op": "add", "path": _at("labels", HOLDER_LABEL), "value": owner}]
     if not held or _KEPT in node.annotations:
-        await _patch(client, world, node, ops)
+        await patch(client, world, node, ops)
         return
     try:
-        await _patch(client, world, node, [*ops, *_keep_off(AUTOSCALER_ANNOTATIONS)])
+        await patch(client, world, node, [*ops, *_keep_off(AUTOSCALER_ANNOTATIONS)])
     except ApiError as error:
         if error.status != 422:
             raise
         annotations = (await client.get(f"/api/v1/nodes/{node.name}"))["metadata"].get("annotations")
         absent = tuple(name for name in AUTOSCALER_ANNOTATIONS if name not in (annotations or {}))
         first = [] if annotations else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
-        await _patch(client, world, node, [*ops, *first, *_keep_off(absent)])
+        await patch(client, world, node, [*ops, *first, *_keep_off(absent)])
 
 
 async def unlabel(client: Client, world: World, node: NodeView) -> None:
     """Takes the label and our annotations off. Raises ApiError."""
-    ops = [*_tests(node), {"op": "remove", "path": _at("labels", HOLDER_LABEL)}]
+    ops = [*tests(node), {"op": "remove", "path": _at("labels", HOLDER_LABEL)}]
     for name in filter(None, node.annotations.get(_KEPT, "").split(",")):
         path = _at("annotations", name)
         ops += [{"op": "add", "path": path, "value": ""}, {"op": "remove", "path": path}]  # somebody may have removed it already
     if _KEPT in node.annotations:
         ops.append({"op": "remove", "path": _at("annotations", _KEPT)})
-    await _patch(client, world, node, ops)
+    await patch(client, world, node, ops)
 
 
-def _tests(node: NodeView) -> list[Op]:
+def tests(node: NodeView) -> list[Op]:
+    """That the node is the same machine, of the fleet, and carries the label that was seen."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": node.uid},
         {"op": "test", "path": _at("labels", MANAGED_LABEL), "value": "true"},
@@ -66,5 +67,5 @@ def _at(group: str, key: str) -> str:
     return f"/metadata/{group}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
-async def _patch(client: Client, world: World, node: NodeView, ops: list[Op]) -> None:
+async def patch(client: Client, world: World, node: NodeView, ops: list[Op]) -> None:
     world.put("nodes", node.name, node_view(await client.patch_json(f"/api/v1/nodes/{node.name}", ops)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from laycan.delivery.fence import PATH
 from laycan.delivery.labels import unlabel
+from laycan.delivery.out_of_service import declared_dead, remove_taint
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import NodeView, fence_view, node_view
 from laycan.kube.world import World
@@ -37,6 +38,8 @@ async def release(client: Client, epoch: int) -> Released:
 
     async def off(node: NodeView) -> None:
         async with gate:
+            if declared_dead(node):
+                await remove_taint(client, world, node)
             await unlabel(client, world, node)
 
     managed = [node for node in labelled if node.managed]

@@ -13,9 +13,10 @@ from typing import Any
 from laycan.delivery.desired import Target, claims_of, claims_of_world, node_target
 from laycan.delivery.failures import NO_HEARTBEAT, Verdict, bound_gpus, heartbeat_seconds, judge, unusable
 from laycan.delivery.health import Health, count_gpus
+from laycan.kube.sound import text_at
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
-from laycan.resources.constants import PAUSE_ANNOTATION
+from laycan.resources.constants import PAUSE_ANNOTATION, POWERED_OFF_ANNOTATION
 from laycan.settings import Settings
 
 _NOTHING = Verdict({}, {}, frozenset(), None)
@@ -170,6 +171,7 @@ class Situation:
 def _essence(node: NodeView | None) -> tuple[Any, ...]:
     if node is None:
         return (None,)
-    paused = node.annotations.get(PAUSE_ANNOTATION)
+    words = node.annotations.get(PAUSE_ANNOTATION), node.annotations.get(POWERED_OFF_ANNOTATION)
+    taints = tuple(sorted(text_at(taint, "key") for taint in node.taints))
     capacity = tuple(sorted(node.raw["status"]["capacity"].items()))
-    return node.uid, node.managed, node.ready, node.ready_since, node.gpus, capacity, node.holder, paused, node.conditions
+    return node.uid, node.managed, node.ready, node.ready_since, node.gpus, capacity, node.holder, words, taints, node.conditions

@@ -31,6 +31,7 @@ class NodeView:
     holder: str  # value of the holder label, "" without
     annotations: Mapping[str, str]  # laycan.dev/* only
     conditions: tuple[tuple[str, str, int], ...] = ()  # (type, status, lastTransitionTime) of all but Ready
+    taints: tuple[Raw, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def node_view(obj: Raw) -> NodeView:
         gpus=min(_gpu_count(capacity), _gpu_count(allocatable)),
         holder=labels.get(HOLDER_LABEL, ""),
         annotations={k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith("laycan.dev/")},
+        taints=tuple(spec.get("taints") or ()),
         conditions=tuple(_condition(c) for c in conditions if c.get("type") != "Ready"),
     )
 

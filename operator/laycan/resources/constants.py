@@ -29,6 +29,9 @@ HOLDER_LABEL = "laycan.node-restriction.kubernetes.io/holder"  # on a node: its 
 PLACEMENT_ANNOTATION = f"{GROUP}/placement"  # on a pod: "held" steers it to its namespace's nodes although it asks for no GPU
 CONFIRM_DELETE_ANNOTATION = f"{GROUP}/confirm-delete"  # on a contract: its contractId lets it be deleted while commitments run
 PAUSE_ANNOTATION = f"{GROUP}/paused"  # on a contract, a node or NodeFence/cluster: "true" stops Laycan's writes about it
+POWERED_OFF_ANNOTATION = f"{GROUP}/powered-off"  # on a node: when its power was confirmed to be off; its pods may then be declared dead
+
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"  # taint by which Kubernetes lets go of a dead node's pods
 
 GPU_RESOURCE = "nvidia.com/gpu"
 GRADE_LABEL = "nvidia.com/gpu.product"

@@ -80,6 +80,11 @@ class Planning(Model):
     """The operator's own knobs."""
 
     move: MovePlanning | None = Field(default=None, description="What moving lots weighs, and when it is allowed.")
+    dead_nodes: Literal["Wait", "OutOfService"] | None = Field(
+        default=None,
+        description="Pods of a node that failed: Wait until it is heard again, deleted or confirmed to be off; OutOfService gives them up."
+        " Absent: Wait.",
+    )
 
 
 _PROMISE_KEPT = " && ".join(

@@ -122,6 +122,26 @@ class TestOperatorBounds:
         """It neither enlarges nor shrinks the fleet, cordons nothing, taints nothing."""
         refused(lambda: installed.operator.patch("/api/v1/nodes/free-0", patch), words)
 
+    def test_out_of_service(self, installed: Installed) -> None:
+        """The one taint that it may set is its own out-of-service, on a node in quarantine; it may always take it off, and no other."""
+        path, key = "/api/v1/nodes/free-0", "node.kubernetes.io/out-of-service"
+        ours, theirs = ({"key": key, "value": value, "effect": "NoExecute"} for value in ("laycan", "nodeshutdown"))
+
+        def tainted(*taints: Object) -> Object:
+            return {"spec": {"taints": list(taints)}}
+
+        refused(lambda: installed.operator.patch(path, tainted(ours)), "only a node in quarantine")
+        installed.fence({"free-0": "quarantine.0a1b"})
+        installed.label("free-0", "quarantine.0a1b")
+        refused(lambda: installed.operator.patch(path, tainted(theirs)), "neither spec nor status")
+        refused(lambda: installed.operator.patch(path, tainted({**ours, "effect": "NoSchedule"})), "neither spec nor status")
+        installed.operator.patch(path, tainted(ours))
+        installed.admin.patch(path, tainted(ours, theirs))
+        refused(lambda: installed.operator.patch(path, tainted(ours)), "neither spec nor status")
+        installed.operator.patch(path, tainted(theirs))
+        installed.admin.patch(path, tainted())
+        installed.release(["free-0"])
+
     def test_deletes_only_where_a_pod_has_no_right_to_be(self, installed: Installed, name: str) -> None:
         """It deletes no pod on a free node, nor the holder's own on its node; on a frozen node it does."""
         pods = f"/api/v1/namespaces/{HOLDER}/pods"

@@ -32,7 +32,7 @@ class Cluster:
         self._tries = dict.fromkeys(NAMES, 0)
         self._unread: dict[str, int] = {}  # renewals that nobody has seen yet
         for name in NAMES:
-            self.heartbeats.put("leases", name, -1)
+            self.heartbeats.put("leases", f"kube-node-lease/{name}", -1)
 
     def run(self, until: int, *, renewing: bool = True, connected: bool = True) -> dict[str, int]:
         """When each node was first found silent for 15 s."""
@@ -44,7 +44,7 @@ class Cluster:
                     self._renew(name, renewing)
             if connected:
                 for name, renewed in self._unread.items():
-                    self.heartbeats.put("leases", name, renewed)
+                    self.heartbeats.put("leases", f"kube-node-lease/{name}", renewed)
                 self._unread.clear()
             self.heartbeats.look(connected, self.now)
             for each in NAMES:
@@ -145,7 +145,7 @@ class TestFailure:
 
     def renew(self, situation: Situation, now: int, names: list[str]) -> None:
         for name in names:
-            situation.health.heartbeats.put("leases", name, now - 5)  # by the kubelet's clock, which is late
+            situation.health.heartbeats.put("leases", f"kube-node-lease/{name}", now - 5)  # by the kubelet's clock, which is late
 
     def at(self, situation: Situation, clock: list[int], now: int) -> None:
         """Some of the others renew, and somebody looks."""
