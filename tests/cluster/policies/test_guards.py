@@ -128,7 +128,9 @@ class TestOperatorBounds:
         ours, theirs = ({"key": key, "value": value, "effect": "NoExecute"} for value in ("laycan", "nodeshutdown"))
 
         def tainted(*taints: Object) -> Object:
-            return {"spec": {"taints": list(taints)}}
+            return {"spec": {"taints": [*kept, *taints]}}
+
+        kept = installed.admin.get(path)["spec"].get("taints") or []  # the node controller's
 
         refused(lambda: installed.operator.patch(path, tainted(ours)), "only a node in quarantine")
         installed.fence({"free-0": "quarantine.0a1b"})
