@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -51,8 +51,17 @@ def pause_before(attempt: int, retry_after: float | None = None) -> float:
 class Client:
     """Use as an async context manager. Paths are absolute, e.g. "/api/v1/nodes/n1"."""
 
-    def __init__(self, credentials: Credentials, timeout_seconds: float = 30.0, connections: int = 64) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        timeout_seconds: float = 30.0,
+        connections: int = 64,
+        as_user: str = "",
+        as_groups: Sequence[str] = (),
+    ) -> None:
+        """`as_user` and `as_groups` impersonate somebody else, which needs the right to."""
         self._credentials = credentials
+        self._impersonated = [*([("Impersonate-User", as_user)] if as_user else ()), *(("Impersonate-Group", group) for group in as_groups)]
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=5.0)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
@@ -106,11 +115,11 @@ class Client:
     ) -> Any:
         if self._session is None:
             raise RuntimeError("the client is not open; use `async with Client(...)`")
-        headers = {"Accept": "application/json"}
+        headers = [("Accept", "application/json"), *self._impersonated]
         if token := self._credentials.authorization():
-            headers["Authorization"] = token
+            headers.append(("Authorization", token))
         if body is not None:
-            headers["Content-Type"] = content
+            headers.append(("Content-Type", content))
         data = None if body is None else orjson.dumps(body)
         return self._session.request(
             verb, self._credentials.server + path, params=params, data=data, headers=headers, timeout=timeout, allow_redirects=False

@@ -100,7 +100,7 @@ def whole_gpus(cluster: Cluster) -> Iterator[Finding]:
 
 def levels(cluster: Cluster) -> Iterator[Finding]:
     """Which level each managed node can give, and why not Device."""
-    lacks = _no_devices(cluster)
+    lacks = no_devices(cluster)
     uuids = _published(cluster)
     by_reason: dict[str, list[str]] = defaultdict(list)
     for node in cluster.managed():
@@ -111,7 +111,7 @@ def levels(cluster: Cluster) -> Iterator[Finding]:
         yield Finding(Level.INFO, "levels", f"level {level} on {len(names)} managed nodes: {some(names)}", why, do)
 
 
-def _no_devices(cluster: Cluster) -> str:
+def no_devices(cluster: Cluster) -> str:
     """Why no node of this cluster can give exact GPUs; "" if it is not the cluster's fault."""
     if "resource.k8s.io/v1/resourceclaims" not in cluster.served:
         return "resource.k8s.io/v1 is not served"

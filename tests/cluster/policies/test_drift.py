@@ -47,7 +47,7 @@ def preflight(installed: Installed) -> tuple[int, list[str]]:
 
 
 def test_edits_are_told_once(installed: Installed, caplog: pytest.LogCaptureFixture) -> None:
-    """An edited binding and a deleted one: one ALARM and Event each in three looks, errors of preflight; gone once made anew."""
+    """An edited binding and a deleted policy: one ALARM and one Event each in three looks, errors of preflight; gone once made anew."""
     assert look(installed) == []
     assert preflight(installed) == (0, [])
     crd, delete = "laycan-guard-crd", "laycan-contract-delete"

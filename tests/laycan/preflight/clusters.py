@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from laycan.delivery.policies import COLLECTIONS
@@ -26,9 +27,9 @@ def cluster(*, mode: str = "Enforce", installed: bool = True, **items: list[Raw]
     return Cluster((1, 36), frozenset(served), found, installed, Settings.model_validate({"mode": mode}))
 
 
-def node(name: str = "n0", capacity: dict[str, str] | None = None, **labels: str | None) -> Raw:
+def node(name: str = "n0", capacity: dict[str, str] | None = None, labels: Mapping[str, str | None] | None = None) -> Raw:
     """A managed node with all labels, changed by these; None removes one."""
-    all_labels = {key: value for key, value in (GOOD_LABELS | labels).items() if value is not None}
+    all_labels = {key: value for key, value in {**GOOD_LABELS, **(labels or {})}.items() if value is not None}
     return {"metadata": {"name": name, "labels": all_labels}, "status": {"capacity": capacity or {"nvidia.com/gpu": "8"}}}
 
 

@@ -91,16 +91,16 @@ TROUBLES: dict[str, tuple[str, Level, Callable[[], Cluster]]] = {  # words of th
     "nodes were not checked": ("readable", Level.WARNING, lambda: replace(sound(), hidden={"nodes": "forbidden"})),
     "no node is managed": ("fleet-chosen", Level.ERROR, lambda: sound(nodes=[])),
     "1 GPU nodes are not managed: n1": (
-        "fleet-chosen", Level.INFO, lambda: sound(nodes=[node(), node("n1", **{"laycan.dev/managed": None})]),
+        "fleet-chosen", Level.INFO, lambda: sound(nodes=[node(), node("n1", labels={"laycan.dev/managed": None})]),
     ),
     "without the label nvidia.com/gpu.product: n0": (
-        "grade-labelled", Level.ERROR, lambda: sound(nodes=[node(**{"nvidia.com/gpu.product": None})]),
+        "grade-labelled", Level.ERROR, lambda: sound(nodes=[node(labels={"nvidia.com/gpu.product": None})]),
     ),
     "1 managed nodes are of grade H100": (
         "grade-sold", Level.WARNING, lambda: sound(computeproducts=[named("a100", spec={"gpuProducts": ["A100"]})]),
     ),
     "no label of level Zone on n1": (
-        "topology-labelled", Level.WARNING, lambda: sound(nodes=[node(), node("n1", **{"topology.kubernetes.io/zone": None})]),
+        "topology-labelled", Level.WARNING, lambda: sound(nodes=[node(), node("n1", labels={"topology.kubernetes.io/zone": None})]),
     ),
     "node n0 is not planned": ("whole-gpus", Level.ERROR, lambda: sound(nodes=[node(capacity={"nvidia.com/mig-1g.10gb": "7"})])),
     "level Node on 1 managed nodes": ("levels", Level.INFO, lambda: sound(resourceslices=[])),

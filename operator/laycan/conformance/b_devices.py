@@ -1,0 +1,1 @@
+"""B1 to B7: single GPUs by dynamic resource allocation. Not run where the cluster gives no level Device."""
