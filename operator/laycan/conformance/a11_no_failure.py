@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from laycan.conformance.attack import Ability, Seen, attack
-from laycan.conformance.scene import HOLDER, Scene
+from laycan.conformance.scene import HOLDER, Delivery, Scene
 from laycan.conformance.waiting import until
 
 
@@ -17,11 +17,11 @@ async def cordon(scene: Scene) -> Seen:
     await scene.admin.patch_merge(path, {"spec": {"unschedulable": True}})
     try:
         await asyncio.sleep(2 * scene.settings.reconcile_seconds)  # two full looks of the operator
-        bound, owned = await scene.bound(delivery.name), await scene.are(delivery.nodes, HOLDER)
+        seen = await _unmoved(scene, delivery)
     finally:
         await scene.admin.patch_merge(path, {"spec": {"unschedulable": None}})
     await scene.end(delivery)
-    return Seen(owned and bound == delivery.nodes, "the same node, held" if owned else f"bound to {', '.join(bound)}")
+    return seen
 
 
 @attack("A11", "plugin-restart", "no move", needs=[Ability.SET_GPUS])
@@ -34,9 +34,16 @@ async def plugin_restart(scene: Scene) -> Seen:
     for node in scene.fleet.nodes:
         await scene.act(scene.harness.set_gpus, node, scene.gpus)
     await asyncio.sleep(scene.settings.dwell_seconds)
-    bound, owned = await scene.bound(delivery.name), await scene.are(delivery.nodes, HOLDER)
+    seen = await _unmoved(scene, delivery)
     await scene.end(delivery)
-    return Seen(owned and bound == delivery.nodes, "the same node, held" if owned else f"bound to {', '.join(bound)}")
+    return seen
+
+
+async def _unmoved(scene: Scene, delivery: Delivery) -> Seen:
+    bound, owners = await scene.bound(delivery.name), await scene.owners()
+    entries = [owners.get(node, "nobody") for node in delivery.nodes]
+    held = bound == delivery.nodes and await scene.are(delivery.nodes, HOLDER)
+    return Seen(held, "the same node, held" if held else f"was on {delivery.nodes}, now bound to {bound}, which is {entries}")
 
 
 @attack("A11", "breaker", "one is given up, the others keep what they hold", needs=[Ability.SILENCE, Ability.KILL_OPERATOR])

@@ -35,7 +35,7 @@ async def holder_to_holder(scene: Scene) -> Seen:
     first = await scene.deliver(HOLDER, seconds=length)
     others = [node for node in scene.fleet.nodes if node not in first.nodes]
     blocked = [await scene.deliver(NEXT, len(others))] if others else []  # so that the next one must come here
-    second = await scene.deliver(NEXT, start=first.end, held=False)
+    second = await scene.accepted(await scene.sell(NEXT, 1, first.end, busy=True))
     if second.nodes != first.nodes:
         return Seen(False, f"the next holder was bound to {', '.join(second.nodes)}, not to {', '.join(first.nodes)}")
     await scene.pod(scene.holder, HOLDER, "worker", gpus=scene.gpus)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 
 from laycan.conformance import objects
+from laycan.conformance.a4_flood import flood
 from laycan.conformance.attack import Ability, Seen, attack
 from laycan.conformance.objects import EVERY_TAINT
 from laycan.conformance.scene import FENCE, HOLDER, STRANGER, Scene, now
@@ -98,8 +99,9 @@ async def entry_changed(scene: Scene) -> Seen:
 async def _entry(scene: Scene, value: str | None) -> Seen:
     node = (await scene.standing()).nodes[0]
     epoch = (await scene.admin.get(FENCE))["spec"]["epoch"]
-    await scene.admin.patch_merge(FENCE, {"spec": {"epoch": epoch, "nodes": {node: value}}})
-    back, clean = await _restored(scene, node)
+    async with beside(flood(scene, [node]).drop):
+        await scene.admin.patch_merge(FENCE, {"spec": {"epoch": epoch, "nodes": {node: value}}})
+        back, clean = await _restored(scene, node)
     return Seen(back and clean, f"{'restored' if back else 'not restored'}; strangers meanwhile: {'none' if clean else 'some'}")
 
 
@@ -107,21 +109,22 @@ async def _entry(scene: Scene, value: str | None) -> Seen:
 async def label_removed(scene: Scene) -> Seen:
     """The holder label that an administrator took off a delivered node comes back, and the fence refuses binds meanwhile."""
     node = (await scene.standing()).nodes[0]
-    await scene.admin.patch_merge(f"/api/v1/nodes/{node}", {"metadata": {"labels": {HOLDER_LABEL: None}}})
-    fenced = await scene.fenced(node)
-    back, clean = await _restored(scene, node)
+    async with beside(flood(scene, [node]).drop):
+        await scene.admin.patch_merge(f"/api/v1/nodes/{node}", {"metadata": {"labels": {HOLDER_LABEL: None}}})
+        fenced = await scene.fenced(node)
+        back, clean = await _restored(scene, node)
     held = fenced and back and clean
     return Seen(held, f"{'restored' if back else 'not restored'}; fenced meanwhile: {fenced}; strangers: {'none' if clean else 'some'}")
 
 
-@attack("A9", "old-epoch", "403 by laycan-epoch", disruptive=True, stands=True)
+@attack("A9", "old-epoch", "422 by the CRD, or 403 by laycan-epoch", disruptive=True, stands=True)
 async def old_epoch(scene: Scene) -> Seen:
     """A write to the fence that carries an older leader's epoch is refused to everybody."""
     await scene.standing()
     epoch = (await scene.admin.get(FENCE))["spec"]["epoch"]
     patch = {"spec": {"epoch": epoch - 1, "nodes": {"laycan-conformance.invalid": "x"}}}
     error = await scene.refusal(scene.admin.patch_merge(FENCE, patch))
-    held = error is not None and error.status == 403 and "the leader is in epoch" in error.message
+    held = error is not None and error.status in (403, 422) and "epoch" in error.message
     return Seen(held, f"{error.status} {error.message.rpartition('denied request: ')[2]}" if error else "not refused")
 
 

@@ -88,9 +88,9 @@ class Scene:
             await self.await_held(delivery)
         return delivery
 
-    async def sell(self, holder: str, nodes: int, start: int = 0, seconds: int = WINDOW_SECONDS) -> str:
-        """Applies a contract, and returns its name. Raises NotRun."""
-        if nodes > len(await self.free()) or not nodes:
+    async def sell(self, holder: str, nodes: int, start: int = 0, seconds: int = WINDOW_SECONDS, busy: bool = False) -> str:
+        """Applies a contract, and returns its name; with `busy` nodes need not be free now. Raises NotRun."""
+        if not busy and not 0 < nodes <= len(await self.free()):
             raise NotRun(f"needs {nodes or 'some'} free managed nodes of one grade")
         start = max(start, now() + (self.settings.lead_seconds + 10 if self.fleet.exposed else 0))
         name = f"c{next(self._numbers)}"
