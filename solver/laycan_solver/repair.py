@@ -18,7 +18,7 @@ from .certificate import unavoidable
 from .clearing import Clearing, Window, choose, clearings_of, stages_of, windows_of
 from .construct import DomainSizes, settle, value_order
 from .eligible import Demand
-from .objective import NOTHING, Segment, minus, plus
+from .objective import NOTHING, Segment, Tiers, minus, plus
 from .route import Stay, route
 
 VARIANTS = 4  # places tried for a short contract before it is left for a later pass
@@ -112,14 +112,26 @@ def bulky(book: Book, demand: Demand) -> bool:
 
 def by_route(book: Book, demand: Demand, variant: int) -> bool:
     """One trial for a contract that needs most of a domain; what it ejects may eject others in turn. True if the objective fell."""
-    mark, book.watched = book.mark(), {}
     rng = Random(demand.index * VARIANTS + variant) if variant else None  # noqa: S311 - no secret
-    _take_route(book, demand, rng, NESTED)
-    good = book.change() < NOTHING and all(book.verdict(i).legal for i in book.watched)
-    book.watched = None
+    return stands(book, lambda: _take_route(book, demand, rng, NESTED))
+
+
+def stands(book: Book, change: Callable[[], None]) -> bool:
+    """Changes something; undone unless the objective falls and all that was touched is legal."""
+    mark, (cost, legal) = book.mark(), cost_of(book, change)
+    good = legal and cost < NOTHING
     if not good:
         book.roll_back(mark)
     return good
+
+
+def cost_of(book: Book, change: Callable[[], object]) -> tuple[Tiers, bool]:
+    """What a change costs all that it touches, and whether it leaves all of that legal."""
+    book.watched = {}
+    change()
+    found = book.change(), all(book.verdict(i).legal for i in book.watched)
+    book.watched = None
+    return found
 
 
 def _take_route(book: Book, demand: Demand, rng: Random | None, nested: int) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 from .book import Book
 from .clearing import Clearing, Window
 from .construct import settle
 from .keep import mend
-from .objective import NOTHING, Tiers
-from .repair import by_clearing
+from .objective import Tiers
+from .repair import by_clearing, cost_of, stands
 from .reserves import hold, release
 
 VARIANTS = 3  # places that are cleared for a contract that an event left short
@@ -57,7 +58,7 @@ class Rescue:
                 release(book, index)
             self._try(index)
             if book.verdict(index).owed and book.demands[index].scoped and book.segments[index]:
-                self._leave_domain(index)
+                stands(book, partial(self._leave_domain, index))
 
     def _try(self, index: int) -> None:
         book, seen = self.book, dict[Window, list[Clearing]]()
@@ -66,15 +67,10 @@ class Rescue:
                 break
 
     def _leave_domain(self, index: int) -> None:
-        """All that is left of a contract inside one domain goes to another, where it is served better; undone unless that costs less."""
-        self.book.watched, mark = {}, self.book.mark()
+        """All that is left of a contract inside one domain goes to another, where it may be served better."""
         self.book.clear(index)
         settle(self.book, index, cuts=False)
         self._try(index)
-        good = self.book.change() < NOTHING and all(self.book.verdict(i).legal for i in self.book.watched)
-        self.book.watched = None
-        if not good:
-            self.book.roll_back(mark)
 
     def _made_whole(self, index: int) -> bool:
         """What comes whole and lost some lots is made whole, beside the others or, if that costs less, elsewhere; else undone."""
@@ -84,20 +80,18 @@ class Rescue:
         if self._fill(index, 0):
             return True
         mark = book.mark()
-        anew = self._change(lambda: self._anew(index))
+        anew = self._cost(index, self._anew)
         book.roll_back(mark)
-        beside = self._change(lambda: self._fill(index, self.variants))
+        beside = self._cost(index, partial(self._fill, variants=self.variants))
         if beside is not None and (anew is None or beside <= anew):
             return True
         book.roll_back(mark)
         return anew is not None and self._anew(index)
 
-    def _change(self, serve: Callable[[], bool]) -> Tiers | None:
-        """What it costs to serve somebody so; None if it cannot be done."""
-        self.book.watched = {}
-        served = serve()
-        cost, self.book.watched = self.book.change(), None
-        return cost if served else None
+    def _cost(self, index: int, serve: Callable[[int], object]) -> Tiers | None:
+        """What it costs to serve all of a contract so; None if it cannot be done."""
+        cost, _ = cost_of(self.book, lambda: serve(index))
+        return None if self.book.missing(index) else cost
 
     def _fill(self, index: int, variants: int) -> bool:
         """Adds the lots that miss, through free room or in so many ways through what others leave; undone unless all is served."""
