@@ -70,7 +70,7 @@ def _name(event: Event) -> tuple[str, str]:
 
 
 class Live:
-    """`book` is the plan; everything else says what was announced of it, and for whom."""
+    """`book` is the plan; everything else says what was announced of it, and for whom. Whom the plan accepts is accepted in the problem."""
 
     def __init__(self, problem: Problem, plan: Plan, book: Book, demands: Demands, effort: int, over: Iterable[Binding] = ()) -> None:
         self.book, self.demands, self.effort = book, demands, effort
@@ -81,8 +81,7 @@ class Live:
         self.outages = {o.name: o for o in problem.outages}
         self.index = {c.key: i for i, c in enumerate(problem.contracts)}
         self.refused = {u.contract: u for u in plan.undelivered if u.refused}
-        decided = (c if c.accepted or c.key in self.refused else replace(c, accepted=True) for c in problem.contracts)
-        self.contracts = dict(enumerate(decided))
+        self.contracts = dict(enumerate(problem.contracts))
         self.announced: dict[str, list[Binding]] = {}  # contract -> bindings
         for b in plan.bindings:
             self.announced.setdefault(b.contract, []).append(b)

@@ -253,24 +253,29 @@ class Planner:
     def kept(self) -> Live:
         """The plan in memory."""
         if self._live is None:
-            refused = {u.contract for u in self.plan.undelivered if u.refused}
-            decided = tuple(c if c.key in refused else replace(c, accepted=True) for c in self.problem.contracts)
-            problem = replace(begun(replace(self.problem, contracts=decided)), previous=self.plan.bindings)
-            book, demands = laid_out(problem, self.plan.bindings, refused)
+            problem = replace(begun(self._decided()), previous=self.plan.bindings)
+            book, demands = laid_out(problem, self.plan.bindings, self._refused())
             self._live = Live(problem, self.plan, book, demands, self.effort, self._past())
         return self._live
 
     def _again(self, events: Sequence[Event]) -> Difference:
         before = set(self.plan.bindings)
-        refused = {u.contract for u in self.plan.undelivered if u.refused}
-        decided = tuple(replace(c, accepted=True) if c.key not in refused else c for c in self.problem.contracts)
-        problem = replace(self.problem, contracts=decided, previous=(*self.plan.bindings, *self._past()))
+        problem = replace(self._decided(), previous=(*self.plan.bindings, *self._past()))
         for event in events:
             problem = apply(problem, event)
         self._problem, self._live = begun(problem), None
         found = self._plan = _plan(self._problem, self.effort)
         after = set(found.bindings)
         return Difference(tuple(sorted(before - after)), tuple(sorted(after - before)), found.undelivered, found.moves)
+
+    def _refused(self) -> set[str]:
+        return {u.contract for u in self.plan.undelivered if u.refused}
+
+    def _decided(self) -> Problem:
+        """The problem, in which whom the plan accepts is accepted."""
+        refused = self._refused()
+        contracts = tuple(c if c.key in refused else replace(c, accepted=True) for c in self.problem.contracts)
+        return replace(self.problem, contracts=contracts)
 
     def _past(self) -> list[Binding]:
         """What was on nodes before the plan's now, and is in no plan any more, as long as a turnaround may follow it."""
