@@ -75,7 +75,7 @@ class Live:
     def __init__(self, problem: Problem, plan: Plan, book: Book, demands: Demands, effort: int, over: Iterable[Binding] = ()) -> None:
         self.book, self.demands, self.effort = book, demands, effort
         self.products = problem.products
-        self.fleet, self.now = book.fleet, problem.now
+        self.fleet = book.fleet
         self.turnarounds = turnarounds(problem)
         self.nodes = {n.name: n for n in problem.nodes}
         self.outages = {o.name: o for o in problem.outages}
@@ -97,6 +97,10 @@ class Live:
         self.next_index = len(self.contracts)  # never one of a contract that is gone
         self.past = Past(book, demands, self._contract_of, max(self.turnarounds, default=0))
         self.past.know(plan.bindings, over)
+
+    @property
+    def now(self) -> int:
+        return self.book.now
 
     def copy(self) -> Live:
         """The same plan, to be changed apart."""
@@ -305,7 +309,7 @@ class Live:
         self.resting.discard(index)
 
     def _time(self, now: int) -> tuple[list[int], bool]:
-        self.now = self.book.now = self.fleet.now = self.demands.now = now
+        self.book.now = self.fleet.now = self.demands.now = now
         for time in (now, *(now + pad for pad in self.turnarounds)):
             self.book.ledger.split(time)
         for index in [i for i, d in self.book.demands.items() if d.end <= now]:
