@@ -18,6 +18,7 @@ from .certificate import unavoidable
 from .clearing import Clearing, Window, choose, clearings_of, stages_of, windows_of
 from .construct import DomainSizes, settle, value_order
 from .eligible import Demand
+from .lanes import runs
 from .objective import NOTHING, Segment, Tiers, minus, plus
 from .route import Stay, route
 
@@ -190,7 +191,7 @@ def make_room(book: Book, index: int, effort: int, late: Callable[[], bool]) -> 
     """Serves a candidate whole by placing others anew, none of which may be owed or interrupted more; True if that went."""
     demand = book.demands[index]
     window = Window(demand.start, demand.end, demand.lots)
-    clearings = [c for c in clearings_of(book, demand, window) if not any(_runs(book, i, s) for i, s in c.ejected)]
+    clearings = [c for c in clearings_of(book, demand, window) if not any(runs(book, i, s) for i, s in c.ejected)]
     tried: list[list[Clearing]] = []
     for variant in range(min(effort, 2 * VARIANTS)):
         chosen = choose(book, demand, window, clearings, variant)
@@ -200,10 +201,6 @@ def make_room(book: Book, index: int, effort: int, late: Callable[[], bool]) -> 
             return True
         tried.append(chosen)
     return False
-
-
-def _runs(book: Book, index: int, segment: Segment) -> bool:
-    return segment.start <= book.now and segment.column in book.demands[index].running
 
 
 def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> bool:
