@@ -18,6 +18,8 @@ from .counting import Counting, Most
 from .earliest import Start, first_start
 from .eligible import Demand, Demands
 from .model import Binding, Contract
+from .objective import Segment
+from .report import as_bindings
 from .reseat import Reseating
 
 ASKED = -1  # index of the contract that is asked for, in no book
@@ -36,11 +38,8 @@ class Offer:
 
     def bindings(self, book: Book) -> list[Binding]:
         """As the plan would hold them."""
-        d, fleet = self.demand, book.fleet
-        return [
-            Binding(d.contract.key, fleet.nodes[c].name, d.options[int(fleet.grade[c])].product, n * d.contract.lot_gpus, d.start, d.end)
-            for c, n in zip(self.units.columns.tolist(), self.units.lots.tolist(), strict=True)
-        ]
+        d, lots = self.demand, zip(self.units.columns.tolist(), self.units.lots.tolist(), strict=True)
+        return as_bindings(book.fleet, d, [Segment(column, d.start, d.end, n) for column, n in lots])
 
 
 @dataclass(frozen=True)

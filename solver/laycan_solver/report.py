@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
 
 from .book import Book
-from .eligible import Demand
+from .eligible import Demand, Fleet
 from .model import Binding, Move, MoveReason, Reason, Totals, Undelivered
 from .objective import Segment, micros
 from .shortages import Margins
@@ -19,20 +19,16 @@ from .timegrid import Flags, Ints
 
 def bindings_of(book: Book, demand: Demand, columns: Collection[int] | None = None) -> list[Binding]:
     """The contract's bindings, all or on some nodes; one that runs, or a reserve that stays, keeps the start that it was announced with."""
-    contract, nodes, gpus = demand.contract, book.fleet.nodes, demand.contract.lot_gpus
+    contract, gpus = demand.contract, demand.contract.lot_gpus
     segments = coalesce(s for s in book.segments[demand.index] if columns is None or s.column in columns)
-    products = [demand.options[g].product for g in book.fleet.grade[[s.column for s in segments]].tolist()] if segments else []
+    rows = as_bindings(book.fleet, demand, segments)
     if not demand.running and not contract.reserve:
-        return [
-            Binding(contract.key, nodes[column].name, product, lots * gpus, start, end)
-            for (column, start, end, lots), product in zip(segments, products, strict=True)
-        ]
+        return rows
     began: dict[int, list[list[int]]] = {}  # column -> [end, start, lots] that run at now
     for b in book.fleet.began.get(contract.key, ()):
         began.setdefault(book.fleet.column[b.node], []).append([b.end, b.start, b.gpus // gpus])
     out: Counter[tuple[str, str, int, int]] = Counter()
-    for (column, start, end, lots), product in zip(segments, products, strict=True):
-        node, left = nodes[column].name, lots
+    for (column, start, end, left), (_, node, product, *_) in zip(segments, rows, strict=True):
         for old in sorted(began.get(column, ()), key=lambda o: (o[0] != end, o)) if start == book.now else ():
             take = min(old[2], left)
             old[2] -= take
@@ -40,6 +36,16 @@ def bindings_of(book: Book, demand: Demand, columns: Collection[int] | None = No
             out[node, product, old[1], end] += take
         out[node, product, start, end] += left
     return [Binding(contract.key, node, product, n * gpus, start, end) for (node, product, start, end), n in out.items() if n]
+
+
+def as_bindings(fleet: Fleet, demand: Demand, segments: Sequence[Segment]) -> list[Binding]:
+    """Segments of a contract as a plan holds them."""
+    key, gpus = demand.contract.key, demand.contract.lot_gpus
+    products = [demand.options[g].product for g in fleet.grade[[s.column for s in segments]].tolist()] if segments else []
+    return [
+        Binding(key, fleet.nodes[column].name, product, lots * gpus, start, end)
+        for (column, start, end, lots), product in zip(segments, products, strict=True)
+    ]
 
 
 def totals_of(book: Book, moves: Iterable[Move]) -> Totals:

@@ -18,6 +18,7 @@ from .lanes import PARTNERS, Changes, Lanes, Sweep
 from .model import Binding, Scope
 from .moving import Moving
 from .objective import Segment
+from .report import as_bindings
 from .timegrid import Ints
 
 DOMAINS = 3  # that are tried for a contract which must lie in one
@@ -185,14 +186,7 @@ class Reseating:
         acquired: list[Binding] = []
         for index, old in self._segments.items():
             before, after = Counter(old), Counter(self.book.segments[index])
-            released += self._bindings(index, (before - after).elements())
-            acquired += self._bindings(index, (after - before).elements())
+            demand, fleet = self.book.demands[index], self.book.fleet
+            released += as_bindings(fleet, demand, list((before - after).elements()))
+            acquired += as_bindings(fleet, demand, list((after - before).elements()))
         return tuple(sorted(released)), tuple(sorted(acquired))
-
-    def _bindings(self, index: int, segments: Iterable[Segment]) -> list[Binding]:
-        demand, fleet = self.book.demands[index], self.book.fleet
-        lot, key = demand.contract.lot_gpus, demand.contract.key
-        return [
-            Binding(key, fleet.nodes[s.column].name, demand.options[int(fleet.grade[s.column])].product, s.lots * lot, s.start, s.end)
-            for s in segments
-        ]
