@@ -17,7 +17,7 @@ from .book import Book
 from .eligible import Demand
 from .join import join
 from .objective import MONTH, Segment
-from .place import domain_room, find_place, room_of, serving
+from .place import domain_room, find_place, room_of, serving, taken_in
 from .timegrid import Flags
 
 MOST_TRIED = 1_500  # pieces of ways, for one contract at a time
@@ -280,13 +280,7 @@ def _domain(book: Book, demand: Demand, start: int, end: int) -> int | None:
 
 def _full_domains(book: Book, demand: Demand, start: int, end: int) -> list[int]:
     """Spread domains that take no more lots."""
-    if not demand.spread:
-        return []
-    domain = book.fleet.domains[demand.contract.spread_level]
-    taken: dict[int, int] = {}
-    for column, lots in serving(book, demand, start, end).items():
-        taken[int(domain[column])] = taken.get(int(domain[column]), 0) + lots
-    return [d for d, lots in taken.items() if lots >= demand.per_domain]
+    return [d for d, lots in taken_in(book, demand, start, end).items() if lots >= demand.per_domain]
 
 
 def _barred(book: Book, demand: Demand, spans: list[tuple[slice, Flags]]) -> dict[int, list[tuple[int, int]]]:

@@ -130,7 +130,7 @@ def _in_topology(
     room = room_of(book, demand, start, end, own)
     if not len(room.columns):
         return []
-    taken = _taken(book, demand, start, end)
+    taken = taken_in(book, demand, start, end)
     if demand.scoped:
         room = _one_domain(book, demand, room, start, end, lots, taken, partial, liked)
     if not partial and not demand.scoped and int(np.minimum(room.lots, lots).sum()) < lots:
@@ -174,7 +174,7 @@ def _stretches(domain: Ints) -> tuple[Ints, Ints]:
     return starts, domain[starts]
 
 
-def _taken(book: Book, demand: Demand, start: int, end: int) -> dict[int, int]:
+def taken_in(book: Book, demand: Demand, start: int, end: int) -> dict[int, int]:
     """spread domain -> lots taken there already."""
     taken: dict[int, int] = {}
     if demand.spread:
