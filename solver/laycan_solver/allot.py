@@ -12,6 +12,7 @@ import numpy as np
 
 from .book import Book
 from .eligible import Demand, Fleet
+from .ledger import Cells
 from .model import Contract, Scope
 from .timegrid import Ints
 
@@ -113,13 +114,19 @@ def allot(fleet: Fleet, contract: Contract, units: Units, asked: int) -> Units:
     if contract.spread_level is not Scope.ANY:
         lots = most_lots(fleet, contract, units, lots)
         units = _shared(fleet, contract, units, -(-lots // contract.spread_domains))
-    total = units.lots.cumsum(dtype=np.int64)
-    enough = int(total.searchsorted(lots)) + 1
-    taken = units.lots[:enough].astype(np.int64)
-    if lots and enough <= len(total):
-        taken[-1] -= int(total[enough - 1]) - lots
-    some = taken.nonzero()[0] if lots else taken[:0]
+    taken = np.array(first_lots(units.lots, lots), dtype=np.int64)
+    some = taken.nonzero()[0]
     return Units(units.columns[some], taken[some])
+
+
+def first_lots(units: Cells, lots: int) -> list[int]:
+    """Of nodes that could take so many `units` each: what those in front take of `lots` lots."""
+    total = units.cumsum(dtype=np.int64)
+    last = int(total.searchsorted(lots))
+    taken: list[int] = units[: last + 1].tolist()
+    if last < len(total):
+        taken[-1] -= int(total[last]) - lots
+    return taken
 
 
 def _shared(fleet: Fleet, contract: Contract, units: Units, share: int) -> Units:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .allot import first_lots
 from .book import Book
 from .eligible import Demand
 from .ledger import Cells
@@ -69,12 +70,8 @@ def _best_fit(book: Book, start: int, end: int, span: slice, units: Cells, lots:
 
 def _filled(columns: Ints, units: Cells, lots: int) -> list[tuple[int, int]]:
     """Columns and the lots on each: as many as go, in order."""
-    total = units.cumsum(dtype=np.int64)
-    last = int(total.searchsorted(lots))
-    taken = units[: last + 1].tolist()
-    if last < len(total):
-        taken[-1] -= int(total[last]) - lots
-    return list(zip(columns[: last + 1].tolist(), taken, strict=True))
+    taken = first_lots(units, lots)
+    return list(zip(columns[: len(taken)].tolist(), taken, strict=True))
 
 
 def _least(keys: Cells, count: int) -> Ints:
