@@ -133,8 +133,12 @@ def _shared(fleet: Fleet, contract: Contract, units: Units, share: int) -> Units
     """The same nodes with no more than `share` lots in one domain of the spread."""
     order = np.argsort(fleet.domains[contract.spread_level][units.columns], kind="stable")
     inner, lots = fleet.domains[contract.spread_level][units.columns[order]], units.lots[order].astype(np.int64)
-    before = lots.cumsum() - lots
-    before -= before[np.searchsorted(inner, inner)]
     taken = np.zeros(len(order), dtype=np.int64)
-    taken[order] = np.minimum(lots, np.maximum(share - before, 0))
+    taken[order] = np.minimum(lots, np.maximum(share - sums_before(inner, lots), 0))
     return Units(units.columns, taken)
+
+
+def sums_before(groups: Ints, values: Ints) -> Ints:
+    """Per position: sum of the values before it in its group; groups are sorted."""
+    sums: Ints = values.cumsum() - values
+    return sums - sums[np.searchsorted(groups, groups)]

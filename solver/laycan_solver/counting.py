@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .allot import sums_before
 from .book import Book
 from .eligible import Demand
 from .objective import Verdict
@@ -144,7 +145,7 @@ class Counting:
         first = np.maximum(fleet.gpus - taken, 0)[some]
         mine = self._fixed[steady[self._fixed[:, 1]]]
         mine = mine[np.lexsort((mine[:, 0], mine[:, 1]))]
-        before = fleet.gpus[mine[:, 1]] - taken[mine[:, 1]] + _sums_before(mine[:, 1], mine[:, 2])
+        before = fleet.gpus[mine[:, 1]] - taken[mine[:, 1]] + sums_before(mine[:, 1], mine[:, 2])
         none = np.zeros(len(some), dtype=np.int64)
         ends = np.searchsorted(self.times, mine[:, 0])
         rooms = [
@@ -218,11 +219,3 @@ class Counting:
             reach = reach.union(*ties)
             pools.add(reach)
         return sorted(pools, key=sorted)
-
-
-def _sums_before(groups: Ints, values: Ints) -> Ints:
-    """Per position: sum of the values before it in its group; groups lie side by side."""
-    sums = values.cumsum() - values
-    first = np.searchsorted(groups, groups)
-    before: Ints = sums - sums[first]
-    return before
