@@ -61,9 +61,13 @@ class Rescue:
                 stands(book, partial(self._leave_domain, index))
 
     def _try(self, index: int) -> None:
-        book, seen = self.book, dict[Window, list[Clearing]]()
-        for variant in range(self.variants):
-            if not book.verdict(index).owed or by_clearing(book, book.demands[index], variant, seen):
+        self._clear_for(index, self.variants, lambda: self.book.verdict(index).owed > 0)
+
+    def _clear_for(self, index: int, variants: int, short: Callable[[], bool]) -> None:
+        """Places that others leave, one after the other, until it is better off at one; there is nothing to do where it is not short."""
+        seen: dict[Window, list[Clearing]] = {}
+        for variant in range(variants):
+            if not short() or by_clearing(self.book, self.book.demands[index], variant, seen):
                 break
 
     def _leave_domain(self, index: int) -> None:
@@ -96,12 +100,10 @@ class Rescue:
     def _fill(self, index: int, variants: int) -> bool:
         """Adds the lots that miss, through free room or in so many ways through what others leave; undone unless all is served."""
         book, whole = self.book, self.book.demands[index]
-        mark, seen = book.mark(), dict[Window, list[Clearing]]()
+        mark = book.mark()
         book.demands[index] = replace(whole, together=False)
         settle(book, index, cuts=False)
-        for variant in range(variants):
-            if not book.missing(index) or by_clearing(book, book.demands[index], variant, seen):
-                break
+        self._clear_for(index, variants, lambda: bool(book.missing(index)))
         book.demands[index] = whole
         if book.missing(index):
             book.roll_back(mark)
