@@ -73,7 +73,7 @@ class Live:
     """`book` is the plan; everything else says what was announced of it, and for whom. Whom the plan accepts is accepted in the problem."""
 
     def __init__(self, problem: Problem, plan: Plan, book: Book, demands: Demands, effort: int, over: Iterable[Binding] = ()) -> None:
-        self.book, self.demands, self.effort = book, demands, effort
+        self.book, self.demands = book, demands
         self.products = problem.products
         self.fleet = book.fleet
         self.turnarounds = turnarounds(problem)
@@ -94,6 +94,7 @@ class Live:
         self.pooled = self._able()
         self.waiting: list[int] = []  # contracts that an urgent update left to the next
         self.rescue = Rescue(book, self._refresh)
+        self.admission = Admission(book, self.turnarounds, effort, never)
         self.next_index = len(self.contracts)  # never one of a contract that is gone
         self.past = Past(book, demands, self._contract_of, max(self.turnarounds, default=0))
         self.past.know(plan.bindings, over)
@@ -112,6 +113,7 @@ class Live:
         other.announced, other.undelivered, other.touched = dict(self.announced), dict(self.undelivered), dict(self.touched)
         other.stale, other.waiting = set(self.stale), list(self.waiting)
         other.rescue = Rescue(other.book, other._refresh, self.rescue.variants)
+        other.admission = replace(self.admission, book=other.book)
         other.past = self.past.copy(other.book, other.demands, other._contract_of)
         return other
 
@@ -274,7 +276,7 @@ class Live:
         return [index], False
 
     def _decide(self, index: int, demand: Demand) -> None:
-        refusal = Admission(self.book, self.turnarounds, self.effort, never).decide(demand)
+        refusal = self.admission.decide(demand)
         if refusal:
             self.refused[demand.contract.key] = refusal
         else:
