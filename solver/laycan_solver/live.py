@@ -86,8 +86,7 @@ class Live:
         for b in plan.bindings:
             self.announced.setdefault(b.contract, []).append(b)
         self.undelivered: dict[int, list[Undelivered]] = {}
-        for i in book.demands:
-            self._account(i)
+        self._account(book.demands)
         self.touched: dict[int, list[Binding]] = {}  # contract -> what was announced before the update
         self.resting: set[int] = set()
         self.stale: set[int] = set()  # contracts that were announced anew since their demand was made
@@ -339,17 +338,20 @@ class Live:
         if demand is not None:
             self.book.renew(demand)
 
-    def _account(self, index: int) -> None:
-        found = Shortfalls(self.book).of(self.book.demands[index]) if self.book.missing(index) else []
-        if found:
-            self.undelivered[index] = found
-        else:
-            self.undelivered.pop(index, None)
+    def _account(self, indices: Iterable[int]) -> None:
+        """Notes what these contracts are short of, and why."""
+        shortfalls = Shortfalls(self.book)
+        for index in indices:
+            if found := shortfalls.of(self.book.demands[index]) if self.book.missing(index) else []:
+                self.undelivered[index] = found
+            else:
+                self.undelivered.pop(index, None)
 
     def _difference(self) -> Difference:
         released: list[Binding] = []
         acquired: list[Binding] = []
         moves: list[Move] = []
+        accounts: list[int] = []
         changed = self.book.changed()
         now, nodes = self.now, self.fleet.nodes
         for index, before in self.touched.items():
@@ -365,11 +367,12 @@ class Live:
                     self.announced[demand.contract.key] = [b for b in before if b.node not in names and b.end > now] + after
                     self.stale.add(index)
                 if columns or not before or index in self.undelivered:
-                    self._account(index)
+                    accounts.append(index)
             elif index not in self.contracts:
                 self.announced.pop(before[0].contract if before else "", None)
             released += {b for b in gone if b.end > now} - set(after)
             acquired += set(after) - set(gone)
+        self._account(accounts)
         self.book.settled()
         self.past.withdraw(released, now)
         self.past.announce(acquired)
