@@ -63,7 +63,7 @@ def clear_of_changes(book: Book, demand: Demand, start: int, end: int) -> Span:
     if start > demand.start and start not in instants and tally.leaving(start):
         start = grid.times[min(grid.row(start + pause), grid.rows)]
     if end < demand.end and end not in instants and tally.arrives(end):
-        end = grid.slice_at(max(end - pause, demand.start))[0]
+        end = grid.slice_at(end - pause)[0]
     return start, end
 
 

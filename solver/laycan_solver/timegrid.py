@@ -64,8 +64,8 @@ class TimeGrid:
         return bisect_left(self.times, time)
 
     def slice_at(self, time: int) -> tuple[int, int]:
-        """First second of the slice in which `time` lies, and the first after it."""
-        i = bisect_right(self.times, time)
+        """First second of the slice in which `time` lies, and the first after it; the first slice for what lies before the grid."""
+        i = bisect_right(self.times, max(time, self.times[0]))
         return self.times[i - 1], self.times[i]
 
     def has(self, time: int) -> bool:
