@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .book import Book
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 from .ledger import Cells
 from .model import Contract, Scope
 from .timegrid import Ints

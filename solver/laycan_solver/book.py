@@ -11,7 +11,8 @@ from copy import copy
 
 import numpy as np
 
-from .eligible import Demand, Fleet, Possession
+from .eligible import Demand, Possession
+from .fleet import Fleet
 from .ledger import Cells, Ledger
 from .months import Months
 from .objective import NOTHING, Segment, Tiers, Verdict, minus, plus

@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 from .objective import SCALE, micros
 from .slices import Slices
 from .timegrid import Ints

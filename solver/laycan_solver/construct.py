@@ -15,7 +15,8 @@ import numpy as np
 
 from .book import Book
 from .cover import cover
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 from .place import find_place, next_room
 
 AHEAD = 365 * 86_400  # seconds that what takes a whole domain comes ahead of its start, and less in proportion; tried from 1/2 to 4

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .eligible import Fleet
+from .fleet import Fleet
 from .timegrid import BLOCK, Flags, Ints, TimeGrid
 
 Cells = np.ndarray[Any, np.dtype[Any]]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from .eligible import Fleet
+from .fleet import Fleet
 from .ledger import Cells
 from .timegrid import Ints
 

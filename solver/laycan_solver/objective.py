@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 
 SCALE = 3_600_000_000  # units per micro
 MONTH = 30 * 86_400  # seconds; the window of the move limit

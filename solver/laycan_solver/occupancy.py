@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 
-from .eligible import Demand, Demands, Fleet, Option
+from .eligible import Demand, Demands, Option
+from .fleet import Fleet
 from .model import Binding, Contract, Level, Node, Plan, Problem
 
 

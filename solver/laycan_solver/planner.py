@@ -19,7 +19,8 @@ from .book import Book
 from .bound import prove
 from .changes import apply
 from .compact import compact
-from .eligible import Demand, Demands, Fleet
+from .eligible import Demand, Demands
+from .fleet import Fleet
 from .follow import events_between, part_of
 from .keep import keep_announced
 from .ledger import Ledger

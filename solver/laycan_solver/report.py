@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from .book import Book
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 from .model import Binding, Move, MoveReason, Reason, Totals, Undelivered
 from .objective import Segment, micros
 from .shortages import Margins

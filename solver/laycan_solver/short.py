@@ -11,7 +11,8 @@ from itertools import chain
 import numpy as np
 
 from .certificate import Window
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 from .objective import Segment
 from .slices import Slices
 from .timegrid import Flags, Ints

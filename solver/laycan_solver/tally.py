@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 from .objective import Segment, Verdict, flows_at_now, within_limit
 
 

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .eligible import Demand, Fleet
+from .eligible import Demand
+from .fleet import Fleet
 from .model import Scope
 from .timegrid import Flags, Ints
 
