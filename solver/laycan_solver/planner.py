@@ -24,10 +24,11 @@ from .fleet import Fleet
 from .follow import events_between, part_of
 from .keep import keep_announced
 from .ledger import Ledger
-from .live import Live, TooMuchError
+from .live import Live
 from .model import Binding, Bound, ContractChanged, Difference, Event, Plan, Problem, Stopped, Undelivered
 from .objective import Segment, micros
 from .polish import polish
+from .possible import TooMuchError
 from .repair import repair
 from .report import Shortfalls, bindings_of, gap_ppm, moves_of, totals_of, value_of
 from .rescue import never as never
@@ -203,7 +204,7 @@ class Planner:
     def plan(self) -> Plan:
         if self._plan is None:
             assert self._live is not None
-            self._plan = written(self.problem, self._live.bindings(), list(self._live.refused.values()))
+            self._plan = written(self.problem, self._live.announced.now(), list(self._live.announced.refused.values()))
         return self._plan
 
     @_no_collector()
@@ -234,8 +235,8 @@ class Planner:
 
         None, and nothing changed, where the kept plan cannot follow: then `problem` is to be planned anew.
         """
-        live = self.kept()
-        events, before = events_between(self.problem, live.bindings(), problem), set(live.short())
+        live, announced = self.kept(), self.kept().announced
+        events, before = events_between(self.problem, announced.now(), problem), set(announced.short())
         if events is None:
             return None
         try:
@@ -244,11 +245,11 @@ class Planner:
             return None
         self._problem = self._plan = None
         rows = (*difference.released, *difference.acquired)
-        touched = {b.contract for b in rows} | {u.contract for u in before ^ set(difference.undelivered)} | set(live.refused)
+        touched = {b.contract for b in rows} | {u.contract for u in before ^ set(difference.undelivered)} | set(announced.refused)
         touched |= {event.contract.key for event in events if isinstance(event, ContractChanged)}
-        part, bindings = part_of(self.problem, live.bindings(), touched & live.index.keys(), {b.node for b in rows})
+        part, bindings = part_of(self.problem, announced.now(), touched & live.index.keys(), {b.node for b in rows})
         keys = {c.key for c in part.contracts}
-        plan = written(part, bindings, [u for u in live.refused.values() if u.contract in keys])
+        plan = written(part, bindings, [u for u in announced.refused.values() if u.contract in keys])
         return Followed(part, plan, tuple(u for u in difference.undelivered if u.contract in keys))
 
     def kept(self) -> Live:
