@@ -8,72 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
+from .kinds import Level as Level
+from .kinds import MovePolicy as MovePolicy
+from .kinds import MoveReason as MoveReason
+from .kinds import OutageType as OutageType
+from .kinds import Reason as Reason
+from .kinds import Scope as Scope
+from .kinds import Stopped as Stopped
+
 FOREVER = 1 << 40  # seconds; later than any window, the end of an outage without one
-
-
-class Scope(IntEnum):
-    """Topology levels from outside in; the index into `Node.domains` is the value - 1."""
-
-    ANY = 0
-    ZONE = 1
-    FABRIC = 2
-    RACK = 3
-    NVLINK_DOMAIN = 4
-
-    @property
-    def label(self) -> str:
-        """As a contract spells it: `Rack`, `NVLinkDomain`."""
-        return "NVLinkDomain" if self is Scope.NVLINK_DOMAIN else self.name.capitalize()
-
-
-class Level(StrEnum):
-    """How exactly a node can be handed over: as a whole to one holder at a time, or GPU by GPU."""
-
-    NODE = "Node"
-    DEVICE = "Device"
-
-
-class MovePolicy(StrEnum):
-    """Which planned cuts a contract admits: none, those that lower what accepted contracts are owed, or all."""
-
-    FORCED = "Forced"
-    RESCUE = "Rescue"
-    ANY = "Any"
-
-
-class OutageType(StrEnum):
-    PLANNED = "Planned"
-    FORCED = "Forced"
-    RETIREMENT = "Retirement"
-
-
-class Reason(StrEnum):
-    """Why something is not delivered, or not accepted."""
-
-    POOL_SHORT = "PoolShort"
-    NODE_LOST = "NodeLost"
-    OUTAGE_PLANNED = "OutagePlanned"
-    MOVE_LIMIT = "MoveLimit"
-    TOPOLOGY_SHORT = "TopologyShort"
-    # of a refused candidate (contract.md 2)
-    EXCEEDS_FLEET = "ExceedsFleet"
-    NO_CAPACITY = "NoCapacity"
-
-
-class MoveReason(StrEnum):
-    NODE_LOST = "NodeLost"
-    OUTAGE = "Outage"
-    RESCUE = "Rescue"
-    PLANNED = "Planned"
-
-
-class Stopped(StrEnum):
-    OPTIMAL = "Optimal"
-    EFFORT = "Effort"
-    TIME_LIMIT = "TimeLimit"
 
 
 @dataclass(frozen=True, slots=True)
