@@ -9,6 +9,7 @@ of one grade, because that is how memory is fastest. Free starts at the healthy 
 from __future__ import annotations
 
 from copy import copy
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,7 @@ class Ledger:
             parts.append(self._least[low:high, columns].min(axis=0))
         if high * BLOCK < last:
             parts.append(self._part(high * BLOCK, last, columns))
-        least = parts[0]
-        for part in parts[1:]:
-            least = np.minimum(least, part)
+        least: Cells = reduce(np.minimum, parts)
         return least
 
     def _rows(self, start: int, end: int) -> tuple[int, int]:
@@ -89,10 +88,8 @@ class Ledger:
 
     def _part(self, first: int, last: int, columns: Columns) -> Cells:
         """Least of rows inside one block."""
-        if last - first == 1:
-            row: Cells = self._cells[first, columns] + self._lazy[first // BLOCK, columns]
-            return row
-        least: Cells = self._cells[first:last, columns].min(axis=0) + self._lazy[first // BLOCK, columns]
+        cells = self._cells[first, columns] if last - first == 1 else self._cells[first:last, columns].min(axis=0)
+        least: Cells = cells + self._lazy[first // BLOCK, columns]
         return least
 
     def beside(self, start: int, end: int, columns: Columns) -> Cells:
@@ -257,12 +254,10 @@ class Ledger:
         self.renewed += 1
         self.gpus[column] = fleet.gpus[column]
         others = self.outage_column != column
-        for name, new in zip(("column", "start", "end"), zip(*((column, *s) for s in fleet.outages[column]), strict=True), strict=False):
-            setattr(self, f"outage_{name}", np.append(getattr(self, f"outage_{name}")[others], new))
-        if not fleet.outages[column]:
-            self.outage_column, self.outage_start, self.outage_end = (
-                a[others] for a in (self.outage_column, self.outage_start, self.outage_end)
-            )
+        own = np.array([(column, *s) for s in fleet.outages[column]], dtype=np.int64).reshape(-1, 3)
+        self.outage_column = np.append(self.outage_column[others], own[:, 0])
+        self.outage_start = np.append(self.outage_start[others], own[:, 1])
+        self.outage_end = np.append(self.outage_end[others], own[:, 2])
         first = grid.row(start)
         free = np.full(len(self._cells) - first, self.gpus[column], dtype=self._cells.dtype)
         for a, b in fleet.outages[column]:
