@@ -64,6 +64,7 @@ class Settings(_Model):
     exempt_namespaces: tuple[str, ...] = ("kube-system", "kube-node-lease", "kube-public", "laycan-system", "gpu-operator")
     agent_namespaces: tuple[str, ...] = ("monitoring",)
     lead_seconds: int = Field(default=60, ge=0)  # how long before a window its nodes are frozen and drained
+    longest_lead_seconds: int = Field(default=600, ge=0)  # drains that took longer than the lead allowed lengthen it up to this
     drain_seconds: int = Field(default=30, ge=0)  # PodDisruptionBudgets are respected for so long after a re-bind
     hysteresis_seconds: int = Field(default=900, ge=0)  # a node that returns stays in quarantine for so long
     dwell_seconds: int = Field(default=120, ge=0)  # fewer healthy GPUs for longer than this is a failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from laycan.control.claims import Claims, holder_of
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, Phase
+from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
@@ -50,14 +51,15 @@ def _holds_nodes(contract: ContractView, world: World, claims: Claims, settings:
         return True
     owners = world.fence.nodes if world.fence else {}
     mine = {f"frozen.{contract.uid}", f"end.{contract.uid}"}
+    lead = learnt_seconds(drains_of(world.fence), settings)
     holder, bound = holder_of(contract.spec), {b["node"] for b in contract.status.get("bindings") or ()}
     return any(
-        owner in mine or (owner == holder and node in bound and not _held_by_another(contract.key, node, holder, claims, settings, now))
+        owner in mine or (owner == holder and node in bound and not _held_by_another(contract.key, node, holder, claims, lead, now))
         for node, owner in owners.items()
     )
 
 
-def _held_by_another(key: str, node: str, holder: str, claims: Claims, settings: Settings, now: int) -> bool:
+def _held_by_another(key: str, node: str, holder: str, claims: Claims, lead: int, now: int) -> bool:
     """Delivery leaves a node with its holder when his next window is so near that it would be frozen for him anyway."""
     others = (c for k in claims.contracts_on(node) if k != key for c in claims.written.get(k, ()))
-    return any(c.node == node and c.holder == holder and c.start - max(settings.lead_seconds, c.turnaround) <= now < c.end for c in others)
+    return any(c.node == node and c.holder == holder and c.start - max(lead, c.turnaround) <= now < c.end for c in others)

@@ -51,6 +51,7 @@ class Steps:
         self._gate = asyncio.Semaphore(_LABELS_AT_ONCE)
         self.emptied: dict[str, str] = {}  # node -> the entry under which it was verified empty
         self._since: dict[str, tuple[str, int]] = {}  # node -> entry, and when it was first seen to be emptied
+        self._drained: dict[str, str] = {}  # node that was not empty at once -> the entry
 
     async def attempt(self, uid: str, names: Iterable[str]) -> None:
         """All that can be done now for the nodes whose targets are on this contract's account. Raises ApiError, FenceDownError."""
@@ -148,12 +149,23 @@ class Steps:
                 closed[name] = owner
         await self._fence.prove(closed)
         found = await self._drain.empty(orders, now)
-        for name in closed:
+        for order in orders:
+            name = order.node
             if name in found and self._owner(name) == closed[name]:
+                self._measure(order, closed[name])
                 self.emptied[name] = closed[name]
             else:
                 self.emptied.pop(name, None)
+                self._drained[name] = closed[name]
         return empty | found
+
+    def _measure(self, order: Order, owner: str) -> None:
+        """Notes how long a node that was frozen for its next holder took to empty; one that was empty at once tells nothing."""
+        since, budgeted = self._since[order.node], order.node in self._drain.held_up
+        self._drain.held_up.discard(order.node)
+        begun = max(since[1], order.deadline) if budgeted else since[1]
+        if self._drained.pop(order.node, "") == owner == since[0] and owner.startswith(FROZEN) and begun <= self._clock():
+            self._fence.note_drain(self._clock() - begun)
 
     def _may_empty(self, target: Target, node: NodeView | None, owner: str) -> bool:
         if target.want is Want.OPEN:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from laycan.kube.sound import mapping, seconds_at, text_at
-from laycan.kube.views import ContractView
+from laycan.delivery.lead import lead_seconds
+from laycan.kube.sound import mapping, text_at
+from laycan.kube.views import ContractView, FenceView
 from laycan.kube.world import World
 from laycan.resources.constants import PAUSE_ANNOTATION
-from laycan.resources.times import parse_time
+from laycan.resources.times import format_time, parse_time
 from laycan.settings import Settings
 
 FROZEN, QUARANTINE, END = "frozen.", "quarantine.", "end."
@@ -55,6 +56,9 @@ class Claim:
     paused: bool
     adopted: bool  # what runs there already is the holder's own
     cut: bool = False  # it ends before its contract does
+    moves_from: tuple[str, ...] = ()  # nodes on which its lots run until it begins
+    moves_to: tuple[str, ...] = ()  # nodes on which its lots go on when it ends
+    lingers_until: int = 0  # so long it may stay with its holder, while those are not his yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class Claims:
         if not claims:
             del self.by_contract[key]
         for claim in claims:
-            for instant in (claim.freeze_at, claim.start, claim.end, claim.end + LINGER_SECONDS * claim.cut):
+            last = claim.lingers_until if claim.moves_to else claim.end
+            for instant in (claim.freeze_at, claim.start, claim.end, claim.end + LINGER_SECONDS * claim.cut, last):
                 heapq.heappush(self._instants, (instant, claim.node))
         return nodes
 
@@ -114,15 +119,16 @@ class Claims:
         return nodes
 
 
-def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Settings) -> tuple[Claim, ...]:
-    """The bindings of a contract's observed status, whatever its phase."""
+def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Settings, fence: FenceView | None = None) -> tuple[Claim, ...]:
+    """The bindings of a contract's observed status, whatever its phase; `fence` tells how long drains take."""
     holder = text_at(contract.spec, "terms", "delivery", "handover", "namespace")
     rows = mapping(contract.spec.get("adopt")).get("bindings")
     adopted = {text_at(row, "node") for row in (rows if isinstance(rows, list) else ())}
     live = contract.phase in _LIVE_PHASES and not contract.deleting
     over = text_at(contract.spec, "terms", "delivery", "end")
     claims = []
-    for binding in contract.status.get("bindings") or ():
+    bindings = contract.status.get("bindings") or ()
+    for binding in bindings:
         start, end = parse_time(binding["start"]), parse_time(binding["end"])
         bound_at = parse_time(binding["boundAt"]) if binding.get("boundAt") else None
         claims.append(
@@ -135,26 +141,31 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
                 gpus=int(binding["gpus"]),
                 start=start,
                 end=end,
-                freeze_at=start - lead_seconds(binding["product"], products, settings),
+                freeze_at=start - lead_seconds(binding["product"], products, fence, settings),
                 deadline=start if bound_at is None else max(start, bound_at + settings.drain_seconds),  # a re-bind had no lead
                 live=live,
                 paused=contract.annotations.get(PAUSE_ANNOTATION) == "true",
                 adopted=binding["node"] in adopted,
                 cut=live and binding["end"] < over,
+                moves_from=_meeting(binding, bindings, "start", "end") if live else (),
+                moves_to=_meeting(binding, bindings, "end", "start") if live else (),
+                lingers_until=end + settings.drain_seconds,
             )
         )
     return tuple(claims)
 
 
-def lead_seconds(product: str, products: Mapping[str, Any], settings: Settings) -> int:
-    """How long before a window its nodes are frozen: never less than what is kept free between two holders."""
-    return max(settings.lead_seconds, seconds_at(products.get(product), "spec", "turnaroundSeconds"))
+def _meeting(binding: Mapping[str, Any], others: Iterable[Mapping[str, Any]], mine: str, theirs: str) -> tuple[str, ...]:
+    """Other nodes whose bindings meet this one at its `mine` with lots that it has too."""
+    lots = set(binding.get("lots") or ())
+    met = {other["node"] for other in others if other[theirs] == binding[mine] and lots & set(other.get("lots") or ())}
+    return tuple(sorted(met - {binding["node"]}))
 
 
 def claims_of_world(world: World, settings: Settings) -> Claims:
     claims = Claims()
     for key, contract in world.contracts.items():
-        claims.put(key, claims_of(contract, world.products, settings))
+        claims.put(key, claims_of(contract, world.products, settings, world.fence))
     return claims
 
 
@@ -176,7 +187,8 @@ def target_of(owner: str, claims: Iterable[Claim], failed: bool, recovered: bool
         return Target(Want.OPEN, _account(owner, claims, now), deadline=_ended(owner, claims, settings, now))
     if not claim.holder or (claim.paused and owner != claim.holder):
         return None  # an accepted contract whose terms cannot be read keeps what it has
-    want = Want.HOLD if claim.start <= now or owner == claim.holder else Want.PREPARE
+    early = owner == claim.holder or bool(claim.moves_from)  # a move is made before it breaks: the lots run on, on both nodes for a while
+    want = Want.HOLD if claim.start <= now or early else Want.PREPARE
     return Target(want, claim.uid, claim.holder, claim.deadline, claim.holder if claim.adopted else "")
 
 
@@ -212,7 +224,34 @@ def node_target(world: World, claims: Claims, name: str, failed: bool, recovered
         here = [claim for claim in claims.on(name) if claim.live and claim.start <= now < claim.end]
         return None if here else Target(Want.OPEN, _account(owner, [], now))
     known = owner or (node.holder if node is not None else "")  # an entry that was lost is read from the label
+    if not failed and _awaits(world, claims, name, known, now):
+        return None
     return target_of(known, claims.on(name), failed, recovered, settings, now)
+
+
+def _awaits(world: World, claims: Claims, name: str, owner: str, now: int) -> bool:
+    """Whether the holder keeps a node beyond its end because the one to which his lots move is not his yet, and nobody else waits."""
+    here = claims.on(name)
+    leaving = [claim for claim in here if claim.holder == owner and claim.live and claim.end <= now < claim.lingers_until]
+    late = {node for claim in leaving for node in claim.moves_to if not _has(world, node, owner)}
+    return bool(late) and _due(owner, here, now) is None and not _out(world, name, now)
+
+
+def _has(world: World, name: str, holder: str) -> bool:
+    node = world.nodes.get(name)
+    return node is not None and node.holder == holder and world.fence is not None and world.fence.nodes.get(name) == holder
+
+
+def _out(world: World, name: str, now: int) -> bool:
+    """Whether an Outage has taken the node."""
+    node = world.nodes[name]
+    for outage in world.outages.values():
+        spec = mapping(outage.get("spec"))
+        selector, labels = mapping(spec.get("nodeSelector")), node.raw["metadata"]["labels"]
+        hit = name in (spec.get("nodes") or ()) or (bool(selector) and selector.items() <= labels.items())
+        if hit and text_at(spec, "start") <= format_time(now) < (text_at(spec, "end") or "~"):  # RFC 3339 in UTC sorts as text
+            return True
+    return False
 
 
 def desired(

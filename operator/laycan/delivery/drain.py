@@ -49,6 +49,7 @@ class Drain:
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client, self._settings = client, settings
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self.held_up: set[str] = set()  # nodes on which a PodDisruptionBudget allowed no eviction
 
     async def empty(self, orders: Iterable[Order], now: int) -> set[str]:
         """One attempt: the nodes that a fresh list shows to be empty; elsewhere all who must go were asked to. Raises ApiError."""
@@ -91,6 +92,8 @@ class Drain:
         except ApiError as error:
             if error.status not in (404, 409, 429):  # gone, another one by now, or its budget says not yet
                 raise
+            if error.status == 429:
+                self.held_up.add(pod.node)
 
     async def _evict(self, path: str, pod: PodView, only: dict[str, Any]) -> None:
         body = {

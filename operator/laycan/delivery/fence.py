@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from laycan.delivery.lead import drains_of, with_drains
 from laycan.delivery.probe import Probe
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import fence_view
 from laycan.kube.world import ONLY, World
-from laycan.resources.constants import API_VERSION, GROUP, PLURALS, SINGLETON, VERSION
+from laycan.resources.constants import API_VERSION, DRAINS_ANNOTATION, GROUP, PLURALS, SINGLETON, VERSION
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Fence:
         self._waiting: list[tuple[Wanted, asyncio.Future[None]]] = []
         self._writing = asyncio.Lock()
         self._proven: dict[str, str] = {}  # node -> owner that was seen enforced
+        self._drains: list[int] = []  # seconds that drains took, not written yet
 
     @property
     def entries(self) -> Entries:
@@ -59,6 +61,10 @@ class Fence:
             if not done.done():
                 await self._write_waiting()
         await done
+
+    def note_drain(self, seconds: int) -> None:
+        """Remembers with the next write how long a drain took."""
+        self._drains.append(seconds)
 
     async def prove(self, nodes: Mapping[str, str]) -> None:
         """Returns when each of these entries (node -> owner) was seen enforced since it was written. Raises FenceDownError."""
@@ -140,11 +146,13 @@ class Fence:
             raise FenceDownError("NodeFence/cluster is not there")
         for node in changes:
             self._proven.pop(node, None)
-        body = {
-            "metadata": {"resourceVersion": str(self._world.fence.resource_version)},
-            "spec": {"epoch": self._epoch, "nodes": dict(changes)},
-        }
+        meta: dict[str, Any] = {"resourceVersion": str(self._world.fence.resource_version)}
+        told = tuple(self._drains)
+        if told:
+            meta["annotations"] = {DRAINS_ANNOTATION: with_drains(drains_of(self._world.fence), told)}
+        body = {"metadata": meta, "spec": {"epoch": self._epoch, "nodes": dict(changes)}}
         self._take(await self._client.patch_merge(PATH, body))
+        del self._drains[: len(told)]
 
     def _take(self, raw: Mapping[str, Any]) -> None:
         self._world.put("fence", ONLY, fence_view(raw))

@@ -13,6 +13,7 @@ from typing import Any
 from laycan.delivery.desired import Target, claims_of, claims_of_world, node_target
 from laycan.delivery.failures import NO_HEARTBEAT, Verdict, bound_gpus, heartbeat_seconds, judge, unusable
 from laycan.delivery.health import Health, count_gpus
+from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.kube.sound import text_at
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
@@ -37,6 +38,7 @@ class Situation:
         self._owners: Mapping[str, str] = {}  # the fence's entries at the last look
         self._pods: dict[str, str] = {}  # pod on a fenced node -> the node
         self._slices: dict[str, str] = {}  # ResourceSlice -> its node
+        self._lead = learnt_seconds(drains_of(world.fence), settings)
         world.listeners.append(self._note)
 
     def close(self) -> None:
@@ -53,6 +55,7 @@ class Situation:
             node = world.nodes.get(name)
             self.health.observe(name, node, self._most_gpus(name, now), self._settings, now, count_gpus(world, node))
         names |= self._heard_again(now)
+        names |= {source for name in names for claim in claims.on(name) for source in claim.moves_from}
         before = self.verdict
         if names or (before.wake is not None and before.wake <= now):
             self.verdict = judge(world, claims, self.health, self._settings, now)
@@ -129,8 +132,9 @@ class Situation:
             return self._pod_matters(key)
         if kind == "resource_slices":
             return self._slice_matters(key)
-        if kind == "products":  # leads may have changed
-            return bool({contract for contract in self._world.contracts if self._contract_matters(contract)})
+        if kind == "products" or (kind == "fence" and self._lead_changed()):
+            changed = [contract for contract in self._world.contracts if self._contract_matters(contract)]
+            return bool(changed) or kind == "fence"
         return kind == "fence"
 
     def _node_matters(self, name: str) -> bool:
@@ -142,6 +146,11 @@ class Situation:
         self._nodes.add(name)
         return True
 
+    def _lead_changed(self) -> bool:
+        lead = learnt_seconds(drains_of(self._world.fence), self._settings)
+        changed, self._lead = lead != self._lead, lead
+        return changed
+
     def _slice_matters(self, key: str) -> bool:
         published = self._world.resource_slices.get(key)
         old = self._slices.pop(key, "")
@@ -152,7 +161,7 @@ class Situation:
 
     def _contract_matters(self, key: str) -> bool:
         contract = self._world.contracts.get(key)
-        claims = claims_of(contract, self._world.products, self._settings) if contract is not None else ()
+        claims = claims_of(contract, self._world.products, self._settings, self._world.fence) if contract is not None else ()
         nodes = self.claims.put(key, claims)
         self._nodes |= nodes
         return bool(nodes)

@@ -30,6 +30,7 @@ PLACEMENT_ANNOTATION = f"{GROUP}/placement"  # on a pod: "held" steers it to its
 CONFIRM_DELETE_ANNOTATION = f"{GROUP}/confirm-delete"  # on a contract: its contractId lets it be deleted while commitments run
 PAUSE_ANNOTATION = f"{GROUP}/paused"  # on a contract, a node or NodeFence/cluster: "true" stops Laycan's writes about it
 POWERED_OFF_ANNOTATION = f"{GROUP}/powered-off"  # on a node: when its power was confirmed to be off; its pods may then be declared dead
+DRAINS_ANNOTATION = f"{GROUP}/drain-seconds"  # on NodeFence/cluster: how long the latest drains took, oldest first
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"  # taint by which Kubernetes lets go of a dead node's pods
 

@@ -26,9 +26,19 @@ def node(
     return NodeView(name=name, uid=uid or f"uid-{name}", resource_version=1, raw=raw, ready=ready, ready_since=since, gpus=gpus, **values)
 
 
-def binding(node: str, start: int, end: int, *, gpus: int = 8, bound_at: int | None = None) -> dict[str, Any]:
+def binding(
+    node: str, start: int, end: int, *, gpus: int = 8, bound_at: int | None = None, lots: Sequence[int] | None = None
+) -> dict[str, Any]:
     """One entry of status.bindings; times in seconds after T0."""
-    made = {"node": node, "product": PRODUCT, "gpus": gpus, "level": "Node", "start": format_time(T0 + start), "end": format_time(T0 + end)}
+    made: dict[str, Any] = {
+        "node": node,
+        "product": PRODUCT,
+        "gpus": gpus,
+        "level": "Node",
+        "start": format_time(T0 + start),
+        "end": format_time(T0 + end),
+    }
+    made |= {} if lots is None else {"lots": list(lots)}
     return made if bound_at is None else {**made, "boundAt": format_time(T0 + bound_at)}
 
 
