@@ -138,9 +138,10 @@ class TestOperatorBounds:
         refused(lambda: installed.operator.patch(path, tainted(theirs)), "neither spec nor status")
         refused(lambda: installed.operator.patch(path, tainted({**ours, "effect": "NoSchedule"})), "neither spec nor status")
         installed.operator.patch(path, tainted(ours))
-        installed.admin.patch(path, tainted(ours, theirs))
+        another = {"key": "team", "value": "b", "effect": "NoSchedule"}
+        installed.admin.patch(path, tainted(ours, another))
         refused(lambda: installed.operator.patch(path, tainted(ours)), "neither spec nor status")
-        installed.operator.patch(path, tainted(theirs))
+        installed.operator.patch(path, tainted(another))
         installed.admin.patch(path, tainted())
         installed.release(["free-0"])
 
