@@ -128,6 +128,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
     over = text_at(contract.spec, "terms", "delivery", "end")
     claims = []
     bindings = contract.status.get("bindings") or ()
+    begin, cease = _by_instant(bindings, "start"), _by_instant(bindings, "end")
     for binding in bindings:
         start, end = parse_time(binding["start"]), parse_time(binding["end"])
         bound_at = parse_time(binding["boundAt"]) if binding.get("boundAt") else None
@@ -147,19 +148,25 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
                 paused=contract.annotations.get(PAUSE_ANNOTATION) == "true",
                 adopted=binding["node"] in adopted,
                 cut=live and binding["end"] < over,
-                moves_from=_meeting(binding, bindings, "start", "end") if live else (),
-                moves_to=_meeting(binding, bindings, "end", "start") if live else (),
+                moves_from=_meeting(binding, cease.get(binding["start"], ())) if live else (),
+                moves_to=_meeting(binding, begin.get(binding["end"], ())) if live else (),
                 lingers_until=end + settings.drain_seconds,
             )
         )
     return tuple(claims)
 
 
-def _meeting(binding: Mapping[str, Any], others: Iterable[Mapping[str, Any]], mine: str, theirs: str) -> tuple[str, ...]:
-    """Other nodes whose bindings meet this one at its `mine` with lots that it has too."""
+def _by_instant(bindings: Iterable[Mapping[str, Any]], edge: str) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for binding in bindings:
+        found.setdefault(binding[edge], []).append(binding)
+    return found
+
+
+def _meeting(binding: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Other nodes of which these bindings, which meet this one in time, have lots that it has too."""
     lots = set(binding.get("lots") or ())
-    met = {other["node"] for other in others if other[theirs] == binding[mine] and lots & set(other.get("lots") or ())}
-    return tuple(sorted(met - {binding["node"]}))
+    return tuple(sorted({other["node"] for other in others if not lots.isdisjoint(other.get("lots") or ())} - {binding["node"]}))
 
 
 def claims_of_world(world: World, settings: Settings) -> Claims:
