@@ -145,6 +145,7 @@ class Draft:
             "quantities": status.get("quantities"),
             "meter": {"kind": "node", "until": status["meter"]["until"]} if "meter" in status else None,
             "reason": status.get("reason"),
+            "handover": status.get("handover"),
             "termsDigest": status.get("termsDigest"),
             "productDigest": status.get("productDigest"),
             "scheduleDigest": digest(schedule),
@@ -152,7 +153,7 @@ class Draft:
         return {key: value for key, value in told.items() if value is not None}
 
 
-_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "reason", "offer")
+_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "reason", "offer", "handover")
 
 
 def reason_json(reason: Reason) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from laycan.control.curtailment import give_notice
 from laycan.control.decision import Decision, Reason
 from laycan.control.draft import Draft
 from laycan.control.lifecycle import Phase, Step
+from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
 from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import interruption, tolerance
@@ -61,6 +62,8 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
     if started and draft.now < owed.end:
         tell_handover(draft, owed, have)
         tell_shortfall(draft, account.read(draft.now), owed, have, tolerance(draft.contract, world).cure_seconds)
+    if draft.now >= owed.end:
+        close_record(draft, owed)
     tell_outlook(draft, decision, owed)
     if started:
         _read_meter(draft, world, account, settings)

@@ -12,6 +12,7 @@ from laycan.control import conditions as c
 from laycan.control.curtailment import beyond_right
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft
+from laycan.control.punctuality import note_access
 from laycan.delivery.classes import Class, Counters
 from laycan.delivery.served import Due
 from laycan.resources.times import format_time
@@ -21,6 +22,7 @@ def tell_handover(draft: Draft, owed: Due, have: frozenset[int]) -> None:
     withdrawn = sum(n.gpus for n in draft.notices if n.start <= draft.now < n.end) // owed.lot_gpus
     missing = [lot for lot in range(owed.lots) if lot not in have]
     holds = len(missing) <= withdrawn
+    note_access(draft, owed, holds)
     was, why = draft.conditions.true(c.HANDED_OVER), draft.conditions.reason(c.HANDED_OVER)
     message = f"{len(have)} of {owed.lots} lots"
     lots: dict[str, Any] = {"lots": missing, "gpus": len(missing) * owed.lot_gpus}

@@ -192,6 +192,23 @@ class CurtailmentNotice(Model):
     noticed_at: Time = Field(description="When notice was given, RFC 3339 UTC.")
 
 
+class HandoverRecord(Model):
+    """How punctual delivery is."""
+
+    late_seconds: int | None = Field(
+        default=None, description="From the window's start until the buyer first had all that was due, seconds.", ge=0
+    )
+    interruptions: int | None = Field(default=None, description="Times that he lost part of it since (a count).", ge=0)
+    interrupted_since: Time | None = Field(default=None, description="Onset of the interruption that lasts, RFC 3339 UTC.")
+    rebind_seconds: int | None = Field(
+        default=None, description="From the onset of the last mended interruption to its end, seconds.", ge=0
+    )
+    longest_rebind_seconds: int | None = Field(default=None, description="The longest of those, seconds.", ge=0)
+    early_stop_seconds: int | None = Field(
+        default=None, description="From an interruption that was not mended to the window's end, seconds; set at the end.", ge=0
+    )
+
+
 class OutboxEntry(Model):
     """An event that is decided and not yet acknowledged by the log."""
 
@@ -232,6 +249,7 @@ class ContractStatus(Model):
     offer: Offer | None = Field(default=None, description="Answer to a quote.")
     ledger: Ledger | None = Field(default=None, description="Where the contract's history stands.")
     meter: Meter | None = Field(default=None, description="How far delivery is measured.")
+    handover: HandoverRecord | None = Field(default=None, description="How punctual delivery is.")
     curtailments: list[CurtailmentNotice] | None = Field(default=None, description="Notices of curtailment by right.", max_length=1024)
     outbox: list[OutboxEntry] | None = Field(
         default=None, description="Events decided and not yet taken by the log, oldest first.", max_length=8
