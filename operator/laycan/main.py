@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import kopf
+from aiohttp import web
 
 from laycan.control.leader import Identity
+from laycan.control.metrics import CONTENT_TYPE, Metrics
 from laycan.control.office import Office
 from laycan.control.reconcile import SMALL_KINDS
 from laycan.kube.credentials import Credentials, load_credentials
@@ -35,21 +37,26 @@ _EXIT_SECONDS = 20.0  # a shutdown that takes longer is ended by force; the char
 class Shell:
     """One office in one kopf operator. `failure` is what ended it, None after an orderly stop."""
 
-    def __init__(self, credentials: Credentials, settings: Settings) -> None:
+    def __init__(self, credentials: Credentials, settings: Settings, metrics_port: int = 0) -> None:
         identity = Identity(os.environ.get("POD_NAME", ""), uuid.uuid4().hex[:12])
         self.office = Office(credentials, settings, identity, lambda: int(time.time()))
         self.failure: BaseException | None = None
         self.stop = asyncio.Event()
         self._credentials = credentials
+        self._metrics_port, self._server = metrics_port, web.AppRunner(metrics_app(self.office.metrics), access_log=None)
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
+        if self._metrics_port:
+            await self._server.setup()
+            await web.TCPSite(self._server, "0.0.0.0", self._metrics_port).start()  # noqa: S104 - a pod's port
         self._task = asyncio.create_task(self.office.run(), name="office")
         self._task.add_done_callback(self._ended)
 
     async def cleanup(self, **_: Any) -> None:
         """Ends the office before kopf ends the loop: the lease is handed back."""
+        await self._server.cleanup()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -100,6 +107,17 @@ class Shell:
         return registry
 
 
+def metrics_app(metrics: Metrics) -> web.Application:
+    """Serves /metrics and nothing else."""
+
+    async def read(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/metrics", read)
+    return app
+
+
 def configure(settings: kopf.OperatorSettings) -> None:
     """kopf as a shell: it posts, scans, peers and writes nothing, and outlives an API server that is away for minutes."""
     settings.peering.standalone = True
@@ -117,14 +135,14 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
 
 
-def run(settings: Settings, kubeconfig: Path | None, port: int, *, json_logs: bool) -> int:
-    """Runs until a signal (0) or a failure (1); a lost leadership is a failure."""
+def run(settings: Settings, kubeconfig: Path | None, port: int, *, json_logs: bool, metrics_port: int = 0) -> int:
+    """Runs until a signal (0) or a failure (1); a lost leadership is a failure. Without `metrics_port` no metrics are served."""
     kopf.configure(log_format=kopf.LogFormat.JSON if json_logs else kopf.LogFormat.FULL)
     for noisy in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):  # a line for every event and probe
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
     async def live() -> Shell:
-        shell = Shell(load_credentials(kubeconfig), settings)
+        shell = Shell(load_credentials(kubeconfig), settings, metrics_port)
         await kopf.operator(
             registry=shell.registry(),
             standalone=True,

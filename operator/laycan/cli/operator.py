@@ -13,6 +13,7 @@ def operator(
     kubeconfig: Annotated[Path | None, typer.Option(help="How to reach the cluster; default: the ServiceAccount, else KUBECONFIG.")] = None,
     namespace: Annotated[str | None, typer.Option(help="The release's own namespace, if the settings name another.")] = None,
     port: Annotated[int, typer.Option(help="Port of the probe, /healthz.")] = 8080,
+    metrics_port: Annotated[int, typer.Option(help="Port of Prometheus metrics, /metrics; 0: none.")] = 0,
     log_format: Annotated[Literal["json", "plain"], typer.Option(help="json: one object per line.")] = "json",
 ) -> None:
     """Runs the operator until it is told to stop. Exit 1: it failed, or another one leads; start it again."""
@@ -22,4 +23,4 @@ def operator(
     loaded = load_settings(settings)
     if namespace is not None:
         loaded = loaded.model_copy(update={"namespace": namespace})
-    raise typer.Exit(run(loaded, kubeconfig, port, json_logs=log_format == "json"))
+    raise typer.Exit(run(loaded, kubeconfig, port, json_logs=log_format == "json", metrics_port=metrics_port))

@@ -18,6 +18,7 @@ from laycan.control.announce import Announcer
 from laycan.control.epoch import advance_epoch, await_epoch_fence
 from laycan.control.gate import Gate
 from laycan.control.leader import Identity, Leader
+from laycan.control.metrics import Metrics, both
 from laycan.control.planner import Planner
 from laycan.control.reconcile import Reconcile, list_small_kinds
 from laycan.control.requests import DeposedError, Requests
@@ -38,6 +39,7 @@ from laycan.settings import Settings
 log = logging.getLogger(__name__)
 
 _LAG_SECONDS = 5.0  # a loop that lags more is not alive
+_MEASURE_SECONDS = 5.0  # how old a count may be that Prometheus reads
 _CUSTOM = f"/apis/{API_VERSION}"
 
 
@@ -51,6 +53,7 @@ class Office:
         self._leader = Leader(credentials, settings.namespace, identity, clock)
         self._reflectors: list[Reflector] = []
         self._solver = Solver()
+        self.metrics = Metrics()
         self._leads = False
         self._heartbeat = time.monotonic()
 
@@ -118,7 +121,7 @@ class Office:
         announcer = Announcer(client, str(self._leader.identity), self._clock)
         gate = Gate(self.world, lambda: planner.replan())
         requests = Requests(client, self.world, gate, self._leader.holds)
-        writer = Writer(self.world, authority, self._clock, requests, announcer.tell)
+        writer = Writer(self.world, authority, self._clock, requests, both(announcer.tell, self.metrics.told))
         planner = Planner(self.world, writer, self._solver, delivery, self.settings, self._clock)
         reconcile = Reconcile(client, self.world, writer, planner, self._clock, self.settings.reconcile_seconds)
         sender = Sender(self.world, secret_reader(client), writer.acked, self._clock)
@@ -132,6 +135,7 @@ class Office:
             "announce": announcer.run(),
             "drift": DriftWatch(client, self.settings, str(self._leader.identity), self._clock).run(),
             "reconcile": reconcile.run(),
+            "measure": self._measure(delivery),
             "epoch": self._watch_epoch(authority.epoch),
         }
 
@@ -142,6 +146,11 @@ class Office:
             await risen.wait()
             risen.clear()
         raise DeposedError(f"another operator leads in epoch {self.world.epoch}")
+
+    async def _measure(self, delivery: Delivery) -> None:
+        while True:
+            self.metrics.take(self.world, delivery, self.settings)
+            await asyncio.sleep(_MEASURE_SECONDS)
 
     def _make_reflectors(self, client: Client) -> list[Reflector]:
         def one(view: Callable[[Any], Any]) -> Callable[[Any], Any]:
