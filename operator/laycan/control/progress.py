@@ -20,6 +20,7 @@ from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.classes import Terms
 from laycan.delivery.exact import choose
 from laycan.delivery.gaps import find_gaps, possessed, readable_until
+from laycan.delivery.lead import lead_seconds
 from laycan.delivery.meter import Account
 from laycan.delivery.served import Bound, Due, due
 from laycan.kube.world import World
@@ -49,7 +50,7 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
     owed = due(draft.contract)
     if decision is not None and draft.now < owed.end:
         _bind(draft, world, decision, owed)
-    draft.bounds = choose(world, draft.contract.key, draft.bounds, draft.now, settings.lead_seconds)
+    draft.bounds = choose(world, draft.contract.key, draft.bounds, settings, draft.now)
     have = _take_over(draft, world, owed, settings)
     started = draft.now >= owed.start
     if started:
@@ -89,7 +90,7 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     have: set[int] = set()
     bounds: list[Bound] = []
     for bound in draft.bounds:
-        near = bound.start - settings.lead_seconds <= draft.now < bound.end
+        near = bound.start - lead_seconds(bound.product, world.products, world.fence, settings) <= draft.now < bound.end
         lots = possessed(world, bound, owed.holder, owed.lot_gpus, draft.contract.key, draft.now) if near else ()
         if bound.handed_over_at is None and len(lots) == len(bound.lots) and near:
             bound = replace(bound, handed_over_at=draft.now)

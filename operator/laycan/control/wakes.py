@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from laycan.control.lifecycle import COMMITTED
 from laycan.control.tolerance import Tolerance, tolerance
+from laycan.delivery.lead import lead_seconds
 from laycan.delivery.reading import parse_reading
 from laycan.delivery.served import Bound, Due, due
 from laycan.kube.views import ContractView
@@ -28,7 +29,7 @@ def next_wake(contract: ContractView, now: int, world: World | None = None, sett
         return None
     owed = due(contract)
     bounds = [Bound.parse(b) for b in contract.status.get("bindings") or ()]
-    return _after(_instants(contract, owed, bounds, tolerance(contract, world), settings, now), now)
+    return _after(_instants(contract, owed, bounds, tolerance(contract, world), world or World(), settings, now), now)
 
 
 def _after(instants: Iterator[int], now: int) -> int | None:
@@ -43,10 +44,12 @@ def _settling(contract: ContractView, world: World | None) -> Iterator[int]:
         yield parse_time(contract.status["phaseSince"]) + (DISPUTE_SECONDS if dispute is None else dispute)
 
 
-def _instants(contract: ContractView, owed: Due, bounds: list[Bound], allowed: Tolerance, settings: Settings, now: int) -> Iterator[int]:
+def _instants(
+    contract: ContractView, owed: Due, bounds: list[Bound], allowed: Tolerance, world: World, settings: Settings, now: int
+) -> Iterator[int]:
     yield from (owed.start, owed.start + 1, owed.end, owed.end + settings.meter_lag_seconds)
     for bound in bounds:
-        yield from (bound.start - settings.lead_seconds, bound.start, bound.end)
+        yield from (bound.start - lead_seconds(bound.product, world.products, world.fence, settings), bound.start, bound.end)
     for notice in contract.status.get("curtailments") or ():
         yield from (parse_time(notice["start"]), parse_time(notice["end"]))
     if now < owed.start:

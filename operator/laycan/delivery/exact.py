@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from laycan.delivery.lead import lead_seconds
 from laycan.delivery.served import Bound
 from laycan.kube.device_views import ResourceClaimView
 from laycan.kube.world import World
+from laycan.settings import Settings
 
 CLAIM_PREFIX = "laycan-"
 _LIVE = frozenset({"Accepted", "Delivering"})
@@ -30,17 +32,23 @@ def gives_devices(world: World, node: str) -> bool:
     return not world.no_devices and any(device.uuid for device in world.devices(node))
 
 
-def choose(world: World, key: str, bounds: Sequence[Bound], now: int, lead: int) -> tuple[Bound, ...]:
-    """The bindings of contract `key`, with cards for the lots whose lead (seconds) has begun. Where there are too few, they wait."""
-    nodes = {b.node for b in bounds if b.exact and b.start - lead <= now < b.end}
-    chosen = {row[1]: cards for node in nodes for row, cards in _on_node(world, node, key, bounds, now, lead) if row[0] == key}
+def choose(world: World, key: str, bounds: Sequence[Bound], settings: Settings, now: int) -> tuple[Bound, ...]:
+    """The bindings of contract `key`, with cards for the lots whose lead has begun. Where there are too few, they wait."""
+    nodes = {b.node for b in bounds if b.exact and _near(world, b, settings, now)}
+    chosen = {row[1]: cards for node in nodes for row, cards in _on_node(world, node, key, bounds, settings, now) if row[0] == key}
     return tuple(replace(b, devices=chosen[b]) if b in chosen else b for b in bounds)
 
 
-def _on_node(world: World, node: str, key: str, bounds: Sequence[Bound], now: int, lead: int) -> Iterable[tuple[_Row, tuple[str, ...]]]:
+def _near(world: World, bound: Bound, settings: Settings, now: int) -> bool:
+    return bound.start - lead_seconds(bound.product, world.products, world.fence, settings) <= now < bound.end
+
+
+def _on_node(
+    world: World, node: str, key: str, bounds: Sequence[Bound], settings: Settings, now: int
+) -> Iterable[tuple[_Row, tuple[str, ...]]]:
     """The cards of every lot on a node whose lead has begun, whoever's it is: each contract alone comes to the same."""
     fit = {device.uuid: device.name for device in world.devices(node) if device.uuid and not device.unfit}
-    rows = [row for row in _rows(world, node, key, bounds) if row[1].start - lead <= now < row[1].end]
+    rows = [row for row in _rows(world, node, key, bounds) if _near(world, row[1], settings, now)]
     rows.sort(key=lambda row: (row[1].start, row[0], row[1].lots))
     used = _used_by_others(world, node)
     spare = sorted(fit, key=lambda uuid: (fit[uuid] in used, len(fit[uuid]), fit[uuid]))

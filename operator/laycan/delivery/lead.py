@@ -8,6 +8,7 @@ NodeFence/cluster, which every write of the fence brings up to date, so that a r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from laycan.kube.sound import seconds_at
@@ -22,16 +23,24 @@ _STEP_SECONDS = 10  # a lead changes in steps: every change has all claims looke
 
 def learnt_seconds(drains: Sequence[int], settings: Settings) -> int:
     """A quarter more than nine in ten drains took, seconds, within the settings' bounds."""
+    return max(settings.lead_seconds, min(_wanted(tuple(drains)), settings.longest_lead_seconds))
+
+
+@lru_cache(maxsize=4)  # asked for every binding of every contract
+def _wanted(drains: tuple[int, ...]) -> int:
     if len(drains) < ENOUGH:
-        return settings.lead_seconds
+        return 0
     ninth = sorted(drains)[-(-9 * len(drains) // 10) - 1]
-    wanted = -(-ninth * 5 // (4 * _STEP_SECONDS)) * _STEP_SECONDS
-    return max(settings.lead_seconds, min(wanted, settings.longest_lead_seconds))
+    return -(-ninth * 5 // (4 * _STEP_SECONDS)) * _STEP_SECONDS
 
 
 def drains_of(fence: FenceView | None) -> tuple[int, ...]:
     """The latest drains as the annotation has them, oldest first; nothing where somebody wrote something else there."""
-    text = fence.annotations.get(DRAINS_ANNOTATION, "") if fence else ""
+    return _read(fence.annotations.get(DRAINS_ANNOTATION, "") if fence else "")
+
+
+@lru_cache(maxsize=4)
+def _read(text: str) -> tuple[int, ...]:
     words = text.split(",")[-KEPT:]
     return tuple(int(word) for word in words) if all(word.isascii() and word.isdigit() and len(word) < 8 for word in words) else ()
 

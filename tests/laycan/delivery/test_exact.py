@@ -14,9 +14,10 @@ from laycan.delivery.served import Bound
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
 from laycan.kube.world import World
 from laycan.resources.times import format_time
-from tests.laycan.delivery.worlds import T0, contract, node
+from tests.laycan.delivery.worlds import SETTINGS, T0, contract, node
 
 LEAD = 5
+QUICK = SETTINGS.model_copy(update={"lead_seconds": LEAD})
 
 
 def cards(count: int, *unfit: int, minor: int = 0) -> ResourceSliceView:
@@ -43,8 +44,8 @@ class TestChoice:
     def test_only_in_the_lead(self) -> None:
         """Before its lead a lot has no cards; what is over gets none any more."""
         world, bounds = town(), (lot(0, 10, 20), lot(1, 30, 40), lot(2, -9, 0))
-        assert choose(world, "desk/a", bounds, T0 + 10 - LEAD - 1, LEAD) == bounds
-        assert [b.devices for b in choose(world, "desk/a", bounds, T0 + 10 - LEAD, LEAD)] == [("U0",), (), ()]
+        assert choose(world, "desk/a", bounds, QUICK, T0 + 10 - LEAD - 1) == bounds
+        assert [b.devices for b in choose(world, "desk/a", bounds, QUICK, T0 + 10 - LEAD)] == [("U0",), (), ()]
 
     def test_others_cards_are_not_taken(self) -> None:
         """Not for the time in which another contract has them; those that a stranger's claim uses come last."""
@@ -52,19 +53,19 @@ class TestChoice:
         put(world, "b", lot(0, 0, 50, "U0"), lot(1, 0, 10, "U1"))
         users = ResourceClaimView("beta", "x", "u", 1, "", False, True, frozenset({("n1", "gpu-1")}), (("p", "u"),), ())
         world.put("resource_claims", users.key, users)
-        made = choose(world, "desk/a", (lot(0, 10, 20, gpus=2), lot(1, 10, 20)), T0 + 8, LEAD)
+        made = choose(world, "desk/a", (lot(0, 10, 20, gpus=2), lot(1, 10, 20)), QUICK, T0 + 8)
         assert [b.devices for b in made] == [("U2", "U3"), ("U1",)]
 
     def test_a_card_stays_while_it_is_well(self) -> None:
         """A lot with an unfit card gets another for that one only, on its node; where none is free it keeps what it has."""
         world, bounds = town(), (lot(0, 0, 50, "U2", "U3", gpus=2),)
-        assert choose(world, "desk/a", bounds, T0 + 9, LEAD) == bounds
+        assert choose(world, "desk/a", bounds, QUICK, T0 + 9) == bounds
         world.put("resource_slices", "s", replace(cards(4, 3), resource_version=2))
-        assert choose(world, "desk/a", bounds, T0 + 9, LEAD)[0].devices == ("U2", "U0")
+        assert choose(world, "desk/a", bounds, QUICK, T0 + 9)[0].devices == ("U2", "U0")
         put(world, "b", lot(0, 0, 50, "U0"), lot(1, 0, 50, "U1"))
-        assert choose(world, "desk/a", bounds, T0 + 9, LEAD) == bounds
+        assert choose(world, "desk/a", bounds, QUICK, T0 + 9) == bounds
         world.drop("resource_slices", "s")
-        assert choose(world, "desk/a", bounds, T0 + 9, LEAD) == bounds, "no driver, no news"
+        assert choose(world, "desk/a", bounds, QUICK, T0 + 9) == bounds, "no driver, no news"
 
     @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 25), st.integers(1, 3)), max_size=12), st.integers(0, 2**16))
     @settings(max_examples=200, deadline=None)
@@ -80,7 +81,7 @@ class TestChoice:
             put(world, f"c{i}", bound)
         for now in range(-LEAD, 70):
             for i in sorted(range(len(lots)), key=lambda i: hash((i, order))):  # integers hash to themselves: any order, the same each time
-                (made,) = choose(world, f"desk/c{i}", (lots[i],), T0 + now, LEAD)
+                (made,) = choose(world, f"desk/c{i}", (lots[i],), QUICK, T0 + now)
                 assert not lots[i].devices or made == lots[i]
                 lots[i] = made
                 put(world, f"c{i}", made)
