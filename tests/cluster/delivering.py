@@ -238,7 +238,7 @@ class Market:
         delivery = {
             "start": format_time(start),
             "end": format_time(end),
-            "gpus": 8 * len(nodes),
+            "gpus": 8 * max(1, len(nodes)),
             "lotGpus": 8,
             "handover": {"namespace": holder},
         }
@@ -261,10 +261,11 @@ class Market:
         phase: str = "Accepted",
         bound_at: int | None = None,
         product: str = PRODUCT,
+        lots: Sequence[int] | None = None,
     ) -> None:
-        """Writes the contract's status: (node, start, end) of each binding, decided now unless said otherwise."""
+        """Writes the contract's status: (node, start, end) of each binding, decided now unless said otherwise, and the lot of each."""
         decided = format_time(int(time.time()) if bound_at is None else bound_at)
-        made = [
+        made: list[Object] = [
             {
                 "node": node,
                 "product": product,
@@ -276,6 +277,8 @@ class Market:
             }
             for node, start, end in bindings
         ]
+        for binding, lot in zip(made, lots or (), strict=False):
+            binding["lots"] = [lot]
         self.admin.patch(f"{_contract(name)}/status", {"status": {"phase": phase, "epoch": epoch(self.admin), "bindings": made}})
 
     def clear(self) -> None:

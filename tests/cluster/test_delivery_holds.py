@@ -1,4 +1,4 @@
-"""Dead nodes on a cluster whose node controller takes its usual 40 s to notice."""
+"""Delivery when something is in its way: dead nodes, slow drains. The node controller takes its usual 40 s to notice the dead."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from controlplane import fleet
 from controlplane.api import Object
 from controlplane.waiting import until
+from laycan.delivery.lead import ENOUGH, lead_seconds
 from laycan.resources.times import format_time
-from tests.cluster.delivering import Market, Office, delivered_cluster, holds, now, product
+from tests.cluster.delivering import FAST, PRODUCT, Market, Office, delivered_cluster, holds, now, product, protect
 from tests.cluster.policies.installed import Installed
 
-pytestmark = pytest.mark.xdist_group("failures")
+pytestmark = pytest.mark.xdist_group("holds")
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
@@ -72,6 +73,54 @@ def test_two_copies(market: Market) -> None:
         for node in victims:
             fleet.revive_node(market.admin, node)
         until("in service", lambda: not any(taints(market, node) for node in victims))
+
+
+def test_make_before_break(market: Market) -> None:
+    """A lot moves at an instant: its new node is the holder's before, and its old one until then; no other pod of his is ended.
+
+    Where the new node is not empty in time, held up by a budget, the old one stays with its holder until it is.
+    """
+    acme, beta = market.holder("acme"), market.stranger()
+    (old, slow_old), (new, slow_new) = market.nodes(2), market.nodes(2)
+    for pod in ("first", "second"):
+        market.pod(acme, pod)
+    protect(market, beta, "stays", slow_new)
+    with Office(market.installed, FAST.model_copy(update={"lead_seconds": 5, "drain_seconds": 20})):
+        move, end = now() + 9, now() + 600
+        market.contract("moves", acme, [], now(), end)
+        market.bind("moves", [(old, now(), move), (new, move, end), (slow_old, now(), move), (slow_new, move, end)], lots=[0, 0, 1, 1])
+        for pod in ("first", "second"):
+            market.await_running(acme, pod)
+        until("the new node is held", lambda: holds(market.admin, [new], acme))
+        assert now() < move
+        assert holds(market.admin, [old, slow_old], acme)
+        until("the old node is opened", lambda: holds(market.admin, [old], ""))
+        assert now() >= move
+        assert holds(market.admin, [slow_old], acme) or holds(market.admin, [slow_new], acme), "he has one of the two"
+        until("the old node is opened", lambda: holds(market.admin, [slow_old], ""))
+        assert holds(market.admin, [new, slow_new], acme)
+
+
+def test_lead_is_learnt(market: Market) -> None:
+    """Pods that take their time to end lengthen the lead of later windows; a restarted operator knows it from NodeFence/cluster."""
+    acme, beta, nodes, later = market.holder("acme"), market.stranger(), market.nodes(ENOUGH), market.nodes(1)
+    for node in nodes:
+        slow = {"kwok.local/ignores-sigterm": "true"}
+        market.admin.create(fleet.pod(beta, f"on-{node}", gpus=8, annotations=slow, nodeName=node, terminationGracePeriodSeconds=300))
+        market.await_running(beta, f"on-{node}")
+    settings = FAST.model_copy(update={"lead_seconds": 2, "drain_seconds": 4})
+    start = now()
+    with Office(market.installed, settings) as office:
+        market.contract("slow", acme, nodes, start, start + 600, bound_at=start - 60)
+        until("held", lambda: holds(market.admin, nodes, acme))
+        assert lead_seconds(PRODUCT, {}, office.world.fence, settings) >= 10
+    with Office(market.installed, settings) as office:
+        lead = lead_seconds(PRODUCT, {}, office.world.fence, settings)
+        assert lead >= 10
+        begin = now() + lead + 2
+        uid = market.contract("later", acme, later, begin, begin + 600)
+        until("closed", lambda: holds(market.admin, later, f"frozen.{uid}"))
+        assert now() < begin - settings.lead_seconds
 
 
 def deployment(namespace: str) -> Object:
