@@ -19,10 +19,12 @@ from controlplane import fleet
 from controlplane.api import Api, Object
 from controlplane.local import ControlPlane
 from controlplane.waiting import until
+from laycan.delivery.features import find_devices
 from laycan.delivery.protocol import Delivery
 from laycan.delivery.release import release
 from laycan.kube.client import Client
 from laycan.kube.credentials import load_credentials
+from laycan.kube.device_views import claim_view, slice_view
 from laycan.kube.reflector import Reflector
 from laycan.kube.views import PodView, contract_view, fence_view, namespace_view, node_view, pod_view
 from laycan.kube.world import World
@@ -121,6 +123,7 @@ class Office:
         watches = [asyncio.create_task(reflector.run()) for reflector in reflectors]
         try:
             await asyncio.gather(*(reflector.synced.wait() for reflector in reflectors))
+            self.world.no_devices = (await find_devices(client, self.settings.probe_namespace)).trouble
             self.delivery = Delivery(client, self.world, self.settings, lambda: int(time.time()))
             self._ready.set()
             await self._until_end(asyncio.create_task(self.delivery.run()))
@@ -164,6 +167,8 @@ _KINDS: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], Any]]] = (
     ("products", f"{GROUP}/computeproducts", dict),
     ("fence", f"{GROUP}/nodefences", fence_view),
     ("epoch", f"{GROUP}/leaderepochs", _epoch_of),
+    ("resource_slices", "/apis/resource.k8s.io/v1/resourceslices", slice_view),
+    ("resource_claims", "/apis/resource.k8s.io/v1/resourceclaims", claim_view),
 )
 
 

@@ -25,15 +25,18 @@ from laycan.control.requests import DeposedError, Requests
 from laycan.control.solver_process import Solver
 from laycan.control.writer import Authority, Writer
 from laycan.delivery.drift import DriftWatch
+from laycan.delivery.features import API as DEVICES
+from laycan.delivery.features import find_devices
 from laycan.delivery.protocol import Delivery
 from laycan.events.secrets import secret_reader
 from laycan.events.sender import Sender
 from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials
+from laycan.kube.device_views import claim_view, slice_view
 from laycan.kube.reflector import SILENCE_SECONDS, Reflector
 from laycan.kube.views import contract_view, fence_view, namespace_view, node_view, pod_view
 from laycan.kube.world import World
-from laycan.resources.constants import API_VERSION, SINGLETON
+from laycan.resources.constants import API_VERSION, GPU_DRIVER, SINGLETON
 from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -103,7 +106,10 @@ class Office:
         begun = time.monotonic()
         epoch = await advance_epoch(client)
         await await_epoch_fence(client, epoch)
-        self._reflectors = self._make_reflectors(client)
+        found = await find_devices(client, self.settings.probe_namespace)
+        self.world.no_devices = found.trouble
+        log.info("exact GPUs: %s", found.trouble or "can be delivered where a DRA driver publishes them")
+        self._reflectors = self._make_reflectors(client, found.served)
         tasks = [asyncio.create_task(r.run(), name=f"watch {r.kind}") for r in self._reflectors]
         try:
             await self._until(_all_synced(self._reflectors))
@@ -152,11 +158,15 @@ class Office:
             self.metrics.take(self.world, delivery, self.settings)
             await asyncio.sleep(_MEASURE_SECONDS)
 
-    def _make_reflectors(self, client: Client) -> list[Reflector]:
+    def _make_reflectors(self, client: Client, devices: bool) -> list[Reflector]:
         def one(view: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return lambda obj: view(obj) if obj["metadata"]["name"] == SINGLETON else None
 
         running = {"fieldSelector": "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"}
+        exact = (
+            ("resource_slices", f"{DEVICES}/resourceslices", slice_view, {"fieldSelector": f"spec.driver={GPU_DRIVER}"}),
+            ("resource_claims", f"{DEVICES}/resourceclaims", claim_view, None),
+        )
         return [
             Reflector(client, self.world, kind, path, view, time.monotonic, params)
             for kind, path, view, params in (
@@ -166,6 +176,7 @@ class Office:
                 ("contracts", f"{_CUSTOM}/computecontracts", contract_view, None),
                 ("fence", f"{_CUSTOM}/nodefences", one(fence_view), None),
                 ("epoch", f"{_CUSTOM}/leaderepochs", one(lambda obj: int((obj.get("spec") or {}).get("epoch") or 0)), None),
+                *(exact if devices else ()),
             )
         ]
 

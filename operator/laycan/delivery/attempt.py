@@ -29,6 +29,8 @@ _LABELS_AT_ONCE = 16
 
 def entry_for(owner: str, marked: str, target: Target) -> str:
     """The fence entry that `target` asks for before anything else happens; "" none. `marked` is the label's value."""
+    if not owner and target.want is Want.QUARANTINE:  # exact GPUs of it were delivered, so it had no owner
+        return f"{QUARANTINE}{target.uid}"
     if not owner:
         return marked or (f"{FROZEN}{target.uid}" if target.want in (Want.HOLD, Want.PREPARE) else "")
     if target.want is Want.QUARANTINE:

@@ -1,8 +1,9 @@
 """What delivery owes each managed node at one instant: the pure half of the protocol.
 
-A `Claim` is a binding of a contract's observed status. From the claims on a node, its entry in the fence and the clock follows one
-`Target`: hand it to a holder, prepare it for one, keep it in quarantine, or open it. Nothing here remembers: the same world and
-instant give the same targets, so a restarted operator goes on where the last one stopped.
+A `Claim` is a binding of a contract's observed status; one of exact GPUs (level Device) concerns the node itself only when that
+fails. From the claims on a node, its entry in the fence and the clock follows one `Target`: hand it to a holder, prepare it for one,
+keep it in quarantine, or open it. Nothing here remembers: the same world and instant give the same targets, so a restarted operator
+goes on where the last one stopped.
 
 Fence entries ("owners") are read as enforcement.md defines them: a namespace holds the node; a value with a dot is a state,
 `frozen.<uid>`, `quarantine.<uid>` or `end.<uid>`, which no namespace can be.
@@ -59,6 +60,9 @@ class Claim:
     moves_from: tuple[str, ...] = ()  # nodes on which its lots run until it begins
     moves_to: tuple[str, ...] = ()  # nodes on which its lots go on when it ends
     lingers_until: int = 0  # so long it may stay with its holder, while those are not his yet
+    level: str = "Node"
+    lots: tuple[int, ...] = ()  # their numbers
+    devices: tuple[str, ...] = ()  # uuids at level Device, lot by lot, once they are chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,9 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
                 moves_from=_meeting(binding, cease.get(binding["start"], ())) if live else (),
                 moves_to=_meeting(binding, begin.get(binding["end"], ())) if live else (),
                 lingers_until=end + settings.drain_seconds,
+                level=binding.get("level", "Node"),
+                lots=tuple(binding.get("lots") or ()),
+                devices=tuple(binding.get("devices") or ()),
             )
         )
     return tuple(claims)
@@ -186,7 +193,9 @@ def target_of(owner: str, claims: Iterable[Claim], failed: bool, recovered: bool
     if owner.startswith(QUARANTINE):
         return Target(Want.OPEN if recovered else Want.QUARANTINE, owner.removeprefix(QUARANTINE))
     if failed:
-        return Target(Want.QUARANTINE, _account(owner, claims, now)) if owner else None
+        exact = [claim for claim in claims if claim.level == "Device" and claim.live and claim.freeze_at <= now < claim.end]
+        return Target(Want.QUARANTINE, _account(owner, claims, now) if owner else exact[0].uid) if owner or exact else None
+    claims = [claim for claim in claims if claim.level == "Node"]
     claim = _due(owner, claims, now)
     if claim is None:
         if not owner or any(c.cut and c.holder == owner and c.end <= now < c.end + LINGER_SECONDS for c in claims):

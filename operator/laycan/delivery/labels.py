@@ -12,7 +12,7 @@ from typing import Any
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import NodeView, node_view
 from laycan.kube.world import World
-from laycan.resources.constants import GROUP, HOLDER_LABEL, MANAGED_LABEL
+from laycan.resources.constants import GROUP, HANDOVER_VALUE, HOLDER_LABEL, MANAGED_LABEL
 
 AUTOSCALER_ANNOTATIONS = ("cluster-autoscaler.kubernetes.io/scale-down-disabled", "karpenter.sh/do-not-disrupt")
 _KEPT = f"{GROUP}/kept-from-autoscalers"  # which of them are ours: an admin's own stay when the node is released
@@ -48,12 +48,17 @@ async def unlabel(client: Client, world: World, node: NodeView) -> None:
     await patch(client, world, node, ops)
 
 
+async def keep_off(client: Client, world: World, node: NodeView) -> None:
+    """Keeps others' new pods off a node that is nobody's, for the moment in which GPUs of it change hands. Raises ApiError."""
+    await patch(client, world, node, [*tests(node), {"op": "add", "path": _at("labels", HOLDER_LABEL), "value": HANDOVER_VALUE}])
+
+
 def tests(node: NodeView) -> list[Op]:
     """That the node is the same machine, of the fleet, and carries the label that was seen."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": node.uid},
         {"op": "test", "path": _at("labels", MANAGED_LABEL), "value": "true"},
-        {"op": "test", "path": _at("labels", HOLDER_LABEL), "value": node.holder or None},
+        {"op": "test", "path": _at("labels", HOLDER_LABEL), "value": node.holder or (HANDOVER_VALUE if node.handover else None)},
     ]
 
 

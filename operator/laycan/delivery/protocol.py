@@ -1,9 +1,9 @@
 """Delivery: makes the bindings of contracts true in the cluster, and keeps them so.
 
-A pass looks at the world, sees what each node's target is (desired.py), and starts one attempt (attempt.py) for each contract
-whose nodes are not there yet. Attempts of different contracts run side by side, so that one slow drain delays nobody; their fence
-writes meet in one patch (fence.py). Passes are made when something changed, when the clock makes something due, and now and then
-anyway. Nothing is remembered that a restart could not see again in the API.
+A pass looks at the world, sees what each node's target is (desired.py) and what is to be done for lots of exact GPUs (lots.py), and
+starts one attempt (attempt.py, lot_steps.py) for each contract that is not there yet. Attempts of different contracts run side by
+side, so that one slow drain delays nobody; their fence writes meet in one patch (fence.py). Passes are made when something changed,
+when the clock makes something due, and now and then anyway. Nothing is remembered that a restart could not see again in the API.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from laycan.delivery.attempt import Steps
 from laycan.delivery.bulletin import Bulletin
@@ -20,6 +20,8 @@ from laycan.delivery.failures import pauses_all
 from laycan.delivery.fence import Fence, FenceDownError
 from laycan.delivery.health import count_gpus
 from laycan.delivery.heartbeats import LeaseWatch
+from laycan.delivery.lot_agenda import LotAgenda
+from laycan.delivery.lot_steps import LotSteps
 from laycan.delivery.probe import Probe
 from laycan.delivery.situation import Situation
 from laycan.kube.client import ApiError, Client
@@ -59,6 +61,9 @@ class Delivery:
         self._drain = Drain(client, settings)
         self._bulletin = Bulletin(client, world)
         self._steps = Steps(client, world, self.situation, self.fence, self._drain, settings, clock)
+        self._lots = LotAgenda(world, self.situation, settings, self._changed.set)
+        self._lot_steps = LotSteps(client, world, self._lots, self._drain, settings, clock)
+        self._leftovers = True  # of an operator that ended: not looked for yet
         self._groups: dict[str, list[str]] = {}  # contract uid -> its nodes on which something is to be done
         self._attempts: dict[str, asyncio.Task[None]] = {}  # contract uid -> what runs for it
         self._tried: dict[str, float] = {}  # contract uid -> event loop's time at the end of the last attempt
@@ -68,6 +73,11 @@ class Delivery:
         self._unsettled: set[str] = set()  # nodes on which something may have to be done
         self.passes = 0  # so far, for whoever wants to know that something was looked at
         self._strangers: dict[str, tuple[str, int]] = {}  # pod on a held node -> the node, and when it was first seen there
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What stands in the way of a contract's exact GPUs, by the contract's uid."""
+        return self._lots.problems
 
     def unusable(self) -> frozenset[str]:
         """Nodes that a plan must not use now; changes are announced through `World.changed`."""
@@ -102,6 +112,7 @@ class Delivery:
     async def stop(self) -> None:
         """Breaks off what runs; everything it did so far stands and is found again."""
         self.situation.close()
+        self._lots.close()
         await self._leases.stop()
         for task in self._attempts.values():
             task.cancel()
@@ -123,13 +134,18 @@ class Delivery:
         await self._bulletin.failures(self.situation, self.fence.entries)
         if not enforce:
             self._bulletin.targets(self.situation.targets)
+            self._lots.tell(self._clock())
             return
         await self._evict_strangers(touched)
         await self._look_at_fence()
-        if self.fence.live and not pauses_all(self._world, self._settings):
-            self._start_attempts()
-        else:
+        if pauses_all(self._world, self._settings):
             self._groups = {}
+            return
+        self._start_attempts()
+        await self._lot_steps.open_nodes()
+        if self._leftovers:
+            await self._lot_steps.remove_leftovers()
+            self._leftovers = False
 
     def _look(self) -> set[str]:
         """Nodes on which something may have changed; all of them now and then, in case a change was overlooked."""
@@ -140,17 +156,15 @@ class Delivery:
         self._leases.look(self._clock())
         touched = self.situation.look(self._clock(), full)
         self._unsettled |= touched
+        self._lots.look(touched, self._clock(), full)
         self._leases.want(self.situation.wants_heartbeats())
         return touched
 
     def _start_attempts(self) -> None:
         time = asyncio.get_running_loop().time()
-        groups: dict[str, list[str]] = {}
-        targets, looked_at, self._unsettled = self.situation.targets, self._unsettled, set()
-        for name in looked_at & targets.keys():
-            if not self._steps.settled(name, targets[name]):
-                self._unsettled.add(name)
-                groups.setdefault(targets[name].uid, []).append(name)
+        groups: dict[str, list[str]] = {uid: [] for uid in self._lots.unsettled}
+        for uid, names in self._unsettled_nodes().items() if self.fence.live else ():
+            groups.setdefault(uid, []).extend(names)
         self._groups = groups
         self._tried = {uid: tried for uid, tried in self._tried.items() if uid in groups}
         for uid, names in groups.items():
@@ -158,17 +172,31 @@ class Delivery:
                 self._attempts[uid] = asyncio.create_task(self._attempt(uid, names), name=f"deliver {uid}")
                 self._attempts[uid].add_done_callback(lambda _: self._changed.set())
 
+    def _unsettled_nodes(self) -> dict[str, list[str]]:
+        """By the contract on whose account something is to be done there."""
+        groups: dict[str, list[str]] = {}
+        targets, looked_at, self._unsettled = self.situation.targets, self._unsettled, set()
+        for name in looked_at & targets.keys():
+            if not self._steps.settled(name, targets[name]):
+                self._unsettled.add(name)
+                groups.setdefault(targets[name].uid, []).append(name)
+        return groups
+
     def _due(self, uid: str, names: list[str]) -> float:
         """When the next attempt may begin, by the event loop's time."""
         if uid not in self._tried:
             return 0.0
         targets = self.situation.targets
         waits = any(self._steps.strangers(name, targets[name].keep) for name in names if name in targets)
+        waits = waits or (not names and uid not in self._lots.fresh)
         return self._tried[uid] + (_RETRY_SECONDS if waits else _SOON_SECONDS)
 
     async def _attempt(self, uid: str, names: list[str]) -> None:
         try:
-            await self._steps.attempt(uid, names)
+            if names:
+                await self._steps.attempt(uid, names)
+            if uid in self._lots.unsettled:
+                await self._lot_steps.attempt(uid)
         except (ApiError, FenceDownError) as error:
             log.warning("contract %s: %s", uid, error)
         self._tried[uid] = asyncio.get_running_loop().time()

@@ -6,6 +6,7 @@ that an allocation says, and after a reboot it may be another card: the card its
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ class ResourceClaimView:
     devices: frozenset[tuple[str, str]]  # (pool = node, device name) of NVIDIA's driver
     pods: tuple[tuple[str, str], ...]  # (name, uid)
     keepers: tuple[tuple[str, str, str], ...]  # (group/resource, name, uid) of all that is no pod
+    asks: frozenset[str] = frozenset()  # uuids of the GPUs that a contract's claim is for; of others' claims nothing is read
 
     @property
     def key(self) -> str:
@@ -103,11 +105,33 @@ def claim_view(obj: Raw) -> ResourceClaimView:
         contract=text_at(meta, "labels", CONTRACT_LABEL),
         deleting="deletionTimestamp" in meta,
         allocated=bool(status.get("allocation")),
-        devices=frozenset((found["pool"], found["device"]) for found in results if found.get("driver") == GPU_DRIVER),
+        devices=frozenset((found["pool"], found["device"]) for found in results if _has(found)),
         pods=tuple((found["name"], found["uid"]) for found in reserved if found.get("resource") == "pods"),
         keepers=tuple(
             (f"{found.get('apiGroup', '')}/{found.get('resource', '')}", found["name"], found["uid"])
             for found in reserved
             if found.get("resource") != "pods"
         ),
+        asks=_asked(obj) if text_at(meta, "labels", CONTRACT_LABEL) else frozenset(),
     )
+
+
+def _has(result: Raw) -> bool:
+    """Whether a device of the driver's is the claim's own: an administrator's access, say for monitoring, takes it from nobody."""
+    return result.get("driver") == GPU_DRIVER and not result.get("adminAccess")
+
+
+def asking(uuids: Iterable[str]) -> str:
+    """The selector (CEL) of a claim for exactly these GPUs."""
+    return f"{_ASKS}{json.dumps(sorted(uuids))}"
+
+
+_ASKS = f"device.attributes['{GPU_DRIVER}'].uuid in "
+
+
+def _asked(obj: Raw) -> frozenset[str]:
+    try:
+        expression = obj["spec"]["devices"]["requests"][0]["exactly"]["selectors"][0]["cel"]["expression"]
+        return frozenset(json.loads(expression.removeprefix(_ASKS)))
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        return frozenset()  # not as Laycan writes them: fits no lot

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from laycan.kube.sound import mapping, sound_status, text_at
-from laycan.resources.constants import HOLDER_LABEL, MANAGED_LABEL
+from laycan.resources.constants import HANDOVER_VALUE, HOLDER_LABEL, MANAGED_LABEL
 from laycan.resources.times import parse_time
 
 Raw = Mapping[str, Any]
@@ -28,10 +28,11 @@ class NodeView:
     ready: bool
     ready_since: int  # lastTransitionTime of the Ready condition, whichever way it points
     gpus: int  # healthy: the smaller of capacity and allocatable
-    holder: str  # value of the holder label, "" without
+    holder: str  # value of the holder label, "" without, and during a `handover`
     annotations: Mapping[str, str]  # laycan.dev/* only
     conditions: tuple[tuple[str, str, int], ...] = ()  # (type, status, lastTransitionTime) of all but Ready
     taints: tuple[Raw, ...] = ()
+    handover: bool = False  # others' new pods are kept off while GPUs of it change hands; it is nobody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class PodView:
     mirror: bool  # a static pod's mirror
     gpus: int  # nvidia.com/* requested
     deleting: bool
+    claims: tuple[str, ...] = ()  # names of the ResourceClaims that it names itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ def node_view(obj: Raw) -> NodeView:
     capacity, allocatable = status.get("capacity") or {}, status.get("allocatable") or {}
     conditions = status.get("conditions") or ()
     ready: Raw = next((c for c in conditions if c.get("type") == "Ready"), {})
+    holder = labels.get(HOLDER_LABEL, "")
     gpu_keys = [k for k in {*capacity, *allocatable} if k.startswith("nvidia.com/")]
     return NodeView(
         name=meta["name"],
@@ -130,10 +133,11 @@ def node_view(obj: Raw) -> NodeView:
         ready=ready.get("status") == "True",
         ready_since=_time(ready.get("lastTransitionTime")),
         gpus=min(_gpu_count(capacity), _gpu_count(allocatable)),
-        holder=labels.get(HOLDER_LABEL, ""),
+        holder=holder if holder != HANDOVER_VALUE else "",
         annotations={k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith("laycan.dev/")},
         taints=tuple(spec.get("taints") or ()),
         conditions=tuple(_condition(c) for c in conditions if c.get("type") != "Ready"),
+        handover=holder == HANDOVER_VALUE,
     )
 
 
@@ -170,6 +174,7 @@ def pod_view(obj: Raw) -> PodView:
         mirror="kubernetes.io/config.mirror" in (meta.get("annotations") or {}),
         gpus=_pod_gpus(spec),
         deleting="deletionTimestamp" in meta,
+        claims=tuple(name for c in spec.get("resourceClaims") or () if (name := c.get("resourceClaimName"))),
     )
 
 

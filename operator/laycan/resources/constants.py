@@ -24,6 +24,9 @@ MANAGED_LABEL = f"{GROUP}/managed"  # on a node: "true" makes it part of the fle
 DESK_LABEL = f"{GROUP}/desk"  # on a handover namespace: the namespace whose contracts may be delivered there
 CONTRACT_LABEL = f"{GROUP}/contract"  # on a ResourceClaim: uid of the contract that it delivers
 HOLDER_LABEL = "laycan.node-restriction.kubernetes.io/holder"  # on a node: its owner; kubelets cannot write it
+HANDOVER_VALUE = (
+    "handover.gpus"  # of the holder label, on a node without owner: new pods of others wait until certain GPUs have changed hands
+)
 
 # annotations
 PLACEMENT_ANNOTATION = f"{GROUP}/placement"  # on a pod: "held" steers it to its namespace's nodes although it asks for no GPU
