@@ -26,7 +26,7 @@ def release(
     namespace: Annotated[str, typer.Option(help="Namespace of the release.")] = "",
     kubeconfig: Annotated[Path | None, typer.Option(help="Default: the ServiceAccount in a cluster, else $KUBECONFIG.")] = None,
 ) -> None:
-    """Open every fence entry and remove the holder labels; running it again changes nothing."""
+    """Open every fence entry, remove the holder labels, let exact GPUs go; running it again changes nothing."""
     from laycan.kube.client import ApiError
     from laycan.kube.credentials import CredentialsError
     from laycan.settings import load_settings
@@ -46,7 +46,7 @@ async def _release(kubeconfig: Path | None, namespace: str) -> str:
     from laycan.kube.client import ApiError, Client
     from laycan.kube.credentials import load_credentials
 
-    nodes = entries = 0
+    nodes = entries = claims = 0
     async with Client(load_credentials(kubeconfig)) as client:
         seized = await _seize_lease(client, namespace)
         epoch = await advance_epoch(client)
@@ -57,12 +57,13 @@ async def _release(kubeconfig: Path | None, namespace: str) -> str:
                 if error.status not in (404, 409, 422) or attempt == _ATTEMPTS - 1:
                     raise
                 continue  # a node or the fence changed meanwhile
-            nodes, entries = nodes + done.nodes, entries + done.entries
+            nodes, entries, claims = nodes + done.nodes, entries + done.entries, max(claims, done.claims)
             if not seized or (attempt and not done.nodes and not done.entries):
                 break
             await asyncio.sleep(_FOLLOWER_SECONDS)  # a write that the operator had under way may still come
     left = f"; not managed, so left labelled: {', '.join(done.left)}" if done.left else ""
-    return f"released {nodes} nodes and {entries} fence entries{left}"
+    exact = f" and {claims} lots of exact GPUs" if claims else ""
+    return f"released {nodes} nodes and {entries} fence entries{exact}{left}"
 
 
 async def _seize_lease(client: Client, namespace: str) -> bool:

@@ -247,7 +247,7 @@ def node_target(world: World, claims: Claims, name: str, failed: bool, recovered
 
 def _awaits(world: World, claims: Claims, name: str, owner: str, now: int) -> bool:
     """Whether the holder keeps a node beyond its end because the one to which his lots move is not his yet, and nobody else waits."""
-    here = claims.on(name)
+    here = [claim for claim in claims.on(name) if claim.level == "Node"]
     leaving = [claim for claim in here if claim.holder == owner and claim.live and claim.end <= now < claim.lingers_until]
     late = {node for claim in leaving for node in claim.moves_to if not _has(world, node, owner)}
     return bool(late) and _due(owner, here, now) is None and not _out(world, name, now)

@@ -1,21 +1,25 @@
 """Gives every node back: what an uninstall does before the policies go.
 
-Labels come off before fence entries, as when one node is opened, and nobody is evicted. Each round reads the cluster as it is, so
+Labels come off before fence entries, as when one node is opened, and nobody is evicted: exact GPUs go with the last pod that uses
+their claim. Each round reads the cluster as it is, so
 it may be broken off and repeated; the object itself stays, empty, so that its deletion is not refused by the guard.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
+from laycan.delivery.features import API
 from laycan.delivery.fence import PATH
+from laycan.delivery.holding import claims_path, hold_pod_name, letting_go, pods_path
 from laycan.delivery.labels import unlabel
 from laycan.delivery.out_of_service import declared_dead, remove_taint
-from laycan.kube.client import ApiError, Client
+from laycan.kube.client import ApiError, Client, Json
 from laycan.kube.views import NodeView, fence_view, node_view
 from laycan.kube.world import World
-from laycan.resources.constants import HOLDER_LABEL
+from laycan.resources.constants import CONTRACT_LABEL, HOLDER_LABEL
 
 _AT_ONCE = 16
 
@@ -27,6 +31,7 @@ class Released:
     nodes: int
     entries: int
     left: tuple[str, ...]
+    claims: int = 0
 
 
 async def release(client: Client, epoch: int) -> Released:
@@ -45,7 +50,35 @@ async def release(client: Client, epoch: int) -> Released:
     managed = [node for node in labelled if node.managed]
     await asyncio.gather(*(off(node) for node in managed))
     left = tuple(node.name for node in labelled if not node.managed)
-    return Released(len(managed), await _open_fence(client, epoch), left)
+    return Released(len(managed), await _open_fence(client, epoch), left, await _let_claims_go(client))
+
+
+async def _let_claims_go(client: Client) -> int:
+    try:
+        claims = (await client.get(f"{API}/resourceclaims", {"labelSelector": CONTRACT_LABEL}))["items"]
+    except ApiError as error:
+        if error.status == 404:  # not served here
+            return 0
+        raise
+    for raw in claims:
+        namespace, name, uid = (raw["metadata"][key] for key in ("namespace", "name", "uid"))
+        path = f"{claims_path(namespace)}/{name}"
+        await _gone(client.delete(f"{pods_path(namespace)}/{hold_pod_name(uid)}"))
+        await _gone(client.delete(path))
+        found = await _gone(client.get(path))
+        if found is not None and (ops := letting_go(found)):
+            await client.patch_json(f"{path}/status", ops)
+    return len(claims)
+
+
+async def _gone(request: Awaitable[Json]) -> Json | None:
+    """The answer, None where there is no such object (any more)."""
+    try:
+        return await request
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
 
 
 async def _open_fence(client: Client, epoch: int) -> int:
