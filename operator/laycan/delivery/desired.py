@@ -193,8 +193,7 @@ def target_of(owner: str, claims: Iterable[Claim], failed: bool, recovered: bool
     if owner.startswith(QUARANTINE):
         return Target(Want.OPEN if recovered else Want.QUARANTINE, owner.removeprefix(QUARANTINE))
     if failed:
-        exact = [claim for claim in claims if claim.level == "Device" and claim.live and claim.freeze_at <= now < claim.end]
-        return Target(Want.QUARANTINE, _account(owner, claims, now) if owner else exact[0].uid) if owner or exact else None
+        return Target(Want.QUARANTINE, _account(owner, claims, now)) if owner else None
     claims = [claim for claim in claims if claim.level == "Node"]
     claim = _due(owner, claims, now)
     if claim is None:
@@ -234,6 +233,8 @@ def node_target(world: World, claims: Claims, name: str, failed: bool, recovered
     owner = world.fence.nodes.get(name, "") if world.fence else ""
     if node is not None and (node.annotations.get(PAUSE_ANNOTATION) == "true" or (not node.managed and not owner)):
         return None
+    if failed and not owner and (uids := exact_uids(world, claims, name, now)):
+        return Target(Want.QUARANTINE, uids[0])
     if node is None and not owner:
         return None  # a binding to a node that is not there: the planner's to move
     if node is not None and not node.managed:
@@ -243,6 +244,13 @@ def node_target(world: World, claims: Claims, name: str, failed: bool, recovered
     if not failed and _awaits(world, claims, name, known, now):
         return None
     return target_of(known, claims.on(name), failed, recovered, settings, now)
+
+
+def exact_uids(world: World, claims: Claims, name: str, now: int) -> list[str]:
+    """Contracts that have exact GPUs of a node, or a claim to some: a lot that has moved on leaves its claim behind until its pods go."""
+    bound = {claim.uid for claim in claims.on(name) if claim.level == "Device" and claim.live and claim.freeze_at <= now < claim.end}
+    held = {world.resource_claims[key].contract for key in world.claims_on.get(name, ())}
+    return sorted((bound | held) - {""})
 
 
 def _awaits(world: World, claims: Claims, name: str, owner: str, now: int) -> bool:
@@ -260,10 +268,10 @@ def _has(world: World, name: str, holder: str) -> bool:
 
 def _out(world: World, name: str, now: int) -> bool:
     """Whether an Outage has taken the node."""
-    node = world.nodes[name]
+    node = world.nodes.get(name)
     for outage in world.outages.values():
         spec = mapping(outage.get("spec"))
-        selector, labels = mapping(spec.get("nodeSelector")), node.raw["metadata"]["labels"]
+        selector, labels = mapping(spec.get("nodeSelector")), node.raw["metadata"]["labels"] if node else {}
         hit = name in (spec.get("nodes") or ()) or (bool(selector) and selector.items() <= labels.items())
         if hit and text_at(spec, "start") <= format_time(now) < (text_at(spec, "end") or "~"):  # RFC 3339 in UTC sorts as text
             return True

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from laycan.delivery.desired import END, FROZEN, QUARANTINE, Claim, Claims, claims_of_world
+from laycan.delivery.desired import END, FROZEN, QUARANTINE, Claim, Claims, claims_of_world, exact_uids
 from laycan.delivery.health import Health, Seen, ailing
 from laycan.kube.sound import seconds_at
 from laycan.kube.views import NodeView
@@ -49,11 +49,13 @@ def judge(world: World, claims: Claims, health: Health, settings: Settings, now:
     found: dict[str, Failure] = {}
     recovered, wakes = set(), [health.next_look(now)]
     suspects = health.late() | health.ailing
-    for name in owners.keys() | claims.by_node.keys():
+    for name in owners.keys() | claims.by_node.keys() | world.claims_on.keys():
         owner, node = owners.get(name, ""), world.nodes.get(name)
         well = node is not None and node.ready and node.holder == owner and not health.is_short(name) and name not in suspects
         if well and not owner.startswith(QUARANTINE):
             continue  # as nearly all are
+        if not owner and name not in claims.by_node and not exact_uids(world, claims, name, now):
+            continue  # GPUs of it are others' only
         if owner.startswith(QUARANTINE):
             well_at = _well_at(name, node, claims, world, health, settings)
             if well_at is not None and well_at <= now:
@@ -75,7 +77,7 @@ def _failure(
     seen = health.seen(name)
     live = [claim for claim in claims.on(name) if claim.live and claim.end > now]
     if node is None:
-        return (Failure("Deleted", seen.gone_since or now), None) if owner else (None, None)
+        return (Failure("Deleted", seen.gone_since or now), None) if owner or exact_uids(world, claims, name, now) else (None, None)
     if not node.managed:
         return None, None
     if _held(owner) and not node.holder and not seen.labelled:  # the protocol labels before it hands over: this is another machine
@@ -88,7 +90,10 @@ def _failure(
     if not node.ready:
         fails_at = node.ready_since + min((detection_seconds(claim.product, world.products) for claim in known), default=DETECTION_SECONDS)
         return (Failure("NotReady", node.ready_since), None) if fails_at <= now else (None, fails_at)
-    found = [_by_condition(seen, settings, now), _by_count(seen, owner, bound_gpus(live, now), claims.on(name), settings, now)]
+    whole = [
+        claim for claim in claims.on(name) if claim.level == "Node"
+    ]  # where exact GPUs are delivered, the others are as good as before
+    found = [_by_condition(seen, settings, now), _by_count(seen, owner, bound_gpus(whole, now), whole, settings, now)]
     failure = next((failure for failure, _ in found if failure is not None), None)
     return failure, min((wake for _, wake in found if wake is not None), default=None)
 

@@ -45,10 +45,11 @@ def change_wanted(world: World, health: Health, name: str, now: int) -> bool | N
     closed = owner.startswith(QUARANTINE) and node.holder == owner  # first nobody new may come
     if not closed or any(text_at(taint, "key") == OUT_OF_SERVICE for taint in node.taints):
         return None
-    contract = _contract(world, owner.removeprefix(QUARANTINE))
-    if contract is not None and contract.annotations.get(PAUSE_ANNOTATION) == "true":
+    contracts = _contracts(world, name, owner.removeprefix(QUARANTINE))
+    if any(contract.annotations.get(PAUSE_ANNOTATION) == "true" for contract in contracts):
         return None
-    return True if _powered_off(node, health, now) or (contract is not None and _allowed(world, contract)) else None
+    allowed = bool(contracts) and all(_allowed(world, contract) for contract in contracts)
+    return True if _powered_off(node, health, now) or allowed else None
 
 
 def _powered_off(node: NodeView, health: Health, now: int) -> bool:
@@ -60,8 +61,10 @@ def _powered_off(node: NodeView, health: Health, now: int) -> bool:
     return health.declared.get(node.name, node.ready_since) < at <= now
 
 
-def _contract(world: World, uid: str) -> ContractView | None:
-    return next((contract for contract in world.contracts.values() if contract.uid == uid), None)
+def _contracts(world: World, name: str, uid: str) -> list[ContractView]:
+    """The one on whose account the node is in quarantine, and all that still have a claim to GPUs of it."""
+    uids = {uid, *(world.resource_claims[key].contract for key in world.claims_on.get(name, ()))}
+    return [contract for contract in world.contracts.values() if contract.uid in uids]
 
 
 def _allowed(world: World, contract: ContractView) -> bool:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from laycan.delivery.attempt import entry_for
-from laycan.delivery.desired import Target, Want, claims_of, target_of
+from laycan.delivery.desired import Target, Want, claims_of, claims_of_world, node_target
+from laycan.delivery.failures import judge
+from laycan.delivery.health import Health, count_gpus
 from laycan.delivery.holding import hold_pod, keeping, letting_go, resource_claim
 from laycan.delivery.lot_agenda import LotAgenda
 from laycan.delivery.lots import Lot, Step, lots_of, others, release_deadline, step
@@ -281,12 +283,49 @@ class TestAgenda:
         assert [record.message for record in caplog.records] == ["observe: GPUs U0, U1 of node n1 would be held by acme/laycan-a-0"]
 
 
-def test_failed_nodes_without_an_owner() -> None:
-    """A node of which exact GPUs are delivered is closed when it fails, on a contract's account, and left alone while it is well."""
-    view = contract("a", "acme", [row(0, "n1", 0, END, "U0", "U1")], end=format_time(T0 + END))
-    claims = claims_of(view, {}, SETTINGS)
-    assert target_of("", claims, False, False, SETTINGS, T0) is None
-    failed = target_of("", claims, True, False, SETTINGS, T0)
-    assert failed == Target(Want.QUARANTINE, "uid-a")
-    assert entry_for("", "", failed) == "quarantine.uid-a"
-    assert target_of("", (), True, False, SETTINGS, T0) is None
+class TestFailure:
+    """A node of which exact GPUs are delivered has no entry in the fence while it is well."""
+
+    BOUND = contract("a", "acme", [row(0, "n1", 0, END, "U0", "U1")], end=format_time(T0 + END))
+
+    def target(self, seen: World, failed: bool) -> Target | None:
+        return node_target(seen, claims_of_world(seen, SETTINGS), "n1", failed, False, SETTINGS, T0)
+
+    def test_closed_when_it_fails(self) -> None:
+        """On a contract's account; it is left alone while it is well, and when nothing of it is delivered."""
+        assert self.target(town(self.BOUND), failed=False) is None
+        assert self.target(town(), failed=True) is None
+        failed = self.target(town(self.BOUND), failed=True)
+        assert failed == Target(Want.QUARANTINE, "uid-a")
+        assert entry_for("", "", failed) == "quarantine.uid-a"
+
+    def test_a_claim_left_behind(self) -> None:
+        """A lot that has moved on leaves its claim behind until its pods are gone: until then the dead node is its contract's."""
+        seen = town(contract("a", "acme", [row(0, "n2", 0, END, "V0", "V1")], end=format_time(T0 + END)), claims=(claim(0, 1),))
+        assert self.target(seen, failed=True) == Target(Want.QUARANTINE, "uid-a")
+        seen.put("nodes", "n1", replace(seen.nodes["n1"], ready=False, ready_since=T0 - 60, resource_version=2))
+        assert self.failed(seen) == {"n1": "NotReady"}
+        seen.drop("nodes", "n1")
+        assert self.failed(seen) == {"n1": "Deleted"}
+        seen.drop("resource_claims", "acme/laycan-a-0")
+        assert self.failed(seen) == {}
+
+    def test_one_lost_card_is_no_failure_of_the_node(self) -> None:
+        """Others' GPUs are as good as before: the lot gets another card, or another node, and the node stays."""
+        seen = town(self.BOUND, contract("b", "beta", [row(0, "n1", 0, END, "U2")], end=format_time(T0 + END)))
+        assert self.failed(seen) == {}
+        seen.put("resource_slices", "s-n1", replace(cards("U0", "U1", "U2", unfit="gpu.nvidia.com/xid"), resource_version=2))
+        assert self.failed(seen) == {}
+
+    def test_strangers_claims_are_no_concern(self) -> None:
+        """A free node that is NotReady with somebody's claim to its GPUs has not failed anybody."""
+        seen = town(claims=(claim(0, 1, uid="", name="own"),))
+        seen.put("nodes", "n1", replace(seen.nodes["n1"], ready=False, ready_since=T0 - 60, resource_version=2))
+        assert self.failed(seen) == {}
+
+    def failed(self, seen: World) -> dict[str, str]:
+        wide = SETTINGS.model_copy(update={"breaker": SETTINGS.breaker.model_copy(update={"share_ppm": 1_000_000})})
+        health, claims = Health(), claims_of_world(seen, wide)
+        for name in ("n1", "n2"):
+            health.observe(name, seen.nodes.get(name), 0, wide, T0, count_gpus(seen, seen.nodes.get(name)))
+        return {name: failure.reason for name, failure in judge(seen, claims, health, wide, T0).failed.items()}

@@ -8,6 +8,7 @@ import pytest
 
 from laycan.delivery.health import Health
 from laycan.delivery.out_of_service import TAINT, change_wanted
+from laycan.kube.device_views import ResourceClaimView
 from laycan.kube.world import World
 from laycan.resources.times import format_time
 from tests.laycan.delivery.worlds import T0, binding, contract, node, world
@@ -37,6 +38,19 @@ def test_policy() -> None:
     assert wanted(dead(GIVES_UP)) is True
     assert wanted(dead({})) is None
     assert wanted(dead({"planning": {"deadNodes": "Wait"}})) is None
+
+
+def test_everybody_with_gpus_there_has_a_say() -> None:
+    """The pods of all contracts go: one whose product says to wait is enough to wait."""
+    seen = dead(GIVES_UP)
+    seen.products["careful"] = {"metadata": {"name": "careful"}, "spec": {}}
+    terms = {"terms": {"productRef": {"name": "careful"}, "delivery": {"handover": {"namespace": "beta"}}}}
+    seen.put("contracts", "desk/b", contract("b", "beta", [], spec=terms))
+    has = ResourceClaimView("beta", "laycan-b-0", "u", 1, "uid-b", False, True, frozenset({("n", "gpu-0")}), (), ())
+    seen.put("resource_claims", has.key, has)
+    assert wanted(seen) is None
+    seen.drop("resource_claims", has.key)
+    assert wanted(seen) is True
 
 
 @pytest.mark.parametrize(("at", "expected"), [(-1, None), (5, None), (6, True), (100, True), (101, None)])
