@@ -68,6 +68,7 @@ class Settings(_Model):
     drain_seconds: int = Field(default=30, ge=0)  # PodDisruptionBudgets are respected for so long after a re-bind
     hysteresis_seconds: int = Field(default=900, ge=0)  # a node that returns stays in quarantine for so long
     dwell_seconds: int = Field(default=120, ge=0)  # fewer healthy GPUs for longer than this is a failure
+    backfill: Literal["Everybody", "Nobody"] = "Everybody"  # who may use nodes of the fleet that nobody holds
     breaker: Breaker = Breaker()
     flapping: Flapping = Flapping()
     failure_conditions: tuple[FailureCondition, ...] = KNOWN_CONDITIONS  # lasting for the dwell

@@ -14,6 +14,7 @@ BAD_VALUES = {
     "mode=enforce": "/mode",
     "settings.breaker.sharePpm=1000001": "/settings/breaker/sharePpm",
     "settings.dwellSeconds=-1": "/settings/dwellSeconds",
+    "settings.backfill=Some": "/settings/backfill",
     "settings.flapping.times=1": "/settings/flapping/times",
     "settings.failureConditions[0].type=X": "/settings/failureConditions/0",
     "settings.drainSeconds=soon": "/settings/drainSeconds",

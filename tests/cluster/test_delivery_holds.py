@@ -13,7 +13,7 @@ from controlplane.api import Object
 from controlplane.waiting import until
 from laycan.delivery.lead import ENOUGH, lead_seconds
 from laycan.resources.times import format_time
-from tests.cluster.delivering import FAST, PRODUCT, Market, Office, delivered_cluster, holds, now, product, protect
+from tests.cluster.delivering import FAST, PRODUCT, Market, Office, Sentry, delivered_cluster, holds, now, product, protect
 from tests.cluster.policies.installed import Installed
 
 pytestmark = pytest.mark.xdist_group("holds")
@@ -121,6 +121,28 @@ def test_lead_is_learnt(market: Market) -> None:
         uid = market.contract("later", acme, later, begin, begin + 600)
         until("closed", lambda: holds(market.admin, later, f"frozen.{uid}"))
         assert now() < begin - settings.lead_seconds
+
+
+def test_no_backfill(market: Market) -> None:
+    """With backfill for Nobody what is free is emptied and closed, never open between two holders, and opened when it is allowed again."""
+    acme, beta, (node, spare) = market.holder("acme"), market.stranger(), market.nodes(2)
+    market.pod(beta, "before", node=node)
+    market.await_running(beta, "before")
+    market.pod(acme, "worker")
+    with Office(market.installed, FAST.model_copy(update={"backfill": "Nobody"})):
+        until("closed", lambda: holds(market.admin, [node, spare], "frozen.none"))
+        until("emptied", lambda: not market.admin.find(f"/api/v1/namespaces/{beta}/pods/before"))
+        market.pod(beta, "waits", node=node)
+        with Sentry(market.installed, [node, spare], [acme]).watch() as sentry:
+            market.contract("held", acme, [node], now(), now() + 4)
+            market.await_running(acme, "worker")
+            until("closed again", lambda: holds(market.admin, [node, spare], "frozen.none"))
+            until("looked at", lambda: sentry.looks > 3)
+            assert (sentry.present, sentry.after) == (set(), set())
+        assert not market.runs(beta, "waits")
+    with Office(market.installed):
+        until("free", lambda: holds(market.admin, [node, spare], ""))
+        assert market.await_running(beta, "waits") == node
 
 
 def deployment(namespace: str) -> Object:

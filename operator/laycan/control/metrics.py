@@ -12,7 +12,7 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
 
-from laycan.delivery.desired import END, FROZEN, QUARANTINE
+from laycan.delivery.desired import END, FROZEN, NOBODY, QUARANTINE
 from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.delivery.protocol import Delivery
 from laycan.kube.views import ContractView
@@ -67,7 +67,7 @@ class Metrics:
             self._contracts.labels(phase).set(phases[phase])
         self._short.set(sum(_short(contract) for contract in world.contracts.values()))
         states = Counter(_state(world, name) for name, node in world.nodes.items() if node.managed)
-        for state in ("free", "held", *_STATES.values()):
+        for state in ("free", "closed", "held", *_STATES.values()):
             self._nodes.labels(state).set(states[state])
         self._withheld.set(len(delivery.situation.verdict.withheld))
         self._fence.set(delivery.fence.live)
@@ -84,8 +84,8 @@ def _short(contract: ContractView) -> bool:
 
 def _state(world: World, name: str) -> str:
     owner = world.fence.nodes.get(name, "") if world.fence else ""
-    if not owner:
-        return "free"
+    if not owner or owner == f"{FROZEN}{NOBODY}":
+        return "closed" if owner else "free"
     return next((state for prefix, state in _STATES.items() if owner.startswith(prefix)), "held")
 
 

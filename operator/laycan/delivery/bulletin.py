@@ -62,7 +62,7 @@ class Bulletin:
 def _would(target: Target) -> str:
     return {
         Want.HOLD: f"held for {target.holder}",
-        Want.PREPARE: f"frozen and emptied for {target.holder}",
+        Want.PREPARE: f"frozen and emptied for {target.holder or 'nobody: there is no backfill'}",
         Want.QUARANTINE: "put into quarantine",
         Want.OPEN: "emptied of its holder and freed",
     }[target.want]

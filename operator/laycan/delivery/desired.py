@@ -6,7 +6,8 @@ keep it in quarantine, or open it. Nothing here remembers: the same world and in
 goes on where the last one stopped.
 
 Fence entries ("owners") are read as enforcement.md defines them: a namespace holds the node; a value with a dot is a state,
-`frozen.<uid>`, `quarantine.<uid>` or `end.<uid>`, which no namespace can be.
+`frozen.<uid>`, `quarantine.<uid>` or `end.<uid>`, which no namespace can be. Where the settings allow no backfill, what nobody holds is
+closed too, as `frozen.none`: a node then goes from one holder to the next and in between without ever being free.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from laycan.resources.times import format_time, parse_time
 from laycan.settings import Settings
 
 FROZEN, QUARANTINE, END = "frozen.", "quarantine.", "end."
+NOBODY = "none"  # in place of a contract's uid
 LINGER_SECONDS = 2  # a binding cut by a new plan may pass to another contract of its holder: its release is written first
 _LIVE_PHASES = frozenset({"Accepted", "Delivering"})
 
@@ -183,23 +185,28 @@ def claims_of_world(world: World, settings: Settings) -> Claims:
     return claims
 
 
-def target_of(owner: str, claims: Iterable[Claim], failed: bool, recovered: bool, settings: Settings, now: int) -> Target | None:
+def target_of(
+    owner: str, claims: Iterable[Claim], failed: bool, recovered: bool, settings: Settings, now: int, closes: bool = False
+) -> Target | None:
     """The target of one managed node; None: leave it as it is.
 
     `owner` is its entry in the fence, "" without. `failed`: it is declared failed now. `recovered`: it is in quarantine and well
-    again for long enough.
+    again for long enough. `closes`: it is not free for everybody when nobody holds it.
     """
     claims = list(claims)
-    if owner.startswith(QUARANTINE):
+    if owner.startswith(QUARANTINE) and not (recovered and closes):
         return Target(Want.OPEN if recovered else Want.QUARANTINE, owner.removeprefix(QUARANTINE))
     if failed:
         return Target(Want.QUARANTINE, _account(owner, claims, now)) if owner else None
     claims = [claim for claim in claims if claim.level == "Node"]
     claim = _due(owner, claims, now)
     if claim is None:
-        if not owner or any(c.cut and c.holder == owner and c.end <= now < c.end + LINGER_SECONDS for c in claims):
+        if any(c.cut and c.holder == owner and c.end <= now < c.end + LINGER_SECONDS for c in claims):
             return None
-        return Target(Want.OPEN, _account(owner, claims, now), deadline=_ended(owner, claims, settings, now))
+        deadline = _ended(owner, claims, settings, now)
+        if closes:
+            return Target(Want.PREPARE, NOBODY, deadline=deadline)
+        return Target(Want.OPEN, _account(owner, claims, now), deadline=deadline) if owner else None
     if not claim.holder or (claim.paused and owner != claim.holder):
         return None  # an accepted contract whose terms cannot be read keeps what it has
     early = owner == claim.holder or bool(claim.moves_from)  # a move is made before it breaks: the lots run on, on both nodes for a while
@@ -219,7 +226,7 @@ def _account(owner: str, claims: list[Claim], now: int) -> str:
     if "." in owner:
         return owner.partition(".")[2]
     begun = [claim for claim in claims if claim.holder == owner and claim.start <= now]
-    return max(begun, key=lambda claim: (claim.start, claim.uid)).uid if begun else "none"
+    return max(begun, key=lambda claim: (claim.start, claim.uid)).uid if begun else NOBODY
 
 
 def _ended(owner: str, claims: list[Claim], settings: Settings, now: int) -> int:
@@ -243,7 +250,9 @@ def node_target(world: World, claims: Claims, name: str, failed: bool, recovered
     known = owner or (node.holder if node is not None else "")  # an entry that was lost is read from the label
     if not failed and _awaits(world, claims, name, known, now):
         return None
-    return target_of(known, claims.on(name), failed, recovered, settings, now)
+    exact = bool(world.devices(name)) and not world.no_devices  # such a node is shared by GPU: closed, no holder could use it
+    closes = settings.backfill == "Nobody" and node is not None and not exact
+    return target_of(known, claims.on(name), failed, recovered, settings, now, closes)
 
 
 def exact_uids(world: World, claims: Claims, name: str, now: int) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from laycan.delivery.desired import END, FROZEN, QUARANTINE, Claim, Claims, claims_of_world, exact_uids
+from laycan.delivery.desired import END, FROZEN, NOBODY, QUARANTINE, Claim, Claims, claims_of_world, exact_uids
 from laycan.delivery.health import Health, Seen, ailing
 from laycan.kube.sound import seconds_at
 from laycan.kube.views import NodeView
@@ -76,6 +76,8 @@ def _failure(
     """How the node has failed, or when it may come to that."""
     seen = health.seen(name)
     live = [claim for claim in claims.on(name) if claim.live and claim.end > now]
+    if owner == f"{FROZEN}{NOBODY}" and not live:
+        return None, None  # closed, but nobody loses anything by it: it must not use up the breaker's limit
     if node is None:
         return (Failure("Deleted", seen.gone_since or now), None) if owner or exact_uids(world, claims, name, now) else (None, None)
     if not node.managed:
