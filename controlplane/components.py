@@ -20,13 +20,15 @@ class Settings:
     """Where one control plane lives and how it behaves.
 
     `heartbeat_grace_seconds` is the node-lifecycle controller's: a node silent for so long becomes Unknown. Kubelets renew their Lease
-    four times in it. `fsync` off makes etcd several times cheaper and loses data when the machine (not etcd) crashes.
+    four times in it. `fsync` off makes etcd several times cheaper and loses data when the machine (not etcd) crashes. `audited` are
+    users of whose requests the API server keeps a record: who asked for what and whether he was allowed to, no bodies.
     """
 
     folder: Path
     ports: Mapping[str, int]  # component -> port; "etcd-peer" besides
     heartbeat_grace_seconds: int
     fsync: bool
+    audited: tuple[str, ...] = ()
 
     def url(self, component: str) -> str:
         """Where a component listens."""
@@ -47,6 +49,16 @@ class Settings:
     def tokens(self) -> Path:
         """The API server's token file: token,user,uid,"groups"."""
         return self.folder / "tokens.csv"
+
+    @property
+    def audit_policy(self) -> Path:
+        """What the API server records."""
+        return self.folder / "audit-policy.yaml"
+
+    @property
+    def audit_log(self) -> Path:
+        """Its record, a line of JSON for each request."""
+        return self.folder / "logs" / "audit.log"
 
     def kubeconfig(self, user: str) -> Path:
         """The kubeconfig file of a user."""
@@ -86,7 +98,14 @@ def kube_apiserver(settings: Settings) -> list[str]:
         "--service-cluster-ip-range=10.96.0.0/16",
         "--allow-privileged=true",
         "--profiling=false",
+        *((f"--audit-policy-file={settings.audit_policy}", f"--audit-log-path={settings.audit_log}") if settings.audited else ()),
     ]
+
+
+def audit_policy(settings: Settings) -> dict[str, object]:
+    """Once per request, when it was answered (a watch: when it began); nobody else's."""
+    rules = [{"level": "Metadata", "users": list(settings.audited)}, {"level": "None"}]
+    return {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "omitManagedFields": True, "rules": rules}
 
 
 def kube_controller_manager(settings: Settings) -> list[str]:

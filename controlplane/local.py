@@ -23,7 +23,7 @@ import yaml
 
 from controlplane.api import Api, ApiError
 from controlplane.build import binaries
-from controlplane.components import ARGUMENTS, HERE, Settings
+from controlplane.components import ARGUMENTS, HERE, Settings, audit_policy
 from controlplane.leftover import write_down
 from controlplane.process import Process, free_ports
 from controlplane.users import TENANTS, draw_tokens, service_account_token, tokens, write_kubeconfig
@@ -41,7 +41,7 @@ class ControlPlane:
     """A control plane in `folder`, which keeps its state between starts. Use as a context manager, or `start()` and `stop()`.
 
     `tenants` are users without rights (users.bind_tenant gives them some). `tools` are the binaries by name, built when not given. For
-    `heartbeat_grace_seconds` and `fsync` see components.Settings; `outlives_us` leaves the processes running after our end.
+    `heartbeat_grace_seconds`, `fsync` and `audited` see components.Settings; `outlives_us` leaves the processes running after our end.
     """
 
     def __init__(
@@ -53,8 +53,9 @@ class ControlPlane:
         heartbeat_grace_seconds: int = 10,
         fsync: bool = True,
         outlives_us: bool = False,
+        audited: tuple[str, ...] = (),
     ) -> None:
-        self._settings = Settings(folder.resolve(), {}, heartbeat_grace_seconds, fsync)
+        self._settings = Settings(folder.resolve(), {}, heartbeat_grace_seconds, fsync, audited)
         self._tools, self._tenants, self._outlives_us = tools, tenants, outlives_us
         self._processes: dict[str, Process] = {}  # component -> its process, in the order of starting
 
@@ -138,6 +139,11 @@ class ControlPlane:
         """The log file of a component."""
         return self.folder / "logs" / f"{component}.log"
 
+    @property
+    def audit_log(self) -> Path:
+        """What the audited users asked for, a line of JSON for each request."""
+        return self._settings.audit_log
+
     def tenant_kubeconfig(self, tenant: str) -> Path:
         """The kubeconfig of one of the tenants."""
         return self._settings.kubeconfig(tenant)
@@ -170,6 +176,8 @@ class ControlPlane:
         names = [*ARGUMENTS, "etcd-peer"]
         self._settings = replace(self._settings, ports=dict(zip(names, free_ports(len(names)), strict=True)))
         draw_tokens(self._settings.tokens, self._tenants)
+        if self._settings.audited:
+            self._settings.audit_policy.write_text(yaml.safe_dump(audit_policy(self._settings)))
         for user, token in tokens(self._settings.tokens).items():
             write_kubeconfig(self._settings.kubeconfig(user), self.url, self.certificate, {"token": token})
 

@@ -408,7 +408,7 @@ def flood(api: Api, namespace: str, nodes: Sequence[str], per_second: int = 40) 
             number += 1
             api.create(fleet.pod(namespace, f"flood-{number}", affinity=affinity, tolerations=fleet.EVERY_TAINT))
 
-    with _thread(pour):
+    with beside(pour):
         yield
 
 
@@ -427,7 +427,7 @@ class Sentry:
 
     @contextmanager
     def watch(self) -> Iterator[Sentry]:
-        with _thread(self._look):
+        with beside(self._look):
             yield self
 
     def _look(self, stop: threading.Event) -> None:
@@ -448,7 +448,7 @@ class Sentry:
 
 
 @contextmanager
-def _thread(target: Callable[[threading.Event], None]) -> Iterator[None]:
+def beside(target: Callable[[threading.Event], None]) -> Iterator[None]:
     """Runs it beside the test, and fails the test with its error."""
     stop, errors = threading.Event(), list[BaseException]()
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+
+import yaml
 
 from controlplane import fleet
 from controlplane.api import ApiError
 from controlplane.waiting import until
 from laycan.conformance.attack import Ability
 from laycan.settings import Settings
+from tests.cluster.delivering import beside
 from tests.cluster.operator import QUICK, Market, Operator
 from tests.cluster.policies.installed import NAMESPACE, RELEASE
 from tests.cluster.proxy import Proxy, Strike
@@ -29,18 +32,16 @@ class Loopback:
         self._market, self._proxy = market, proxy
         self._operator: Operator | None = None
         self._died = threading.Event()
+        self._starts = threading.Lock()
         self._counted_from = 0
 
     @property
     def settings(self) -> Settings:
         """As the operator has them."""
         rendered = self._market.admin.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/laycan-settings")["data"]["settings.yaml"]
-        import yaml
-
         return Settings.model_validate({**yaml.safe_load(rendered), **QUICK})
 
     def doom_operator(self, write: int) -> None:
-        self._died.clear()
         self._counted_from = len(self._proxy.writes)
         self._proxy.arm(Strike(write, "before", self._kill))
 
@@ -56,10 +57,23 @@ class Loopback:
         return len(self._proxy.writes) - self._counted_from
 
     def start_operator(self, **settings: object) -> None:
-        if self._operator is not None:
-            self._operator.kill()
-        self._proxy.arm(None)
-        self._operator = self._market.operator(server=self._proxy.url, settings={**QUICK, **settings})
+        with self._starts:
+            if self._operator is not None:
+                self._operator.kill()
+            self._proxy.arm(None)
+            self._died.clear()
+            self._operator = self._market.operator(server=self._proxy.url, settings={**QUICK, **settings})
+
+    def restart_if_ended(self) -> None:
+        """What a kubelet does with a container that ends by itself, say because it lost its lease."""
+        if self._operator is not None and not self._operator.running() and not self._died.is_set():
+            with self._starts:
+                if not self._operator.running():
+                    self._operator.start()
+
+    def meddle(self, act: Callable[[], None]) -> None:
+        """Does this just before the operator's next write reaches the API server."""
+        self._proxy.arm(Strike(1, "beside", act))
 
     def silence(self, node: str) -> None:
         fleet.kill_node(self._market.admin, node)
@@ -84,13 +98,17 @@ class Loopback:
     def upgrade(self) -> None:
         self._market.installed.install("upgrade")
 
-    def reinstall(self) -> None:
-        done = self._market.installed.helm("uninstall", RELEASE, "--no-hooks")  # the hook's Job has no kubelet to run it
-        assert done.returncode == 0, done.stderr
+    def reinstall(self, by_namespace: bool = False) -> None:
+        if by_namespace:
+            self._market.admin.delete(f"/api/v1/namespaces/{NAMESPACE}")
+            until("the namespace is gone", lambda: self._market.admin.find(f"/api/v1/namespaces/{NAMESPACE}") is None)
+        else:
+            done = self._market.installed.helm("uninstall", RELEASE, "--no-hooks")  # the hook's Job has no kubelet to run it
+            assert done.returncode == 0, done.stderr
         account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/laycan-operator"
         until("the ServiceAccount is gone", lambda: self._market.admin.find(account) is None)
         self._market.installed.install()
-        until("the kinds are served", partial(self._served))
+        until("the kinds are served", self._served)
         self.start_operator()
 
     def _served(self) -> bool:
@@ -106,4 +124,10 @@ def loopback(market: Market) -> Iterator[Loopback]:
     with Proxy(market.plane) as proxy:
         made = Loopback(market, proxy)
         made.start_operator()
-        yield made
+        with beside(partial(_kubelet, made)):
+            yield made
+
+
+def _kubelet(harness: Loopback, stop: threading.Event) -> None:
+    while not stop.wait(0.5):
+        harness.restart_if_ended()

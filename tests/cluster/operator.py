@@ -224,9 +224,9 @@ def owners(api: Api) -> dict[str, str]:
 
 
 @contextmanager
-def market(folder: Path, tools: Mapping[str, Path], nodes: int) -> Iterator[Market]:
-    """A market on a control plane of its own."""
-    with ControlPlane(folder / "control-plane", tools=tools, fsync=False) as plane:
+def market(folder: Path, tools: Mapping[str, Path], nodes: int, **options: Any) -> Iterator[Market]:
+    """A market on a control plane of its own; `options` are ControlPlane's."""
+    with ControlPlane(folder / "control-plane", tools=tools, fsync=False, **options) as plane:
         yield Market(plane, folder, nodes)
 
 

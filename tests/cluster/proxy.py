@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from controlplane.local import ControlPlane
 
@@ -23,10 +23,13 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content
 
 @dataclass(slots=True)
 class Strike:
-    """At the `number`-th write from now (1 = the next), before it is forwarded or after it was answered, `act` is called once."""
+    """At the `number`-th write from now (1 = the next), before it is forwarded or after it was answered, `act` is called once.
+
+    Whoever sent it gets no answer, but for `beside`: then it is forwarded once `act` is done.
+    """
 
     number: int
-    side: Literal["before", "after"]
+    side: Literal["before", "after", "beside"]
     act: Callable[[], None]
 
 
@@ -84,7 +87,21 @@ class Proxy:
         if strike is not None and strike.side == "before":
             self._hit(strike)
             raise web.HTTPBadGateway
+        if strike is not None and strike.side == "beside":
+            await asyncio.to_thread(self._hit, strike)
+            strike = None
         headers = {key: value for key, value in request.headers.items() if key.lower() not in _HOP_BY_HOP}
+        try:
+            return await self._upstream_answers(request, headers, body, strike)
+        except ClientError:  # the API server is away, or went: so are we
+            assert request.transport is not None
+            request.transport.abort()
+            raise web.HTTPBadGateway from None
+
+    async def _upstream_answers(
+        self, request: web.Request, headers: dict[str, str], body: bytes, strike: Strike | None
+    ) -> web.StreamResponse:
+        assert self._session is not None
         async with self._session.request(
             request.method, self._upstream + request.raw_path, headers=headers, data=body or None, allow_redirects=False
         ) as answer:

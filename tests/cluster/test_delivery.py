@@ -286,14 +286,26 @@ class TestGuarding:
             assert market.runs(acme, "worker") == held
             until("enforced", lambda: market.installed.refusal(held, acme) and market.installed.refusal(next_, gamma), seconds=60)
 
-    def test_label_taken_off(self, market: Market) -> None:
-        """A label that an administrator removed from a held node comes back."""
-        acme, nodes = market.holder("acme"), market.nodes(1)
+    @pytest.mark.parametrize("written", ["label", "entry", "label and entry"])
+    @pytest.mark.parametrize("value", [None, "beta", "frozen.1"])
+    def test_edited_by_hand(self, market: Market, written: str, value: str | None) -> None:
+        """What an administrator wrote over or took off a held node comes back, and the stranger who waits for its GPUs never runs there."""
+        acme, beta, (node,) = market.holder("acme"), market.stranger(), market.nodes(1)
+        market.pod(acme, "worker")
         with Office(market.installed):
-            market.contract("label", acme, nodes, now(), now() + 600)
-            until("held", lambda: holds(market.admin, nodes, acme))
-            market.installed.label(nodes[0], None)
-            until("held again", lambda: holds(market.admin, nodes, acme))
+            market.contract("edited", acme, [node], now(), now() + 600)
+            market.await_running(acme, "worker")
+            market.pod(beta, "waits", gpus=1, node=node)
+            before = int(market.admin.get(FENCE)["metadata"]["resourceVersion"])
+            if "entry" in written:
+                market.installed.fence({node: value})
+            if "label" in written:
+                market.installed.label(node, value)
+            until("held again", lambda: holds(market.admin, [node], acme))
+            assert foreign(market.admin, [node], acme) == set()
+            assert market.runs(acme, "worker") == node or value is not None
+            if "entry" in written:
+                assert int(market.admin.get(FENCE)["metadata"]["resourceVersion"]) > before
 
 
 def created(market: Market, manifest: dict[str, Any]) -> bool:

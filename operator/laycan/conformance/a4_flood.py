@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from laycan.conformance.attack import Seen, attack
+from laycan.conformance.attack import Ability, Seen, attack
 from laycan.conformance.objects import EVERY_TAINT, on_nodes, requiring
 from laycan.conformance.scene import HOLDER, STRANGER, Scene
 from laycan.conformance.waiting import beside, until
+from laycan.kube.client import ApiError
 
 
 @dataclass(slots=True)
@@ -35,9 +37,9 @@ class Sentry:
         self.looks += 1
 
 
-def flood(scene: Scene, nodes: Sequence[str]) -> Pour:
-    """A stranger who creates pods that tolerate everything and fit nowhere but on these nodes."""
-    return Pour(scene, nodes, 1.0 / scene.options.flood_per_second)
+def flood(scene: Scene, nodes: Sequence[str], undaunted: bool = False) -> Pour:
+    """A stranger who creates pods that tolerate everything and fit nowhere but on these nodes; `undaunted` by any refusal."""
+    return Pour(scene, nodes, 1.0 / scene.options.flood_per_second, undaunted)
 
 
 @dataclass(slots=True)
@@ -45,13 +47,16 @@ class Pour:
     scene: Scene
     nodes: Sequence[str]
     pause_seconds: float
+    undaunted: bool
     numbers: count[int] = field(default_factory=lambda: count(1))
     created: int = 0
 
     async def drop(self) -> None:
         name, where = f"flood-{next(self.numbers)}", requiring(on_nodes(*self.nodes))
-        await self.scene.pod(self.scene.stranger, STRANGER, name, affinity=where, tolerations=EVERY_TAINT)
-        self.created += 1
+        error = await self.scene.refusal(self.scene.pod(self.scene.stranger, STRANGER, name, affinity=where, tolerations=EVERY_TAINT))
+        if error is not None and not self.undaunted:
+            raise error
+        self.created += error is None
         await asyncio.sleep(self.pause_seconds)
 
 
@@ -92,3 +97,36 @@ async def _looks_again(sentry: Sentry) -> None:
         return sentry.looks > begun
 
     await until("the sentry looked again", looked)
+
+
+@attack("A4", "api-restart", "no stranger on the delivered node, before, while and after", needs=[Ability.RESTART_API])
+async def api_restart(scene: Scene) -> Seen:
+    """The API server is away for seconds under a flood; while its fence has no data after the restart, keep-off and the operator hold."""
+    delivery = await scene.deliver(HOLDER)
+    found: set[str] = set()
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        with suppress(ApiError):  # it is away
+            found.update(await scene.strangers(delivery.nodes))
+            looks += 1
+
+    async with beside(flood(scene, delivery.nodes, undaunted=True).drop), beside(look):  # an API server knows no rights at first
+        await scene.act(scene.harness.restart_api_server)
+        begun = time.monotonic()
+        await until("fenced again", lambda: _closed(scene, delivery.nodes[0]), 90)
+        seconds = time.monotonic() - begun
+        held = await until("held", lambda: scene.are(delivery.nodes, HOLDER))
+        await asyncio.sleep(scene.options.flood_seconds)
+    await scene.clear_pods()
+    await scene.end(delivery)
+    numbers = {"seconds until the fence had its data again": seconds, "strangers seen": len(found)}
+    return Seen(held and not found, f"{len(found)} strangers in {looks} looks", numbers)
+
+
+async def _closed(scene: Scene, node: str) -> bool:
+    try:
+        return await scene.fenced(node)
+    except ApiError:
+        return False

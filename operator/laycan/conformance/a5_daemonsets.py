@@ -30,15 +30,21 @@ def _ready(each: Object) -> bool:
 @attack("A5", "agents", "ready = desired before, while held, and after; the same number desired throughout")
 async def agents(scene: Scene) -> Seen:
     """Device plugins, drivers and monitoring stay Ready on a node from before the freeze to after the release."""
-    before = {_path(each): each for each in await _agents(scene)}
-    if not before:
+    if not await _agents(scene):
         raise NotRun("needs a DaemonSet in an exempt or agent namespace")
-    wrong = [path for path, each in before.items() if not _ready(each)]
+    before = await until("the agents are ready", lambda: _all_ready(scene))
+    wrong: list[str] = []
     delivery = await scene.deliver(HOLDER)
     wrong += await _changed(scene, before)
     await scene.end(delivery)
     wrong += await _changed(scene, before)
     return Seen(not wrong, f"not so: {', '.join(sorted(set(wrong)))}" if wrong else f"{len(before)} DaemonSets: always so")
+
+
+async def _all_ready(scene: Scene) -> dict[str, Object]:
+    """Path -> DaemonSet, once all are ready."""
+    found = {_path(each): each for each in await _agents(scene)}
+    return found if all(_ready(each) for each in found.values()) else {}
 
 
 async def _changed(scene: Scene, before: dict[str, Object]) -> list[str]:

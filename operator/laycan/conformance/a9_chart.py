@@ -8,7 +8,7 @@ from laycan.conformance import objects
 from laycan.conformance.a4_flood import flood
 from laycan.conformance.attack import Ability, Seen, attack
 from laycan.conformance.objects import EVERY_TAINT
-from laycan.conformance.scene import FENCE, HOLDER, STRANGER, Scene, now
+from laycan.conformance.scene import FENCE, HOLDER, LEADER_EPOCH, NEXT, STRANGER, Scene, now
 from laycan.conformance.waiting import NeverError, beside, until
 from laycan.delivery.policies import PATH
 from laycan.kube.client import ApiError
@@ -128,6 +128,20 @@ async def old_epoch(scene: Scene) -> Seen:
     return Seen(held, f"{error.status} {error.message.rpartition('denied request: ')[2]}" if error else "not refused")
 
 
+@attack("A9", "epoch-raised", "a new leader goes above it, and hands over", disruptive=True, stands=True)
+async def epoch_raised(scene: Scene) -> Seen:
+    """An epoch that an administrator raised by hand, on the fence or on LeaderEpoch, ends the leader; its successor leads on."""
+    node = (await scene.standing()).nodes[0]
+    strangers: set[str] = set()
+    for path in (FENCE, LEADER_EPOCH):
+        epoch = max([(await scene.admin.get(each))["spec"]["epoch"] for each in (FENCE, LEADER_EPOCH)])
+        await scene.admin.patch_merge(path, {"spec": {"epoch": epoch + 1000}})
+        delivery = await scene.deliver(NEXT)
+        strangers |= await scene.strangers([node])
+        await scene.end(delivery)
+    return Seen(not strangers, f"handed over after both; strangers on the standing delivery: {len(strangers)}")
+
+
 @attack(
     "A9", "policy-deleted", "nothing is handed over while the fence is off, and all is once it is back; no pod of kube-system is refused",
     needs=[Ability.CHART],
@@ -158,15 +172,26 @@ async def _open(scene: Scene, node: str) -> bool:
     return not await scene.fenced(node)
 
 
-@attack(
-    "A9", "reinstall", "NodeFence and contracts survive and are in force again; no pod of kube-system is refused", needs=[Ability.CHART],
-)  # fmt: skip
+_SURVIVES = "NodeFence and contracts survive and are in force again; no pod of kube-system is refused"
+
+
+@attack("A9", "reinstall", _SURVIVES, needs=[Ability.CHART])
 async def reinstall(scene: Scene) -> Seen:
-    """`helm uninstall` and `helm install`: what was delivered is delivered again, without a stale entry, and kube-system never notices."""
+    """`helm uninstall` and `helm install`: what was delivered is delivered again, without a stale entry."""
+    return await _comes_back(scene, by_namespace=False)
+
+
+@attack("A9", "namespace-deleted", _SURVIVES, needs=[Ability.CHART])
+async def namespace_deleted(scene: Scene) -> Seen:
+    """The same when somebody deletes the release's namespace, with the operator in it, and installs the chart again."""
+    return await _comes_back(scene, by_namespace=True)
+
+
+async def _comes_back(scene: Scene, by_namespace: bool) -> Seen:
     delivery = await scene.deliver(HOLDER)
     canary = Canary(scene, delivery.nodes[0])
     async with canary.sing():
-        await scene.act(scene.harness.reinstall)
+        await scene.act(scene.harness.reinstall, by_namespace)
         await until("held again", lambda: scene.are(delivery.nodes, HOLDER), scene.patience)
         closed = await until("fenced again", lambda: scene.fenced(delivery.nodes[0]), scene.patience)
     stale = set(await scene.owners()) - set(delivery.nodes)

@@ -13,7 +13,7 @@ class Harness(Protocol):
     abilities: frozenset[Ability]
 
     def doom_operator(self, write: int) -> None:
-        """The operator shall die before its n-th write from now (1: the next)."""
+        """The operator shall die before its n-th write from now (1: the next), and not before any that was said earlier."""
 
     def operator_died(self) -> bool:
         """Whether it has, since."""
@@ -42,8 +42,8 @@ class Harness(Protocol):
     def upgrade(self) -> None:
         """`helm upgrade` with the values of the install: what was deleted of the chart is there again."""
 
-    def reinstall(self) -> None:
-        """`helm uninstall`, then `helm install`, and an operator again."""
+    def reinstall(self, by_namespace: bool = False) -> None:
+        """`helm uninstall`, or the removal of the release's namespace; then `helm install`, and an operator again."""
 
 
 class Foreign:
@@ -81,5 +81,5 @@ class Foreign:
     def upgrade(self) -> None:
         raise NotImplementedError
 
-    def reinstall(self) -> None:
+    def reinstall(self, by_namespace: bool = False) -> None:
         raise NotImplementedError

@@ -83,7 +83,10 @@ async def one(stage: Scene, each: Attack, disruptive: bool) -> Result:
         held, observed = None, f"not run: {reason}"
     except (ApiError, NeverError, NoFleetError) as error:
         observed = f"could not be brought to its end: {error}"
-    await stage.tidy()
+    try:
+        await stage.tidy()
+    except (ApiError, NeverError) as error:
+        held, observed = False, f"{observed}; could not be cleaned up: {error}"
     return Result(each.id, each.claim, each.expected, observed, held, round(time.monotonic() - begun, 1), numbers)
 
 

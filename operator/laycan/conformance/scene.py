@@ -29,7 +29,7 @@ from laycan.resources.times import parse_time
 from laycan.settings import Settings
 
 GROUP = f"/apis/{API_VERSION}"
-FENCE = f"{GROUP}/nodefences/cluster"
+FENCE, LEADER_EPOCH = f"{GROUP}/nodefences/cluster", f"{GROUP}/leaderepochs/cluster"
 DESK, HOLDER, NEXT, STRANGER = (f"{STEM}-{who}" for who in ("desk", "holder", "next", "stranger"))
 CONTRACTS = f"{GROUP}/namespaces/{DESK}/computecontracts"
 WINDOW_SECONDS = 900

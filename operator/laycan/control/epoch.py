@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from laycan.kube.client import ApiError, Client
 from laycan.resources.constants import API_VERSION
@@ -21,11 +23,14 @@ FENCE_PATH = f"{_GROUP_PATH}/nodefences/cluster"
 
 
 async def advance_epoch(client: Client) -> int:
-    """Counts LeaderEpoch/cluster up by one and returns the new epoch; makes the object where it is missing."""
+    """Counts LeaderEpoch/cluster up by one and returns the new epoch; makes the object where it is missing.
+
+    The fence's own epoch never falls: where somebody raised that by hand, or deleted LeaderEpoch/cluster, the new one lies above it.
+    """
     while True:
         try:
             found = await client.get(EPOCH_PATH)
-            epoch = int((found.get("spec") or {}).get("epoch") or 0) + 1
+            epoch = max(_epoch(found), await _fence_epoch(client)) + 1
             body = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": {"epoch": epoch}}
             await client.patch_merge(EPOCH_PATH, body)
         except ApiError as error:
@@ -36,6 +41,19 @@ async def advance_epoch(client: Client) -> int:
             await asyncio.sleep(0.1)
             continue
         return epoch
+
+
+def _epoch(raw: Mapping[str, Any]) -> int:
+    return int((raw.get("spec") or {}).get("epoch") or 0)
+
+
+async def _fence_epoch(client: Client) -> int:
+    try:
+        return _epoch(await client.get(FENCE_PATH))
+    except ApiError as error:
+        if error.status == 404:  # the first start
+            return 0
+        raise
 
 
 async def _create(client: Client) -> None:

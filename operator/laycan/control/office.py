@@ -146,12 +146,13 @@ class Office:
         }
 
     async def _watch_epoch(self, epoch: int) -> None:
+        """Returns never; a higher one, of another leader or of a hand, makes every write of ours impossible."""
         risen = asyncio.Event()
-        self.world.listeners.append(lambda kind, _: risen.set() if kind == "epoch" else None)
-        while self.world.epoch <= epoch:
+        self.world.listeners.append(lambda kind, _: risen.set() if kind in ("epoch", "fence") else None)
+        while (seen := max(self.world.epoch, self.world.fence.epoch if self.world.fence else 0)) <= epoch:
             await risen.wait()
             risen.clear()
-        raise DeposedError(f"another operator leads in epoch {self.world.epoch}")
+        raise DeposedError(f"another operator leads in epoch {seen}")
 
     async def _measure(self, delivery: Delivery) -> None:
         while True:

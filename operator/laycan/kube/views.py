@@ -89,6 +89,7 @@ class FenceView:
     resource_version: int
     nodes: Mapping[str, str]
     annotations: Mapping[str, str]
+    epoch: int = 0  # of the operator that wrote it last
 
 
 def _time(value: str | None) -> int:
@@ -203,5 +204,5 @@ def namespace_view(obj: Raw) -> NamespaceView:
 
 def fence_view(obj: Raw) -> FenceView:
     meta = obj["metadata"]
-    nodes = (obj.get("spec") or {}).get("nodes") or {}
-    return FenceView(_version(meta), dict(nodes), dict(meta.get("annotations") or {}))
+    spec = obj.get("spec") or {}
+    return FenceView(_version(meta), dict(spec.get("nodes") or {}), dict(meta.get("annotations") or {}), int(spec.get("epoch") or 0))
