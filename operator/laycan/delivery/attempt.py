@@ -51,7 +51,7 @@ class Steps:
         self._client, self._world, self._situation = client, world, situation
         self._fence, self._drain, self._settings, self._clock = fence, drain, settings, clock
         self._gate = asyncio.Semaphore(_LABELS_AT_ONCE)
-        self.emptied: dict[str, str] = {}  # node -> the entry under which it was verified empty
+        self._emptied: dict[str, tuple[str, int]] = {}  # node -> the entry under which it was verified empty, and `fence.failures` then
         self._since: dict[str, tuple[str, int]] = {}  # node -> entry, and when it was first seen to be emptied
         self._drained: dict[str, str] = {}  # node that was not empty at once -> the entry
 
@@ -77,13 +77,17 @@ class Steps:
         if target.want is Want.QUARANTINE and (not self._world.alive(node) or self._served(name)):
             return True
         if target.want in (Want.QUARANTINE, Want.PREPARE):
-            return self.emptied.get(name) == owner and not self.strangers(name, target.keep)
+            return self._known_empty(name, owner, target.keep)
         return target.want is Want.HOLD and (owner == target.holder or not self._world.alive(node))
 
     def strangers(self, name: str, keep: str) -> list[PodView]:
         """Pods that may not be on this closed node, as far as the watch has told."""
         pods = (self._world.pods.get(key) for key in self._world.pods_on.get(name, ()))
         return [pod for pod in pods if pod is not None and not stays(pod, self._settings, keep)]
+
+    def _known_empty(self, name: str, owner: str, keep: str) -> bool:
+        """Whether it was listed and found empty under this entry, which has held ever since as far as anybody saw."""
+        return self._emptied.get(name) == (owner, self._fence.failures) and not self.strangers(name, keep)
 
     def _owner(self, name: str) -> str:
         return self._fence.entries.get(name, "")
@@ -103,6 +107,8 @@ class Steps:
                 owner, marked = entries.get(name, ""), node.holder if node is not None else ""
                 if entry := entry_for(owner, marked, target):
                     changes[name] = entry
+                    if entry != owner:
+                        self._emptied.pop(name, None)
                 if marked and not owner:
                     log.error("ALARM node %s is labelled %s, its fence entry was lost; it is closed again", name, marked)
             return changes
@@ -139,7 +145,7 @@ class Steps:
 
     async def _clear(self, uid: str, names: list[str]) -> set[str]:
         """Empties what is closed and marked; the nodes that are empty now."""
-        now, orders, empty, closed = self._clock(), [], set(), {}
+        now, orders, empty = self._clock(), list[Order](), set[str]()
         for name in names:
             target, node, owner = self._target(uid, name), self._world.nodes.get(name), self._owner(name)
             if target is None or not owner:
@@ -147,19 +153,29 @@ class Steps:
             if node is not None and not node.managed:
                 empty.add(name)  # not ours to empty; its entry goes
             elif self._may_empty(target, node, owner):
-                orders.append(self._order(name, target, node, owner, now))
-                closed[name] = owner
+                if self._known_empty(name, owner, target.keep):  # a window begins: its nodes were emptied in the lead
+                    empty.add(name)
+                else:
+                    orders.append(self._order(name, target, node, owner, now))
+        return empty | await self._empty(orders, now)
+
+    async def _empty(self, orders: list[Order], now: int) -> set[str]:
+        """Proves, lists and evicts; what is found empty stays known as such while the entry and the fence hold."""
+        closed, failures = {order.node: self._owner(order.node) for order in orders}, self._fence.failures
         await self._fence.prove(closed)
         found = await self._drain.empty(orders, now)
         for order in orders:
             name = order.node
-            if name in found and self._owner(name) == closed[name]:
-                self._measure(order, closed[name])
-                self.emptied[name] = closed[name]
-            else:
-                self.emptied.pop(name, None)
+            if name not in found or self._owner(name) != closed[name]:
+                self._emptied.pop(name, None)
                 self._drained[name] = closed[name]
-        return empty | found
+                continue
+            self._measure(order, closed[name])
+            if order.placed_only:
+                self._emptied.pop(name, None)
+            else:
+                self._emptied[name] = (closed[name], failures)
+        return found
 
     def _measure(self, order: Order, owner: str) -> None:
         """Notes how long a node that was frozen for its next holder took to empty; one that was empty at once tells nothing."""

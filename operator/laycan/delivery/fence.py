@@ -37,10 +37,10 @@ class FenceDownError(Exception):
 
 
 class Fence:
-    """`live` is False from the first probe that failed to the next that succeeds."""
+    """`live` is False from the first probe that failed to the next that succeeds; `failures` counts the probes that failed."""
 
     def __init__(self, client: Client, world: World, probe: Probe, epoch: int) -> None:
-        self.live = True
+        self.live, self.failures = True, 0
         self._client, self._world, self._probe = client, world, probe
         self._epoch = epoch  # the one in which this process leads, whatever LeaderEpoch/cluster says by now
         self._waiting: list[tuple[Wanted, asyncio.Future[None]]] = []
@@ -168,6 +168,7 @@ class Fence:
         if live and not self.live:
             log.warning("the fence is live again")
         if not live:
+            self.failures += 1
             self._proven.clear()
             if self.live:
                 log.error("ALARM the fence is not enforced; nothing is frozen or handed over until it is: %s", why)

@@ -58,7 +58,7 @@ class Delivery:
         self._leases = LeaseWatch(client, clock)
         self.situation.health.heartbeats = self._leases.heartbeats
         self.fence = Fence(client, world, Probe(client, settings.probe_namespace), world.epoch if epoch is None else epoch)
-        self._drain = Drain(client, settings)
+        self._drain = Drain(client, world, settings)
         self._bulletin = Bulletin(client, world)
         self._steps = Steps(client, world, self.situation, self.fence, self._drain, settings, clock)
         self._lots = LotAgenda(world, self.situation, settings, self._changed.set)
