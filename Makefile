@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: setup controlplane lint fmt test test-kubelet e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream
+.PHONY: setup controlplane lint fmt test test-kubelet e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream bench-delivery
 
 setup: $(READY)
 
@@ -65,6 +65,9 @@ bench-repair: $(READY)  # DATA: a folder with the node and pod lists of the open
 
 bench-stream: $(READY)
 	$(BIN)/python -m bench.stream $(if $(SEEDS),--seeds $(SEEDS),)
+
+bench-delivery: controlplane  # on a real control plane; ROWS picks some
+	$(BIN)/python -m bench.delivery $(if $(ROWS),--rows $(ROWS),)
 
 e2e: $(READY)  # the cluster tests on kind; needs Docker
 	$(BIN)/pip install --quiet "pytest-kind>=22.11"
