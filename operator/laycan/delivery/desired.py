@@ -57,7 +57,7 @@ class Claim:
     deadline: int  # PodDisruptionBudgets are respected until then
     live: bool  # of an accepted contract that is not being deleted; else it is history
     paused: bool
-    adopted: bool  # what runs there already is the holder's own
+    settled_in: bool  # the holder's own pods run there already: adopted, or handed over to him before
     cut: bool = False  # it ends before its contract does
     moves_from: tuple[str, ...] = ()  # nodes on which its lots run until it begins
     moves_to: tuple[str, ...] = ()  # nodes on which its lots go on when it ends
@@ -152,7 +152,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
                 deadline=start if bound_at is None else max(start, bound_at + settings.drain_seconds),  # a re-bind had no lead
                 live=live,
                 paused=contract.annotations.get(PAUSE_ANNOTATION) == "true",
-                adopted=binding["node"] in adopted,
+                settled_in=binding["node"] in adopted or bool(binding.get("handedOverAt")),
                 cut=live and binding["end"] < over,
                 moves_from=_meeting(binding, cease.get(binding["start"], ())) if live else (),
                 moves_to=_meeting(binding, begin.get(binding["end"], ())) if live else (),
@@ -211,7 +211,7 @@ def target_of(
         return None  # an accepted contract whose terms cannot be read keeps what it has
     early = owner == claim.holder or bool(claim.moves_from)  # a move is made before it breaks: the lots run on, on both nodes for a while
     want = Want.HOLD if claim.start <= now or early else Want.PREPARE
-    return Target(want, claim.uid, claim.holder, claim.deadline, claim.holder if claim.adopted else "")
+    return Target(want, claim.uid, claim.holder, claim.deadline, claim.holder if claim.settled_in else "")
 
 
 def _due(owner: str, claims: list[Claim], now: int) -> Claim | None:

@@ -56,6 +56,14 @@ class TestWindows:
         found = target(one(owner, A), at)
         assert (found and found.want) == want
 
+    @pytest.mark.parametrize(("had", "keep"), [(False, ""), (True, "acme")])
+    def test_his_own_pods_stay(self, had: bool, keep: str) -> None:
+        """Where entry and label of a delivered node are both gone it is closed anew, and emptied of strangers only."""
+        row = binding("n", 100, 200) | ({"handedOverAt": format_time(T0 + 101)} if had else {})
+        found = target(one("", contract("a", "acme", [row])), 150)
+        assert found is not None
+        assert (found.want, found.keep) == (Want.HOLD, keep)
+
     def test_turnaround_is_a_lead(self) -> None:
         """A product that keeps nodes free for longer than the lead has them frozen as long."""
         seen = world([node("n")], [A], {}, {"turnaroundSeconds": 90})
