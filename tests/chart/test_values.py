@@ -72,7 +72,7 @@ def test_release_namespace_and_kube_system_are_always_exempt(render: Render, tmp
         for expression in manifest.get("spec", {}).get("matchConstraints", {}).get("namespaceSelector", {}).get("matchExpressions", [])
         if expression["key"] == "kubernetes.io/metadata.name"
     ]
-    assert len(selectors) == 4  # holder-inject, keep-off, keep-off-daemonsets, node-fence
+    assert len(selectors) == 5  # claim-index, holder-inject, keep-off, keep-off-daemonsets, node-fence
     assert all(set(selector) == exempt for selector in selectors)
 
 

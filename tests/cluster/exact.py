@@ -172,7 +172,7 @@ class CardWatch:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for event in self._admin.watch(f"{RESOURCE}/resourceclaims", seconds=2, resourceVersion=self._version):
+            for event in self._admin.watch(f"{RESOURCE}/resourceclaims", seconds=1, resourceVersion=self._version):
                 self._version = event["object"]["metadata"]["resourceVersion"]
                 self._take(event["type"], event["object"])
 

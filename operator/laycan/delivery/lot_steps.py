@@ -66,8 +66,8 @@ class LotSteps:
 
     async def remove_leftovers(self) -> None:
         """Hold pods whose claim is gone, as an operator that ended in between leaves them. Once, at the start. Raises ApiError."""
-        claims = {claim.uid for claim in self._world.resource_claims.values()}
         answer = await self._client.get("/api/v1/pods", {"labelSelector": CONTRACT_LABEL})
+        claims = {claim.uid for claim in self._world.resource_claims.values()}  # read later: a claim is always older than its pod
         for pod in map(pod_view, answer["items"]):
             if pod.name.startswith(HOLD_PREFIX) and pod.name.removeprefix(HOLD_PREFIX) not in claims:
                 await self._delete(f"{pods_path(pod.namespace)}/{pod.name}")

@@ -27,7 +27,7 @@ COLLECTIONS: Mapping[str, str] = {  # plural -> kind
 VALIDATING = ("laycan-contract-delete", "laycan-guard", "laycan-guard-crd", "laycan-hold-pods", "laycan-node-fence")
 # They concern Laycan's own objects and writes, in every mode.
 ALWAYS_DENY = ("laycan-claim-guard", "laycan-epoch", "laycan-operator-bounds", "laycan-operator-deletes")
-MUTATING = ("laycan-holder-inject", "laycan-keep-off", "laycan-keep-off-daemonsets")
+MUTATING = ("laycan-claim-index", "laycan-holder-inject", "laycan-keep-off", "laycan-keep-off-daemonsets")
 
 
 @dataclass(frozen=True, slots=True, order=True)

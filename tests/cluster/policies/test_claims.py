@@ -184,6 +184,42 @@ class TestB4:
         assert made["spec"]["nodeSelector"] == {HOLDER_LABEL: HOLDER}
 
 
+class TestIndex:
+    """One template for many lots."""
+
+    STATEFUL, JOB = "apps.kubernetes.io/pod-index", "batch.kubernetes.io/job-completion-index"
+
+    @pytest.mark.parametrize("label", [STATEFUL, JOB])
+    def test_each_pod_gets_its_lot(self, installed: Installed, name: str, label: str) -> None:
+        """Pod 7 of a template that names -index uses lot 7; what names a lot, or is no contract's claim, stays as it is."""
+        pod = using(HOLDER, name, "laycan-exact-index", "mine", "laycan-exact-0", "other-index")
+        pod["metadata"]["labels"] = {label: "7"}
+        made = installed.alice.create(pod, dryRun="All")
+        names = [each["resourceClaimName"] for each in made["spec"]["resourceClaims"]]
+        assert names == ["laycan-exact-7", "mine", "laycan-exact-0", "other-index"]
+
+    def test_a_stateful_set(self, installed: Installed, name: str) -> None:
+        """The controller's own label is there in time: its first pod runs on the GPUs of lot 0, and is steered by the claim alone."""
+        labels = {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": using(HOLDER, name, "laycan-exact-index")["spec"]}
+        spec = {"serviceName": name, "replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+        installed.alice.create(
+            {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name, "namespace": HOLDER}, "spec": spec}
+        )
+        until("its first pod", lambda: installed.admin.find(f"/api/v1/namespaces/{HOLDER}/pods/{name}-0"))
+        assert installed.place(HOLDER, f"{name}-0") == NODE
+        assert not installed.admin.get(f"/api/v1/namespaces/{HOLDER}/pods/{name}-0")["spec"].get("nodeSelector")
+        installed.alice.delete(f"/apis/apps/v1/namespaces/{HOLDER}/statefulsets/{name}")
+
+    @pytest.mark.parametrize(("namespace", "labels"), [(HOLDER, {}), (STRANGER, {STATEFUL: "7"})], ids=["no index", "no desk's"])
+    def test_nobody_else(self, installed: Installed, name: str, namespace: str, labels: dict[str, str]) -> None:
+        """A pod without an index, or outside the buyers' namespaces, is left alone."""
+        pod = using(namespace, name, "laycan-exact-index")
+        pod["metadata"]["labels"] = labels
+        made = installed.admin.create(pod, dryRun="All")
+        assert made["spec"]["resourceClaims"][0]["resourceClaimName"] == "laycan-exact-index"
+
+
 class TestB5:
     """Bob, who would like those very GPUs."""
 
