@@ -43,7 +43,7 @@ class Operator:
     def __init__(self, plane: ControlPlane, folder: Path, *, server: str = "", pod: str = "", settings: Mapping[str, Any] = QUICK) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "operator.log"
-        (self.port,) = free_ports(1)
+        self.port, self._metrics_port = free_ports(2)
         self._settings, self._kubeconfig, self._pod = folder / "settings.yaml", folder / "kubeconfig", pod
         rendered = plane.admin.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/laycan-settings")["data"]["settings.yaml"]
         self._settings.write_text(yaml.safe_dump({**yaml.safe_load(rendered), **settings}))
@@ -58,7 +58,8 @@ class Operator:
 
     def start(self) -> None:
         files = ["--settings", str(self._settings), "--kubeconfig", str(self._kubeconfig)]
-        argv = [str(Path(sys.executable).with_name("laycan")), "operator", *files, "--port", str(self.port), "--log-format", "plain"]
+        ports = ["--port", str(self.port), "--metrics-port", str(self._metrics_port)]
+        argv = [str(Path(sys.executable).with_name("laycan")), "operator", *files, *ports, "--log-format", "plain"]
         with self.log.open("ab") as log:
             environment = {**os.environ, "POD_NAME": self._pod}
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -92,6 +93,12 @@ class Operator:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    def metrics(self) -> dict[str, float]:
+        """Laycan's own samples as Prometheus reads them, by name and labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line.startswith("laycan_"))}
 
     def cpu_seconds(self) -> float:
         """CPU time of the operator so far, with its planner's."""

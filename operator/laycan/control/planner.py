@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from laycan.control import admission, snapshot
+from laycan.control.adoption import NOT_KEPT, Adoptions, kept, refuse, take_over
 from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase
 from laycan.control.snapshot import Fleet, Snapshot
@@ -158,11 +159,13 @@ class Planner:
         made = snapshot.promises(self.world, self.writer.requests.in_flight, self.writer.decisions, self._health[0], now)
         screening = admission.screen(self.world, self.specs, self.settings, now, made.keys())
         self._wake = screening.wake
-        follow = self._follows(now)
-        self.writer.decide(screening.decided)
-        if not made and not screening.candidates:
+        adopted = take_over(screening.candidates, self.world, self.specs, self.settings, made, self._health[0], now)
+        follow = self._follows(now) and not adopted.promises
+        self.writer.decide({**screening.decided, **adopted.refused})
+        made |= adopted.promises
+        if not made and not adopted.rest:
             return
-        taken = snapshot.take(self.world, self.specs, made, screening.candidates, self.fleet, now)
+        taken = snapshot.take(self.world, self.specs, made, adopted.rest, self.fleet, now)
         effort = self.settings.plan_effort if self._effort is None else self._effort
         begun = time.monotonic()
         solved = await self.solver.plan(taken.problem, effort, follow=follow)
@@ -173,7 +176,7 @@ class Planner:
         self.plans += 1
         self.followed += touched is not None
         log.info("plan %d of %s: %s, %.2f s", self.plans, _size(taken, touched), _result(plan), time.monotonic() - begun)
-        self._apply(taken, solved)
+        self._apply(taken, solved, adopted)
 
     def _follows(self, now: int) -> bool:
         """May this plan be one of what has changed?"""
@@ -187,9 +190,14 @@ class Planner:
         self._thorough_at = at if self._thorough_at is None else min(at, self._thorough_at)
         self._wake = self._thorough_at if self._wake is None else min(self._wake, self._thorough_at)
 
-    def _apply(self, taken: Snapshot, solved: Solved) -> None:
+    def _apply(self, taken: Snapshot, solved: Solved, adopted: Adoptions) -> None:
         unusable = self.fleet.unusable()
-        decisions = decisions_of(taken, solved.plan, solved.contracts)
+        decisions: dict[str, Decision] = decisions_of(taken, solved.plan, solved.contracts)
+        lost = {key: promise for key, promise in adopted.promises.items() if not kept(promise, decisions[key])}
+        if lost:  # who was refused beside them is judged again
+            decisions = {key: decision for key, decision in decisions.items() if decision.accepted is not False}
+            decisions |= {key: refuse(promise.contract, NOT_KEPT, taken.problem.now) for key, promise in lost.items()}
+            self.replan()
         if solved.contracts is not None:
             refused = [key for key, decision in decisions.items() if decision.accepted is False]
             for key in refused:  # a thorough plan may find room
