@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: setup controlplane lint fmt test test-kubelet e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream bench-delivery
+.PHONY: setup controlplane lint fmt test test-kubelet conformance e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream \
+	bench-delivery
 
 setup: $(READY)
 
@@ -34,6 +35,9 @@ test: lint controlplane
 
 test-kubelet: controlplane  # delivery on a real kubelet; needs root, containerd and runc
 	$(BIN)/pytest tests/kubelet -m kubelet $(PYTEST_ARGS)
+
+conformance: controlplane  # every attack, on a control plane of its own; ONLY picks some, else docs/conformance.md is written
+	$(BIN)/python -m tests.cluster.conform $(if $(ONLY),--only $(ONLY),)
 
 demo: controlplane
 	$(BIN)/python -m demo $(if $(KEEP),--keep,)
