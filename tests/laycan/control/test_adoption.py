@@ -32,7 +32,7 @@ def adopting(name: str, *nodes: str, gpus: int | None = None, adopted: int = 8, 
 def judged(made: World, *candidates: ContractView, unusable: frozenset[str] = frozenset()) -> Any:
     for each in candidates:
         made.contracts[each.key] = each
-    return take_over(list(candidates), made, Specs(), SETTINGS, promises(made, {}, {}, unusable), unusable, NOW)
+    return take_over(list(candidates), made, Specs(), SETTINGS, promises(made, {}, {}, unusable, NOW), unusable, NOW)
 
 
 def pod(namespace: str, node_name: str, gpus: int = 8, phase: str = "Running") -> PodView:

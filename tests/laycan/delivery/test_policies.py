@@ -53,7 +53,8 @@ def test_missing() -> None:
     found = as_installed("Enforce")
     found["mutatingadmissionpolicybindings"].clear()
     assert told(found) == [
-        f"MutatingAdmissionPolicyBinding laycan-{name} is missing" for name in ("claim-index", "holder-inject", "keep-off", "keep-off-daemonsets")
+        f"MutatingAdmissionPolicyBinding laycan-{name} is missing"
+        for name in ("claim-index", "holder-inject", "keep-off", "keep-off-daemonsets")
     ]
 
 
