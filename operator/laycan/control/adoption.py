@@ -1,8 +1,9 @@
 """Contracts that are being served already, on nodes that their desk names: taken over as they are, or refused.
 
-Such a contract (`spec.adopt.bindings`) is bound to exactly those nodes from now on, and nothing of its holder's is drained. It is
-judged before any plan by what runs: the nodes are of the fleet, well and of the grade, lie as the terms ask, hold no other contract,
-and nobody else's pods use their GPUs. What passes is a promise like any other, so that planning goes on from there.
+Such a contract (`spec.adopt.bindings`) is bound to exactly those nodes from now on, each as a whole, and nothing of its holder's is
+drained: GPUs that his pods have by claims of their own cannot be taken over without ending them. It is judged before any plan by what
+runs: the nodes are of the fleet, well and of the grade, lie as the terms ask, hold no other contract, and nobody else's pods use
+their GPUs. What passes is a promise like any other, so that planning goes on from there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from laycan.control.decision import Decision, Reason
 from laycan.control.snapshot import Promise
 from laycan.control.specs import Specs
 from laycan.delivery.desired import FROZEN, NOBODY
+from laycan.delivery.exact import gives_devices
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.planning.problem import contract_from, node_from, unplannable
@@ -23,7 +25,7 @@ from laycan.resources.product import ProductSpec
 from laycan.resources.times import format_time, parse_time
 from laycan.resources.validate import Refusal
 from laycan.settings import Settings
-from laycan_solver.model import Binding, Contract, Level, Node
+from laycan_solver.model import FOREVER, Binding, Contract, Level, Node
 
 _FIELD = "spec.adopt.bindings"
 NOT_KEPT = Refusal("NoCapacity", f"{_FIELD}: no plan keeps the contract where it runs beside what was accepted before (not found)")
@@ -60,7 +62,7 @@ def take_over(
         if refusal is not None:
             found.refused[contract.key] = refuse(contract, refusal, now)
         else:
-            found.promises[contract.key] = Promise(contract, "Accepted", case.bindings())
+            found.promises[contract.key] = case.promise()
     return found
 
 
@@ -96,9 +98,11 @@ class _Case:
         handover = self.spec.terms.delivery.handover
         return handover.namespace if handover else ""
 
-    def bindings(self) -> tuple[Binding, ...]:
+    def promise(self) -> Promise:
         start, end = self.window
-        return tuple(Binding(self.contract.key, row.node, self._grade(row.node), row.gpus, start, end) for row in self.adopt.bindings)
+        rows = self.adopt.bindings
+        bindings = tuple(Binding(self.contract.key, row.node, self._grade(row.node), row.gpus, start, end) for row in rows)
+        return Promise(self.contract, "Accepted", bindings, frozenset(row.node for row in rows))
 
     def refusal(self, made: Mapping[str, Promise]) -> Refusal | None:
         """The first thing that is wrong: with the list, with a node, with how the nodes lie."""
@@ -112,7 +116,9 @@ class _Case:
         return Refusal("NoCapacity", f"{_FIELD}: {text} (proved)") if text else None
 
     def _list_fault(self) -> str | None:
-        delivery, rows = self.spec.terms.delivery, self.adopt.bindings
+        delivery, rows, sold = self.spec.terms.delivery, self.adopt.bindings, self.spec.terms.product_ref.name
+        if self.products[sold].level == "Device":
+            return f"{_FIELD}: {sold} is sold as exact GPUs (level Device), and only whole nodes can be adopted; leave adopt out"
         for number, row in enumerate(rows):
             if row.gpus % delivery.lot_gpus:
                 return f"{_FIELD}[{number}].gpus: is {row.gpus}, no multiple of lotGpus ({delivery.lot_gpus}); only whole lots are adopted"
@@ -147,6 +153,8 @@ class _Case:
     def _other_contract(self, name: str, made: Mapping[str, Promise]) -> str | None:
         start, end = self.window
         gap = self.products[self.spec.terms.product_ref.name].turnaround_seconds or 0
+        if gives_devices(self.world, name):  # until the end of this contract nobody could be given part of it
+            end = FOREVER
         for key, promise in sorted(made.items()):
             for b in promise.bindings:
                 if b.node == name and b.start < end + gap and start < b.end + gap:

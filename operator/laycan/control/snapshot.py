@@ -69,7 +69,8 @@ def promises(
             whole = {b["node"] for b in status.get("bindings") or () if b["level"] == "Node" and b["end"] > today}
             found[key] = Promise(contract, phase, tuple(bindings_from(key, status)), frozenset(whole))
         elif contract.phase in UNDECIDED and (bindings := _decided(contract, decisions.get(key), world, unusable)):
-            found[key] = Promise(contract, "Accepted", bindings)
+            whole = {b.node for b in decisions[key].bindings if b.level == "Node"}
+            found[key] = Promise(contract, "Accepted", bindings, frozenset(whole))
     return found
 
 

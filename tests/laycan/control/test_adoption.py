@@ -13,8 +13,8 @@ from laycan.control.decision import Decision, PlannedBinding
 from laycan.control.planner import Planner
 from laycan.control.snapshot import promises
 from laycan.control.specs import Specs
-from laycan.kube.device_views import ResourceClaimView
-from laycan.kube.views import ContractView, FenceView, PodView
+from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
+from laycan.kube.views import ContractView, FenceView, PodView, namespace_view
 from laycan.kube.world import World
 from tests.laycan.control.test_planner import decided, planning
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, bound, contract, node, product, world
@@ -48,6 +48,7 @@ def test_taken_over() -> None:
     assert (found.refused, found.rest) == ({}, [])
     rows = [(b.node, b.product, b.gpus, b.start) for b in found.promises["desk/a"].bindings]
     assert rows == [("n1", "h100", 8, NOW), ("n2", "h100", 8, NOW)]
+    assert found.promises["desk/a"].whole == {"n1", "n2"}
 
 
 def test_others_are_left_to_planning() -> None:
@@ -154,6 +155,25 @@ def test_equivalent_grade() -> None:
     assert [b.product for b in found.promises["desk/a"].bindings] == ["h200"]
 
 
+def exact(made: World, *names: str) -> None:
+    """This cluster delivers exact GPUs, and these nodes have them."""
+    made.no_devices = ""
+    for name in names:
+        cards = tuple(DeviceView(f"gpu-{i}", f"GPU-{name}-{i}", "H100", "") for i in range(8))
+        made.put("resource_slices", name, ResourceSliceView(name, 1, name, 1, 1, cards))
+
+
+def test_level() -> None:
+    """Where exact GPUs could be delivered an adopted node goes as a whole; what is sold as exact GPUs cannot be adopted."""
+    made = world([contract("later", status=bound("n2", start=NOW + 20 * HOUR, end=NOW + 21 * HOUR))])
+    exact(made, "n1", "n2")
+    assert judged(made, adopting("a", "n1")).promises["desk/a"].whole == {"n1"}
+    assert "is bound to contract desk/later" in judged(made, adopting("a", "n2")).refused["desk/a"].reason.message
+    made.products["h100"] = product("h100", level="Device")
+    reason = judged(made, adopting("a", "n1")).refused["desk/a"].reason
+    assert (reason.code, "level Device" in reason.message) == ("Malformed", True)
+
+
 class TestPlanned:
     """With the real planner."""
 
@@ -174,6 +194,24 @@ class TestPlanned:
             reason = decided(office)["desk/late"].reason
             assert reason is not None
             assert "n1 is bound to contract desk/a" in reason.message
+
+        planning(made, test)
+
+    def test_as_a_whole(self) -> None:
+        """On a node whose GPUs could be delivered one by one the plan, and the next one too, keep it whole."""
+        made = world([adopting("a", "n1")])
+        exact(made, "n1", "n2")
+
+        async def test(office: Planner) -> None:
+            for name in ("b", "c"):
+                await office.step()
+                assert [(b.node, b.level) for b in decided(office)["desk/a"].bindings] == [("n1", "Node")]
+                made.put(
+                    "contracts", f"desk/{name}", contract(name, delivery_gpus=4, delivery_lotGpus=4, delivery_handover={"namespace": name})
+                )
+                made.namespaces[name] = namespace_view({"metadata": {"name": name, "labels": {"laycan.dev/desk": "desk"}}})
+            await office.step()
+            assert {(b.node, b.level) for key in ("desk/b", "desk/c") for b in decided(office)[key].bindings} == {("n2", "Device")}
 
         planning(made, test)
 

@@ -9,11 +9,12 @@ import pytest
 
 from laycan.delivery.gaps import possessed
 from laycan.delivery.health import count_gpus
+from laycan.delivery.heartbeats import Heartbeats
 from laycan.delivery.served import Bound
 from laycan.delivery.situation import Situation
 from laycan.kube.device_views import DeviceView, ResourceSliceView
-from laycan.kube.views import NodeView, node_view
-from laycan.kube.world import World
+from laycan.kube.views import FenceView, NodeView, node_view
+from laycan.kube.world import ONLY, World
 from laycan.settings import Settings
 from tests.laycan.delivery.worlds import SETTINGS, T0, binding, contract, node, world
 
@@ -158,6 +159,50 @@ class TestFlapping:
         assert scene.situation.verdict.recovered == frozenset()
         scene.at(610, gpus=8)
         assert scene.situation.verdict.recovered == {"n"}
+
+
+PAUSE = {"laycan.dev/paused": "true"}
+
+
+class TestPauses:
+    """A pause of the contract, the node or the cluster."""
+
+    @pytest.mark.parametrize("kind", ["contract", "node", "cluster by annotation", "cluster by setting"])
+    @pytest.mark.parametrize("ailment", ["condition", "flapping", "taint", "silence"])
+    def test_nothing_is_given_up(self, kind: str, ailment: str) -> None:
+        """Whatever is found, nothing fails while the pause holds; without it the same is a failure."""
+        for paused in (True, False):
+            settings = WIDE.model_copy(update={"pause_all": paused and kind == "cluster by setting"})
+            scene = Scene(settings, annotations=PAUSE if paused and kind == "contract" else {})
+            notes = PAUSE if paused and kind == "cluster by annotation" else {}
+            scene.world.put("fence", ONLY, FenceView(2, {"n": "acme"}, notes))
+            scene.at(1, annotations=PAUSE if paused and kind == "node" else {})
+            getattr(self, ailment)(scene)
+            assert bool(scene.failed()) is not paused
+
+    def condition(self, scene: Scene) -> None:
+        scene.at(12, conditions=(XID,))
+        scene.at(500)
+
+    def flapping(self, scene: Scene) -> None:
+        for at in (10, 20, 30):
+            scene.at(at, ready=False, ready_since=T0 + at)
+            scene.at(at + 5, ready=True, ready_since=T0 + at + 5)
+
+    def taint(self, scene: Scene) -> None:
+        scene.publish(1, 8)
+        scene.publish(20, 8, 3)
+
+    def silence(self, scene: Scene) -> None:
+        clock = [T0]
+        heard = scene.situation.health.heartbeats = Heartbeats(lambda: clock[0])
+        scene.world.products["h100"] = {"spec": {"detection": {"seconds": 40, "heartbeatSeconds": 15}}}
+        for seconds, nodes in ((0, ("n", "idle")), (12, ("idle",)), (20, ())):
+            clock[0] = T0 + seconds
+            for name in nodes:
+                heard.put("leases", f"kube-node-lease/{name}", T0 + seconds)
+            heard.look(True, T0 + seconds)
+            scene.situation.look(T0 + seconds, full=True)
 
 
 class TestDrivers:
