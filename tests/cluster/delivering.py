@@ -294,6 +294,7 @@ class Market:
             self.admin.delete(path)
         for namespace in self._namespaces:
             self.admin.request("DELETE", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets")
+            self.admin.request("DELETE", f"/apis/apps/v1/namespaces/{namespace}/deployments")
             for pod in self.admin.items(f"/api/v1/namespaces/{namespace}/pods"):
                 self.admin.delete(f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}", gracePeriodSeconds=0)
         open_all(self.installed)

@@ -54,7 +54,7 @@ def test_two_copies(market: Market) -> None:
         for namespace, node in zip((acme, gamma), victims, strict=True):
             market.admin.create(deployment(namespace))
             until("its pod runs", partial(runs_on, market, namespace, node))
-        stale = format_time(now())
+        stale = format_time(now() - 60)  # before the last heartbeats
         for node in victims:
             fleet.kill_node(market.admin, node)
         until("quarantined", lambda: holds(market.admin, victims[:1], f"quarantine.{quick}"), seconds=60)
@@ -85,7 +85,7 @@ def test_make_before_break(market: Market) -> None:
     for pod in ("first", "second"):
         market.pod(acme, pod)
     protect(market, beta, "stays", slow_new)
-    with Office(market.installed, FAST.model_copy(update={"lead_seconds": 5, "drain_seconds": 20})):
+    with Office(market.installed, FAST.model_copy(update={"lead_seconds": 5, "drain_seconds": 11})):
         move, end = now() + 9, now() + 600
         market.contract("moves", acme, [], now(), end)
         market.bind("moves", [(old, now(), move), (new, move, end), (slow_old, now(), move), (slow_new, move, end)], lots=[0, 0, 1, 1])
