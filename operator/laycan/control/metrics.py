@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 
 from laycan.delivery.desired import END, FROZEN, NOBODY, QUARANTINE
 from laycan.delivery.lead import drains_of, learnt_seconds
@@ -30,6 +30,7 @@ class Metrics:
     """One registry of one process. `told` after each status write, `take` now and then, `text` when somebody asks."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside each histogram that nobody asked for
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -93,6 +94,15 @@ def test_punctuality() -> None:
     sums = {name: (found[f"laycan_{name}_seconds_count", ""], found[f"laycan_{name}_seconds_sum", ""]) for name in ("late_start", "rebind")}
     assert sums == {"late_start": (1, 3), "rebind": (2, 120)}
     assert found["laycan_early_stop_seconds_sum", ""] == 600
+
+
+def test_documented() -> None:
+    """The table in docs/delivery.md lists exactly these metrics, with their types and words."""
+    families = text_string_to_metric_families(Metrics().text().decode())
+    ours = sorted((family for family in families if family.name.startswith("laycan_")), key=lambda family: family.name)
+    rows = [f"| `{family.name}` | {family.type} | {family.documentation} |" for family in ours]
+    page = (Path(__file__).parents[3] / "docs" / "delivery.md").read_text().splitlines()
+    assert [line for line in page if line.startswith("| `laycan_")] == rows
 
 
 def test_served() -> None:
