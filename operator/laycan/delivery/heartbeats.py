@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,7 +50,8 @@ class Heartbeats:
         self._clock = clock
         self._heard: dict[str, int] = {}  # node -> when that was seen
         self._since: int | None = None  # since when it is true that whoever renews is heard; None: it is not
-        self._now = 0
+        self._now, self._connected = 0, False
+        self._times: list[int] = []  # when they were heard, at the last look, in order
 
     # --- what a Reflector asks of the table that it fills
 
@@ -75,9 +77,12 @@ class Heartbeats:
 
     def look(self, connected: bool, now: int) -> None:
         """Takes note of whether the others can be heard now."""
-        self._now = now
-        lately = sum(now - heard <= RENEWAL_SECONDS for heard in self._heard.values())
-        if not connected or 2 * lately < len(self._heard) or not lately:
+        if (connected, now) == (self._connected, self._now):
+            return  # seconds are whole, passes are not
+        self._connected, self._now = connected, now
+        self._times = sorted(self._heard.values())
+        lately = len(self._times) - bisect_left(self._times, now - RENEWAL_SECONDS)
+        if not connected or 2 * lately < len(self._times) or not lately:
             if self._since is not None:
                 log.warning("heartbeats are not judged: %s", "few nodes are heard" if connected else "their watch is broken")
             self._since = None
@@ -87,6 +92,7 @@ class Heartbeats:
     def deaf(self) -> None:
         """Nobody watches any more: what was heard says nothing about the time from here on."""
         self._heard.clear()
+        self._times.clear()
         self.renewed.clear()
         self._since = None
 
@@ -101,9 +107,9 @@ class Heartbeats:
         since = self.silent_since(node)
         if since is None or self._now - since < seconds:
             return False
-        later = [heard for heard in self._heard.values() if heard >= since + RENEWAL_SECONDS]
-        overtaken = any(heard + RETRY_SECONDS <= self._now for heard in later)
-        return overtaken and 4 * len(later) >= len(self._heard) - 1
+        first = bisect_left(self._times, since + RENEWAL_SECONDS)  # of those that renewed after it was due
+        later = len(self._times) - first
+        return later > 0 and self._times[first] + RETRY_SECONDS <= self._now and 4 * later >= len(self._times) - 1
 
     def late(self) -> set[str]:
         """Nodes that should have renewed by now."""
