@@ -99,6 +99,14 @@ class Office:
         """Whether it has stopped before a write that it was not to survive."""
         return isinstance(self.error, Killed)
 
+    def call(self, act: Callable[..., object], *arguments: object) -> None:
+        """Runs it in the office's event loop, and returns when it has."""
+        assert self._loop is not None
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(act, *arguments)
+        self._loop.call_soon_threadsafe(done.set)
+        assert done.wait(10)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._main())

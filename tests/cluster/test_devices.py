@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -189,56 +190,38 @@ def _pod(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods/{name}"
 
 
-class TestA10:
-    """The operator dies before its first write, its second, and so on; another one takes over."""
+def test_a10_death_at_each_write(market: GpuMarket) -> None:
+    """The operator dies before its first write, its second, and so on, and another one takes over.
 
-    def test_a10_taking(self, market: GpuMarket) -> None:
-        """From strangers, in the middle of a crowd of them."""
-        assert each_death(market, self._take) >= 7, "claim, hold pod, label, two evictions, entry, hold pod off, label off"
+    A lot leaves a node with a pod of its own on it for one that a crowd of strangers fills: all steps of leaving and of taking.
+    """
+    assert each_death(market, _move_into_a_crowd) >= 11, (
+        "delete, eviction, entry off; claim, hold pod, label, two evictions, entry, both off"
+    )
 
-    def test_a10_moving(self, market: GpuMarket) -> None:
-        """From one node to another, with a pod on the old one."""
-        assert each_death(market, self._move) >= 7, "delete, hold pod, eviction, entry off, claim, hold pod, entry, hold pod off"
 
-    @staticmethod
-    def _take(market: GpuMarket, dies_at: int) -> bool:
-        acme, beta, (node,) = market.holder("acme"), market.stranger(), market.gpu_nodes(1, gpus=3)
-        market.crowd(beta, node, 4, free=3)
-        name = f"take-{dies_at}"
-        claim = f"laycan-{name}-0"
+def _move_into_a_crowd(market: GpuMarket, dies_at: int) -> bool:
+    acme, beta, (old, new) = market.holder("acme"), market.stranger(), market.gpu_nodes(2, gpus=3)
+    name, end = f"move-{dies_at}", now() + 600
+    claim = f"laycan-{name}-0"
+    with Office(market.installed):
+        market.deal(name, acme, [Row(0, old, (0, 1), now(), end)])
+        market.user(acme, "worker", claim)
+        market.await_running(acme, "worker")
+        market.crowd(beta, new, 4, free=3)
+        until("settled", lambda: not hold_pods(market, acme))
+    market.assign(name, [Row(0, new, (1, 2), now(), end)], "Delivering")
 
-        def done() -> bool:
-            delivered = market.has(acme, claim, node, 0, 1)
-            return delivered and not hold_pods(market, acme) and not label(market.admin, node)
+    def done() -> bool:
+        return market.has(acme, claim, new, 1, 2) and not hold_pods(market, acme) and not label(market.admin, new)
 
-        with CardWatch(market.admin).watch() as seen:
-            market.deal(name, acme, [Row(0, node, (0, 1), now(), now() + 600)])
-            died = office_until_death(market, dies_at, done)
-            with Office(market.installed):
-                until("delivered, and nothing left", done)
-        assert seen.doubles == []
-        return died
-
-    @staticmethod
-    def _move(market: GpuMarket, dies_at: int) -> bool:
-        acme, (old, new) = market.holder("acme"), market.gpu_nodes(2)
-        name, end = f"move-{dies_at}", now() + 600
-        claim = f"laycan-{name}-0"
-        with Office(market.installed):
-            market.deal(name, acme, [Row(0, old, (0, 1), now(), end)])
-            market.user(acme, "worker", claim)
-            market.await_running(acme, "worker")
-            until("settled", lambda: not hold_pods(market, acme))
-        market.assign(name, [Row(0, new, (2, 3), now(), end)], "Delivering")
-
-        def done() -> bool:
-            return market.has(acme, claim, new, 2, 3) and not hold_pods(market, acme)
-
+    with CardWatch(market.admin).watch() as seen:
         died = office_until_death(market, dies_at, done)
         with Office(market.installed):
             until("delivered, and nothing left", done)
-        assert gone(market, acme, "worker")
-        return died
+    assert seen.doubles == []
+    assert gone(market, acme, "worker")
+    return died
 
 
 def test_b2_stays_allocated(market: GpuMarket) -> None:
@@ -264,27 +247,30 @@ def test_b2_stays_allocated(market: GpuMarket) -> None:
 
 
 def test_b3_collisions(market: GpuMarket) -> None:
-    """Forty times a stranger's pod for one GPU comes 0 to 50 ms after a lot's claim, on a node that has just so many: none is had twice."""
-    acme, beta, (node,) = market.holder("acme"), market.stranger(), market.gpu_nodes(1)
+    """Forty-eight times a stranger's pod for one GPU comes 0 to 50 ms after a lot's claim, on a node that has just so many.
+
+    At no version of any ResourceClaim was a card in two, and each time the contract has it in the end.
+    """
+    acme, beta, (node,) = market.holder("acme"), market.stranger(), market.gpu_nodes(1, gpus=16)
     with CardWatch(market.admin).watch() as seen, Office(market.installed):
-        for number in range(5):
-            name = f"b3-{number}"
-            rows = [Row(lot, node, (lot,), now(), now() + 600) for lot in range(8)]
-            rivals = [Thread(target=partial(_collide, market, acme, beta, f"laycan-{name}-{lot}", lot * 0.007)) for lot in range(8)]
+        for number in range(3):
+            name, lots = f"b3-{number}", range(16)
+            rivals = [Thread(target=partial(_collide, market, acme, beta, f"laycan-{name}-{lot}", lot % 8 * 0.007)) for lot in lots]
             for rival in rivals:
                 rival.start()
-            market.deal(name, acme, rows)
-            for row in rows:
-                await_has(market, acme, f"laycan-{name}-{row.lot}", node, row.lot)
+            market.deal(name, acme, [Row(lot, node, (lot,), now(), now() + 600) for lot in lots])
+            for lot in lots:
+                await_has(market, acme, f"laycan-{name}-{lot}", node, lot)
             for rival in rivals:
                 rival.join(30)
-            assert seen.doubles == []
             market.assign(name, [], "Terminated")
             until("let go", lambda: not market.admin.items(f"{RESOURCE}/namespaces/{acme}/resourceclaims"))
             market.admin.request("DELETE", f"/api/v1/namespaces/{beta}/pods")
             until("the strangers are gone", lambda: not _crowd_has(market, beta))
     assert seen.doubles == []
-    assert sum(len([key for key in had if key.startswith(acme)]) for had in seen.had.values()) >= 40
+    had = [key.partition("/")[0] for keys in seen.had.values() for key in keys]
+    assert had.count(acme) >= 48
+    assert had.count(beta) > 0, "some of the strangers came first"
 
 
 def _collide(market: GpuMarket, holder: str, namespace: str, claim: str, seconds: float) -> None:
@@ -345,6 +331,20 @@ def test_a_full_quota_is_told(market: GpuMarket) -> None:
         await_has(market, acme, "laycan-quota-0", node, 0)
         until("no problem is left", lambda: not problems(office))
     assert kept(market.claim(acme, "laycan-quota-0"))
+
+
+def test_a_late_answer_is_forgotten(market: GpuMarket) -> None:
+    """The answer to a write may come after the watch has told that the claim is gone: that is seen again, and the lot goes on."""
+    acme, (old, new) = market.holder("acme"), market.gpu_nodes(2)
+    with Office(market.installed) as office:
+        market.deal("late", acme, [Row(0, old, (0,), now(), now() + 600)])
+        await_has(market, acme, "laycan-late-0", old, 0)
+        before = office.world.resource_claims[f"{acme}/laycan-late-0"]
+        market.assign("late", [], "Delivering")
+        until("gone", lambda: before.key not in office.world.resource_claims)
+        office.call(office.world.put, "resource_claims", before.key, replace(before, deleting=True))
+        market.assign("late", [Row(0, new, (5,), now(), now() + 600)], "Delivering")
+        await_has(market, acme, "laycan-late-0", new, 5)
 
 
 def test_detection(market: GpuMarket) -> None:

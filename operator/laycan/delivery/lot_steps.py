@@ -135,7 +135,7 @@ class LotSteps:
         lot, claim = task.lot, task.claim
         assert claim is not None
         path = f"{claims_path(lot.namespace)}/{lot.name}/status"
-        if await self._tolerant(self._patch(path, keeping(lot, claim))):
+        if await self._tolerant(self._keep_now(path, keeping(lot, claim))):
             self._waits.pop(lot.key, None)
             log.info("contract %s: %s has %s of node %s", lot.uid, lot.key, ", ".join(sorted(lot.devices)), lot.node)
         return ""
@@ -172,8 +172,10 @@ class LotSteps:
             names = ", ".join(pod.name for pod in pods[:5])
             return f"{claim.key} is to go, its pods are still there: {names}" if now >= due else ""
         raw = await self._find(path)
-        if raw is not None and raw["metadata"]["uid"] == claim.uid and (ops := letting_go(raw)):
-            await self._tolerant(self._patch(f"{path}/status", ops))
+        if raw is None:  # an answer of ours may have come after the watch had told that it is gone
+            self._world.drop("resource_claims", claim.key)
+        elif raw["metadata"]["uid"] == claim.uid and (ops := letting_go(raw)):
+            await self._tolerant(self._client.patch_json(f"{path}/status", ops))
         return ""
 
     def _users(self, claim: ResourceClaimView) -> list[PodView]:
@@ -190,7 +192,7 @@ class LotSteps:
         seen = self._world.pods.get(f"{namespace}/{name}")
         return seen if seen is not None and seen.uid == uid else PodView(namespace, name, uid, 0, "", "", "", False, 0, False)
 
-    async def _patch(self, path: str, ops: list[dict[str, Any]]) -> None:
+    async def _keep_now(self, path: str, ops: list[dict[str, Any]]) -> None:
         async with self._gate:
             self._take(await self._client.patch_json(path, ops))
 
