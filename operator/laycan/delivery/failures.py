@@ -47,7 +47,7 @@ class Verdict:
 def judge(world: World, claims: Claims, health: Health, settings: Settings, now: int) -> Verdict:
     owners = world.fence.nodes if world.fence else {}
     found: dict[str, Failure] = {}
-    recovered, wakes = set(), [health.next_look(now)]
+    recovered, wakes = set(), list[int | None]()
     suspects = health.late() | health.ailing
     for name in owners.keys() | claims.by_node.keys() | world.claims_on.keys():
         owner, node = owners.get(name, ""), world.nodes.get(name)

@@ -125,10 +125,6 @@ class Health:
         """Nodes whose kubelets should have been heard by now."""
         return self.heartbeats.late()
 
-    def next_look(self, now: int) -> int | None:
-        """When to judge again although nothing changes: silence tells nobody."""
-        return now + 1 if self.heartbeats.watched else None
-
     def heard_again(self, name: str, now: int) -> None:
         self.nodes.setdefault(name, Seen()).heard_since = now
 

@@ -71,10 +71,6 @@ class Heartbeats:
 
     # --- what is made of it
 
-    @property
-    def watched(self) -> bool:
-        return bool(self._heard)
-
     def look(self, connected: bool, now: int) -> None:
         """Takes note of whether the others can be heard now."""
         if (connected, now) == (self._connected, self._now):

@@ -57,7 +57,7 @@ class Situation:
         names |= self._heard_again(now)
         names |= {source for name in names for claim in claims.on(name) for source in claim.moves_from}
         before = self.verdict
-        if names or (before.wake is not None and before.wake <= now):
+        if names or (before.wake is not None and before.wake <= now) or self.health.late():
             self.verdict = judge(world, claims, self.health, self._settings, now)
             names |= before.failed.keys() ^ self.verdict.failed.keys()
             names |= before.recovered ^ self.verdict.recovered
@@ -68,7 +68,8 @@ class Situation:
                 self.targets[name] = target
             else:
                 self.targets.pop(name, None)
-        self.wake = min((instant for instant in (claims.wake(now), self.verdict.wake) if instant is not None), default=None)
+        listening = now + 1 if self.wants_heartbeats() else None  # silence tells nobody
+        self.wake = min((instant for instant in (claims.wake(now), self.verdict.wake, listening) if instant is not None), default=None)
         return names
 
     def target(self, name: str, now: int) -> Target | None:

@@ -169,6 +169,13 @@ class TestFailure:
         assert not seen.alive(seen.nodes["n0"])
         assert seen.last_seen["n0"] == T0 - 5
 
+    def test_quiet_cluster(self) -> None:
+        """Somebody looks every second though nothing happens, from the moment that a product asks: silence wakes nobody."""
+        _, situation, _ = self.scene(heartbeatSeconds=20)
+        assert situation.wake == T0 + 1
+        situation.look(T0 + 1)
+        assert situation.wake == T0 + 2
+
     def test_not_asked_for(self) -> None:
         """Without the product's word nobody listens, and nobody fails."""
         _, situation, clock = self.scene()
