@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from controlplane import fleet
@@ -25,12 +26,12 @@ from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials, load_credentials
 from tests.cluster.delivering import open_all
 from tests.cluster.harness import Loopback, loopback
-from tests.cluster.operator import GROUP, Market, at, await_phase, contract, market, phase
+from tests.cluster.operator import GROUP, Market, at, await_phase, contract, market, owners, phase, product
 from tests.cluster.policies.installed import NAMESPACE
 
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:laycan-operator"
-NODES = 6
+NODES, EXACT_NODES = 6, 3
 # They take rights of the operator away, or the API server that knows them; what is refused meanwhile is meant to be.
 TAKE_RIGHTS = ("A4-api-restart", "A9-namespace-deleted", "A9-reinstall", "A13-blind-probe")
 HEAD = """# Conformance
@@ -67,11 +68,20 @@ LeaderEpoch uses it.
 def town(folder: Path) -> Iterator[tuple[Market, Loopback]]:
     """A market with the usual DaemonSets, a node that is not managed, a running operator, and a record of what that asks for."""
     with market(folder, binaries(), nodes=NODES, audited=(OPERATOR,)) as made:
-        fleet.apply_fleet(made.admin, [*fleet.daemonsets(), fleet.node("alien-0", managed=False)])
+        exact = [f"exact-{number}" for number in range(EXACT_NODES)]
+        grown = [fleet.node(name, product=fleet.H200, plugin=False) for name in exact]
+        fleet.apply_fleet(made.admin, [*fleet.daemonsets(), fleet.node("alien-0", managed=False), fleet.device_class(), *grown])
+        for name in exact:
+            until(f"{name} is Ready", partial(_ready, made, name))
+            made.admin.apply(fleet.gpu_slice(name))
         made.admin.patch("/api/v1/nodes/n000", {"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "true"}}})  # an admin's own
         with loopback(made) as harness:
             yield made, harness
             made.close()
+
+
+def _ready(made: Market, node: str) -> bool:
+    return fleet.ready(made.admin.get(f"/api/v1/nodes/{node}")) == "True"
 
 
 def attack_all(made: Market, harness: Loopback, only: Sequence[str], options: Options) -> list[Result]:
@@ -93,14 +103,16 @@ def attack_all(made: Market, harness: Loopback, only: Sequence[str], options: Op
 
 
 def exercise(made: Market, harness: Loopback) -> None:
-    """What no attack forces: somebody writes a contract just before the operator does; and an uninstall's release."""
+    """What no attack forces: a product's wish for heartbeats, a write just before the operator's, and an uninstall's release."""
+    made.admin.apply(product("heartbeats", detection={"seconds": 2, "heartbeatSeconds": 15}))
 
     def annotate() -> None:
         made.admin.patch(f"{GROUP}/namespaces/desk/computecontracts/met", {"metadata": {"annotations": {"note": "met"}}})
 
     harness.meddle(annotate)
-    made.admin.create(contract("met", at(3600), at(7200)))
-    await_phase(made.admin, "met", "Accepted")
+    made.admin.create(contract("met", at(1), at(7200), productRef={"name": "heartbeats"}))
+    await_phase(made.admin, "met", "Delivering")
+    until("its node is held", lambda: "acme" in owners(made.admin).values())
     made.delete("met")
     until("it is gone", lambda: phase(made.admin, "met") == "")
     open_all(made.installed)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 
 import yaml
 
@@ -34,6 +35,7 @@ class Loopback:
         self._died = threading.Event()
         self._starts = threading.Lock()
         self._counted_from = 0
+        self._cards = count()
 
     @property
     def settings(self) -> Settings:
@@ -83,6 +85,9 @@ class Loopback:
 
     def set_gpus(self, node: str, gpus: int) -> None:
         fleet.set_gpus(self._market.admin, node, gpus)
+
+    def swap_gpu(self, node: str, device: str) -> None:
+        fleet.swap_gpu(self._market.admin, node, int(device.removeprefix("gpu-")), f"GPU-swapped-{next(self._cards)}")
 
     def restart_api_server(self) -> None:
         plane = self._market.plane

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.xdist_group("conformance-cli")
 
 # The others take minutes; `make conformance` makes them all.
 QUICK = ["A1-early-pods", "A2", "A3", "A4-flood", "A5-agents", "A6", "A7", "A9-delete-crds", "A9-delete-fence", "A9-entry-changed",
-         "A9-entry-removed", "A9-label-removed", "A9-old-epoch", "A12"]  # fmt: skip
-SHORT = Options(flood_seconds=1.0, deaths=2)
+         "A9-entry-removed", "A9-label-removed", "A9-old-epoch", "A12", "B1", "B2", "B3", "B4", "B5", "B7"]  # fmt: skip
+SHORT = Options(flood_seconds=1.0, deaths=2, collisions=4)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ class Ability(StrEnum):
     KILL_OPERATOR = "kill and restart the operator"
     SILENCE = "silence a kubelet"
     SET_GPUS = "change the GPUs that a node reports"
+    SWAP_GPU = "swap a GPU under its device's name"
     RESTART_API = "restart the API server"
     RESTART_CONTROLLERS = "restart the controller manager"
     CHART = "delete and install the chart and its parts"

@@ -36,23 +36,29 @@ class Fleet:
     unmanaged: tuple[str, ...] = ()
 
 
-async def choose(client: Client, settings: Settings, wanted: Sequence[str], now: int) -> Fleet:
-    """The named nodes, else some free ones of the commonest grade. Raises NoFleetError, ApiError."""
+async def choose(client: Client, settings: Settings, wanted: Sequence[str], now: int, exact: Mapping[str, int] | None = None) -> Fleet:
+    """The named nodes, else some free ones of the commonest grade. Raises NoFleetError, ApiError.
+
+    `exact`: only nodes that publish each of their GPUs, node -> GPUs. None: only those whose device plugin counts them.
+    """
     raws = {raw["metadata"]["name"]: raw for raw in (await client.get("/api/v1/nodes"))["items"]}
+    sizes = {name: node_view(raw).gpus for name, raw in raws.items()} if exact is None else exact
     managed = {name: raw for name, raw in raws.items() if node_view(raw).managed}
     promised = await _promised(client, now)
     busy = await _busy(client, settings)
-    free = [name for name, raw in managed.items() if name not in promised | busy and node_view(raw).ready and _plain(raw)]
+    free = [
+        name for name, raw in managed.items() if name not in promised | busy and sizes.get(name) and node_view(raw).ready and _plain(raw)
+    ]
     if missing := [name for name in wanted if name not in free]:
         raise NoFleetError(f"not free, not Ready or not managed: {', '.join(missing)}")
-    kinds = Counter(_kind(managed[name]) for name in (wanted or free))
+    kinds = Counter(_kind(managed[name], sizes) for name in (wanted or free))
     if not kinds:
         raise NoFleetError("no managed node is free: all are held, promised within two hours, not Ready, or run somebody's pods")
     (grade, gpus), _ = kinds.most_common(1)[0]
     if len(kinds) > 1 and wanted:
         raise NoFleetError(f"the nodes are of several grades or sizes: {', '.join(sorted(f'{grade} x{gpus}' for grade, gpus in kinds))}")
-    nodes = tuple(sorted(name for name in (wanted or free) if _kind(managed[name]) == (grade, gpus)))[: len(wanted) or MOST_NODES]
-    rest = [name for name, raw in managed.items() if _kind(raw)[0] == grade and name not in nodes]
+    nodes = tuple(sorted(name for name in (wanted or free) if _kind(managed[name], sizes) == (grade, gpus)))[: len(wanted) or MOST_NODES]
+    rest = [name for name, raw in managed.items() if _kind(raw, sizes)[0] == grade and name not in nodes]
     return Fleet(
         grade=grade,
         gpus=gpus,
@@ -63,12 +69,12 @@ async def choose(client: Client, settings: Settings, wanted: Sequence[str], now:
     )
 
 
-def _kind(raw: Raw) -> tuple[str, int]:
-    return str(raw["metadata"]["labels"].get(GRADE_LABEL, "")), node_view(raw).gpus
+def _kind(raw: Raw, sizes: Mapping[str, int]) -> tuple[str, int]:
+    return str(raw["metadata"]["labels"].get(GRADE_LABEL, "")), sizes.get(raw["metadata"]["name"], 0)
 
 
 def _plain(raw: Raw) -> bool:
-    return unplannable(raw) is None and not raw["spec"].get("unschedulable") and node_view(raw).gpus > 0
+    return unplannable(raw) is None and not raw["spec"].get("unschedulable")
 
 
 async def _promised(client: Client, now: int) -> set[str]:

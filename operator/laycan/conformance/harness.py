@@ -33,6 +33,9 @@ class Harness(Protocol):
     def set_gpus(self, node: str, gpus: int) -> None:
         """The device plugin reports so many healthy GPUs."""
 
+    def swap_gpu(self, node: str, device: str) -> None:
+        """Another card answers to this device name, as after a repair."""
+
     def restart_api_server(self) -> None:
         """Kills it, and brings it back after a while."""
 
@@ -70,6 +73,9 @@ class Foreign:
         raise NotImplementedError
 
     def set_gpus(self, node: str, gpus: int) -> None:
+        raise NotImplementedError
+
+    def swap_gpu(self, node: str, device: str) -> None:
         raise NotImplementedError
 
     def restart_api_server(self) -> None:

@@ -75,19 +75,24 @@ def admin_binding(user: str) -> Object:
     }
 
 
-def product(grade: str, node_gpus: int) -> Object:
-    """A ComputeProduct of one grade, with impatient terms."""
-    spec = {"gpuProducts": [grade], "nodeGpus": node_gpus, "detection": {"seconds": 2}}
-    return {"apiVersion": API_VERSION, "kind": "ComputeProduct", "metadata": {"name": STEM, "labels": RUN_LABELS}, "spec": spec}
+def product(level: str, grade: str, node_gpus: int) -> Object:
+    """A ComputeProduct of one grade and level, with impatient terms."""
+    spec = {"gpuProducts": [grade], "nodeGpus": node_gpus, "level": level, "detection": {"seconds": 2}}
+    meta = {"name": product_name(level), "labels": RUN_LABELS}
+    return {"apiVersion": API_VERSION, "kind": "ComputeProduct", "metadata": meta, "spec": spec}
 
 
-def contract(name: str, holder: str, gpus: int, lot_gpus: int, start: int, end: int) -> Object:
+def product_name(level: str) -> str:
+    return f"{STEM}-{level.lower()}"
+
+
+def contract(name: str, holder: str, gpus: int, lot_gpus: int, start: int, end: int, level: str = "Node") -> Object:
     """A Firm ComputeContract; times are Unix seconds."""
     delivery = {
         "start": format_time(start), "end": format_time(end), "gpus": gpus, "lotGpus": lot_gpus, "handover": {"namespace": holder},
         "partial": "AllOrNothing",
     }  # fmt: skip
-    terms = {"contractId": f"{STEM}-{name}", "productRef": {"name": STEM}, "delivery": delivery}
+    terms = {"contractId": f"{STEM}-{name}", "productRef": {"name": product_name(level)}, "delivery": delivery}
     return {
         "apiVersion": API_VERSION,
         "kind": "ComputeContract",
@@ -96,10 +101,10 @@ def contract(name: str, holder: str, gpus: int, lot_gpus: int, start: int, end: 
     }
 
 
-def outage(nodes: Sequence[str], start: int, end: int) -> Object:
+def outage(nodes: Sequence[str], start: int, end: int, level: str) -> Object:
     """Keeps the planner off nodes that the run was not given."""
     spec = {"type": "Planned", "nodes": list(nodes), "start": format_time(start), "end": format_time(end), "reason": "laycan conformance"}
-    return {"apiVersion": API_VERSION, "kind": "Outage", "metadata": {"name": STEM, "labels": RUN_LABELS}, "spec": spec}
+    return {"apiVersion": API_VERSION, "kind": "Outage", "metadata": {"name": product_name(level), "labels": RUN_LABELS}, "spec": spec}
 
 
 def budget(name: str) -> Object:

@@ -1,8 +1,9 @@
 """Least privilege, proven: what the operator was allowed to do, beside what it did.
 
 The API server's audit log has a line for each of its requests with the verdict of RBAC. A rule that no request used is a right too
-many; a request that RBAC refused is one too few. The verb `assign` is asked of the authorizer by the guard policy, never by a request:
-a write to what it guards that was allowed has used it.
+many; a request that RBAC refused is one too few. Two rights are asked of the authorizer while another request is judged, never by
+one of their own: `assign` by the guard policy, `resourceclaims/binding` by the API server where a claim's reservedFor changes. An
+allowed write of what they guard has used them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from laycan.kube.client import Client
 
 Raw = Mapping[str, Any]
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_ASSIGNED = ("nodefences", "leaderepochs")
+_ASKED_WITHIN: Mapping[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {  # right -> requests that ask for it
+    ("nodefences", "assign"): (("nodefences", "leaderepochs"), ("create", "patch")),
+    ("resourceclaims/binding", "patch"): (("resourceclaims/status",), ("patch",)),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,10 +77,8 @@ def compare(granted: Iterable[Right], allowed: Mapping[Right, int], refused: Map
             same = (asked.group, asked.resource, asked.verb) == (right.group, right.resource, right.verb)
             if same and right.namespace in ("", asked.namespace):
                 used[right] += number
-        if right.verb == "assign":
-            used[right] += sum(
-                number for asked, number in allowed.items() if asked.resource in _ASSIGNED and asked.verb in ("create", "patch")
-            )
+        within, verbs = _ASKED_WITHIN.get((right.resource, right.verb), ((), ()))
+        used[right] += sum(number for asked, number in allowed.items() if asked.resource in within and asked.verb in verbs)
     return Audit(
         {right: used[right] for right in sorted(used) if used[right]},
         tuple(sorted(right for right in rights if not used[right])),

@@ -72,7 +72,8 @@ class Scene:
     harness: Harness
     options: Options
     gpus: int  # of one node
-    no_devices: str  # why level Device cannot be shown; "" = it can
+    devices: Fleet | None  # nodes for level Device
+    no_devices: str  # why it cannot be shown; "" = it can
     _numbers: count[int] = field(default_factory=count, init=False)
     _standing: Delivery | None = field(default=None, init=False)
 
@@ -93,9 +94,13 @@ class Scene:
         if not busy and not 0 < nodes <= len(await self.free()):
             raise NotRun(f"needs {nodes or 'some'} free managed nodes of one grade")
         start = max(start, now() + (self.settings.lead_seconds + 10 if self.fleet.exposed else 0))
-        name = f"c{next(self._numbers)}"
+        name = self.new_name()
         await self.admin.create(CONTRACTS, objects.contract(name, holder, nodes * self.gpus, self.gpus, start, start + seconds))
         return name
+
+    def new_name(self) -> str:
+        """Of a contract."""
+        return f"c{next(self._numbers)}"
 
     async def accepted(self, name: str) -> Delivery:
         """The contract once it is accepted. Raises NeverError."""
@@ -234,6 +239,8 @@ class Scene:
             ):
                 await self.admin.delete(path, {"propagationPolicy": "Background"})
             await self.admin.delete(pods(namespace), {"gracePeriodSeconds": 0})
+        if self.devices is not None:
+            await self.admin.delete(f"/apis/resource.k8s.io/v1/namespaces/{STRANGER}/resourceclaims")
 
     async def tidy(self) -> None:
         """After an attack, however it ended: no pod of it is left, and no contract but the standing one."""

@@ -10,7 +10,7 @@ import yaml
 
 from laycan.conformance import objects
 from laycan.conformance.attack import NotRun
-from laycan.conformance.fleet import choose
+from laycan.conformance.fleet import Fleet, NoFleetError, choose
 from laycan.conformance.harness import Harness
 from laycan.conformance.objects import STEM
 from laycan.conformance.scene import CONTRACTS, DESK, GROUP, HOLDER, NEXT, STRANGER, Options, Scene, clients, now
@@ -18,14 +18,14 @@ from laycan.conformance.waiting import NeverError, until
 from laycan.kube.client import ApiError, Client
 from laycan.kube.credentials import Credentials
 from laycan.preflight.cluster import read
-from laycan.preflight.fleet import no_devices
+from laycan.preflight.fleet import gpus_published, no_devices, published
 from laycan.resources.constants import CONFIRM_DELETE_ANNOTATION
 from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _CLASS = f"/apis/scheduling.k8s.io/v1/priorityclasses/{STEM}"
-_PRODUCT, _OUTAGE = f"{GROUP}/computeproducts/{STEM}", f"{GROUP}/outages/{STEM}"
+_LEVELS = ("Node", "Device")
 _NAMESPACES = (HOLDER, NEXT, STRANGER, DESK)
 _RUN_SECONDS = 2 * 3600  # after which what a run left ends by itself
 
@@ -58,6 +58,7 @@ async def scene(
         told = settings or await installed_settings(admin, release)
         await strike(admin)
         fleet = await choose(admin, told, nodes, now())
+        devices, lacks = await _devices(admin, release, told, nodes)
         made = Scene(
             admin=admin,
             holder=people["holder"],
@@ -69,7 +70,8 @@ async def scene(
             harness=harness,
             options=options,
             gpus=fleet.gpus,
-            no_devices=no_devices(await read(admin, release)),
+            devices=devices,
+            no_devices=lacks,
         )
         try:
             await _set(made)
@@ -78,11 +80,28 @@ async def scene(
             await strike(admin)
 
 
+async def _devices(admin: Client, release: str, settings: Settings, nodes: Sequence[str]) -> tuple[Fleet | None, str]:
+    """Nodes for level Device, or why there are none."""
+    cluster = await read(admin, release)
+    if lacks := no_devices(cluster):
+        return None, lacks
+    told = {name for name, trouble in published(cluster).items() if not trouble}
+    sizes = {name: number for name, number in gpus_published(cluster).items() if name in told}
+    wanted = [name for name in nodes if name in sizes]
+    try:
+        return await choose(admin, settings, wanted, now(), sizes), ""
+    except NoFleetError:
+        return None, "no free managed node publishes its GPUs with uuids"
+
+
 async def _set(made: Scene) -> None:
     admin, start = made.admin, now()
-    if made.fleet.kept_out:
-        await admin.create(f"{GROUP}/outages", objects.outage(made.fleet.kept_out, start, start + _RUN_SECONDS))
-    await admin.create(f"{GROUP}/computeproducts", objects.product(made.fleet.grade, made.fleet.gpus))
+    for level, fleet in zip(_LEVELS, (made.fleet, made.devices), strict=True):
+        if fleet is None:
+            continue
+        if fleet.kept_out:
+            await admin.create(f"{GROUP}/outages", objects.outage(fleet.kept_out, start, start + _RUN_SECONDS, level))
+        await admin.create(f"{GROUP}/computeproducts", objects.product(level, fleet.grade, fleet.gpus))
     await admin.create("/apis/scheduling.k8s.io/v1/priorityclasses", objects.priority_class(1_000_000))
     for name in _NAMESPACES:
         await admin.create("/api/v1/namespaces", objects.namespace(name, DESK if name in (HOLDER, NEXT) else ""))
@@ -96,8 +115,9 @@ async def _set(made: Scene) -> None:
 async def strike(admin: Client) -> None:
     """Takes everything of a run away; what cannot be is told, and the rest goes on. Does nothing where there is nothing."""
     await _tolerant("contracts", _cancel(admin))
-    await _tolerant("the outage", admin.delete(_OUTAGE))
-    await _tolerant("the product", admin.delete(_PRODUCT))
+    for kind in ("outages", "computeproducts"):
+        for level in _LEVELS:
+            await _tolerant(kind, admin.delete(f"{GROUP}/{kind}/{objects.product_name(level)}"))
     await _tolerant("the PriorityClass", admin.delete(_CLASS))
     for name in _NAMESPACES:
         await _tolerant(name, admin.delete(f"/api/v1/namespaces/{name}"))

@@ -87,7 +87,8 @@ class LotSteps:
     async def _create(self, task: Task) -> str:
         try:
             async with self._gate:
-                self._take(await self._client.create(claims_path(task.lot.namespace), resource_claim(task.lot)))
+                made = claim_view(await self._client.create(claims_path(task.lot.namespace), resource_claim(task.lot)))
+                self._world.put("resource_claims", made.key, made)
         except ApiError as error:
             if error.status == 409:
                 return ""  # the watch will tell whose it is
@@ -216,8 +217,11 @@ class LotSteps:
             return None
 
     def _take(self, raw: dict[str, Any]) -> None:
+        """Never brings back what the watch has seen go: the answer to a write may come after the news of the claim's end."""
         view = claim_view(raw)
-        self._world.put("resource_claims", view.key, view)
+        known = self._world.resource_claims.get(view.key)
+        if known is not None and known.uid == view.uid:
+            self._world.put("resource_claims", view.key, view)
 
     async def _tolerant(self, write: Awaitable[Any]) -> bool:
         """Whether it was written; somebody else may have been first."""

@@ -101,7 +101,7 @@ def whole_gpus(cluster: Cluster) -> Iterator[Finding]:
 def levels(cluster: Cluster) -> Iterator[Finding]:
     """Which level each managed node can give, and why not Device."""
     lacks = no_devices(cluster)
-    uuids = _published(cluster)
+    uuids = published(cluster)
     by_reason: dict[str, list[str]] = defaultdict(list)
     for node in cluster.managed():
         by_reason[lacks or uuids.get(node["metadata"]["name"], f"no ResourceSlice of {GPU_DRIVER} names it")].append(name(node))
@@ -120,7 +120,7 @@ def no_devices(cluster: Cluster) -> str:
     return ""
 
 
-def _published(cluster: Cluster) -> dict[str, str]:
+def published(cluster: Cluster) -> dict[str, str]:
     """Node -> why its GPUs cannot be told apart; "" if they can."""
     found: dict[str, str] = {}
     for each in cluster.items["resourceslices"]:
@@ -130,6 +130,15 @@ def _published(cluster: Cluster) -> dict[str, str]:
         bare = [device["name"] for device in spec.get("devices") or () if not _uuid(device)]
         found[spec["nodeName"]] = f"its driver publishes no uuid for {some(bare)}" if bare else found.get(spec["nodeName"], "")
     return found
+
+
+def gpus_published(cluster: Cluster) -> dict[str, int]:
+    """Node -> devices that its driver publishes."""
+    found: Counter[str] = Counter()
+    for each in cluster.items["resourceslices"]:
+        if each["spec"].get("driver") == GPU_DRIVER and each["spec"].get("nodeName"):
+            found[each["spec"]["nodeName"]] += len(each["spec"].get("devices") or ())
+    return dict(found)
 
 
 def _uuid(device: Raw) -> str:
