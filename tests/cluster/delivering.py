@@ -294,6 +294,12 @@ class Market:
             binding["lots"] = [lot]
         self.admin.patch(f"{_contract(name)}/status", {"status": {"phase": phase, "epoch": epoch(self.admin), "bindings": made}})
 
+    def note_access(self, name: str) -> None:
+        """What the operator's status says once the buyer has all nodes of the contract."""
+        made = self.admin.get(_contract(name))["status"]["bindings"]
+        had = [binding | {"handedOverAt": format_time(now())} for binding in made]
+        self.admin.patch(f"{_contract(name)}/status", {"status": {"epoch": epoch(self.admin), "bindings": had}})
+
     def clear(self) -> None:
         """Nothing of the test is left, whatever state it ended in."""
         for contract in self.admin.items(f"{GROUP}/computecontracts"):

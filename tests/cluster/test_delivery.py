@@ -295,6 +295,7 @@ class TestGuarding:
         with Office(market.installed):
             market.contract("edited", acme, [node], now(), now() + 600)
             market.await_running(acme, "worker")
+            market.note_access("edited")
             market.pod(beta, "waits", gpus=1, node=node)
             before = int(market.admin.get(FENCE)["metadata"]["resourceVersion"])
             if "entry" in written:
