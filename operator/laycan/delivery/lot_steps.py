@@ -42,6 +42,7 @@ class LotSteps:
         self._settings, self._clock = settings, clock
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._waits: dict[str, int] = {}  # ResourceClaim -> since when nobody else has its GPUs, and the scheduler has not given them
+        self._held: dict[str, tuple[int, str]] = {}  # uid of a ResourceClaim -> when its hold pod was seen, and the scheduler's words then
         self._since: dict[str, int] = {}  # ResourceClaim -> when it was first seen to have to go, or to be intruded upon
 
     async def attempt(self, uid: str) -> None:
@@ -98,29 +99,37 @@ class LotSteps:
     async def _allocate(self, task: Task) -> str:
         lot, claim = task.lot, task.claim
         assert claim is not None
-        path = f"{pods_path(lot.namespace)}/{hold_pod_name(claim.uid)}"
-        pod = await self._find(path)
-        if pod is None:
-            try:
-                async with self._gate:
-                    await self._client.create(pods_path(lot.namespace), hold_pod(lot, claim, self._settings.hold_image))
-            except ApiError as error:
-                if error.status != 409:
-                    return (
-                        f"namespace {lot.namespace} refuses the hold pod of {lot.name}, which needs room for one small pod: {error.message}"
-                    )
-        self._agenda.tidy.discard(claim.uid)
-        if pod is not None and pod["status"].get("phase") in ("Succeeded", "Failed"):
-            await self._delete(path)  # evicted, say; it is made anew
+        held, words = await self._hold(lot, claim)
+        if not held:
+            return f"namespace {lot.namespace} refuses the hold pod of {lot.name}, which needs room for one small pod: {words}"
         if rivals := others(self._world, lot):
             self._waits.pop(lot.key, None)
             node = self._world.nodes.get(lot.node)
             if node is not None and node.managed and not node.holder and not node.handover:
                 await self._tolerant(keep_off(self._client, self._world, node))
             return await self._clear(lot, rivals, lot.deadline)
-        why = _unscheduled(pod) if pod is not None else ""
         patient = self._clock() - self._waits.setdefault(lot.key, self._clock()) < _PATIENCE_SECONDS
-        return "" if patient or not why else f"the hold pod of {lot.key} waits: {why}"
+        return "" if patient or not words else f"the hold pod of {lot.key} waits: {words}"
+
+    async def _hold(self, lot: Lot, claim: ResourceClaimView) -> tuple[bool, str]:
+        """Sees now and then to the hold pod: whether it is there, and what the scheduler (or who refuses it) says about it."""
+        looked, words = self._held.get(claim.uid, (0, ""))
+        if self._clock() < looked + _PATIENCE_SECONDS:
+            return True, words
+        self._agenda.tidy.discard(claim.uid)
+        path = f"{pods_path(lot.namespace)}/{hold_pod_name(claim.uid)}"
+        pod = await self._find(path)
+        if pod is not None and pod["status"].get("phase") in ("Succeeded", "Failed"):
+            await self._delete(path)  # evicted, say
+            pod = None
+        if pod is None:
+            try:
+                async with self._gate:
+                    pod = await self._client.create(pods_path(lot.namespace), hold_pod(lot, claim, self._settings.hold_image))
+            except ApiError as error:
+                return error.status == 409, error.message
+        self._held[claim.uid] = self._clock(), _unscheduled(pod)
+        return True, _unscheduled(pod)
 
     async def _clear(self, lot: Lot, rivals: list[ResourceClaimView], deadline: int) -> str:
         """Asks who uses the lot's GPUs to go; tells who is still there once they are due."""
@@ -138,6 +147,7 @@ class LotSteps:
         path = f"{claims_path(lot.namespace)}/{lot.name}/status"
         if await self._tolerant(self._keep_now(path, keeping(lot, claim))):
             self._waits.pop(lot.key, None)
+            self._held.pop(claim.uid, None)
             log.info("contract %s: %s has %s of node %s", lot.uid, lot.key, ", ".join(sorted(lot.devices)), lot.node)
         return ""
 
@@ -166,6 +176,7 @@ class LotSteps:
         if not claim.deleting:
             only = {"preconditions": {"uid": claim.uid}}
             await self._tolerant(self._deleted(path, only))
+        self._held.pop(claim.uid, None)
         await self._delete(f"{pods_path(claim.namespace)}/{hold_pod_name(claim.uid)}")
         pods = [pod for pod in self._users(claim) if not pod.name.startswith(HOLD_PREFIX)]
         await self._drain.remove(pods, due, now)
