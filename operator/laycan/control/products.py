@@ -59,6 +59,6 @@ async def tell_products(client: Client, world: World, specs: Specs, now: int) ->
         version = {"resourceVersion": str(raw["metadata"].get("resourceVersion", ""))}
         path = f"/apis/{API_VERSION}/computeproducts/{name}"
         try:
-            world.put("products", name, await client.patch_merge(f"{path}/status", {"metadata": version, "status": status}))
+            world.take_answer("products", name, await client.patch_merge(f"{path}/status", {"metadata": version, "status": status}))
         except ApiError as error:
             log.log(logging.DEBUG if error.status in (404, 409) else logging.WARNING, "status of product %s: %s", name, error)

@@ -79,9 +79,7 @@ class Requests:
         return answer
 
     def _take(self, key: str, view: ContractView) -> None:
-        known = self.world.contracts.get(key)
-        if known is not None and known.uid == view.uid:  # never brings back what the watch has seen go
-            self.world.put("contracts", key, view)
+        self.world.take_answer("contracts", key, view)
 
 
 def _path(key: str) -> str:

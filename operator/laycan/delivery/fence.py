@@ -151,7 +151,7 @@ class Fence:
         if told:
             meta["annotations"] = {DRAINS_ANNOTATION: with_drains(drains_of(self._world.fence), told)}
         body = {"metadata": meta, "spec": {"epoch": self._epoch, "nodes": dict(changes)}}
-        self._take(await self._client.patch_merge(PATH, body))
+        self._world.take_answer("fence", ONLY, fence_view(await self._client.patch_merge(PATH, body)))
         del self._drains[: len(told)]
 
     def _take(self, raw: Mapping[str, Any]) -> None:

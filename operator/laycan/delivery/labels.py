@@ -73,4 +73,4 @@ def _at(group: str, key: str) -> str:
 
 
 async def patch(client: Client, world: World, node: NodeView, ops: list[Op]) -> None:
-    world.put("nodes", node.name, node_view(await client.patch_json(f"/api/v1/nodes/{node.name}", ops)))
+    world.take_answer("nodes", node.name, node_view(await client.patch_json(f"/api/v1/nodes/{node.name}", ops)))

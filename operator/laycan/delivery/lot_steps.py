@@ -228,11 +228,8 @@ class LotSteps:
             return None
 
     def _take(self, raw: dict[str, Any]) -> None:
-        """Never brings back what the watch has seen go: the answer to a write may come after the news of the claim's end."""
         view = claim_view(raw)
-        known = self._world.resource_claims.get(view.key)
-        if known is not None and known.uid == view.uid:
-            self._world.put("resource_claims", view.key, view)
+        self._world.take_answer("resource_claims", view.key, view)
 
     async def _tolerant(self, write: Awaitable[Any]) -> bool:
         """Whether it was written; somebody else may have been first."""

@@ -63,6 +63,12 @@ class World:
         self._index(kind, key, old, view)
         self.changed(kind, key)
 
+    def take_answer(self, kind: str, key: str, view: Any) -> None:
+        """Stores what a write was answered. It may come after the watch has told that the object is gone, and must not bring it back."""
+        known = self._get(kind, key)
+        if known is not None and _uid(known) == _uid(view):
+            self.put(kind, key, view)
+
     def drop(self, kind: str, key: str) -> None:
         """Forgets an object that the API server no longer has (or that is of no interest any more)."""
         old = self._get(kind, key)
@@ -127,6 +133,12 @@ class World:
             table.setdefault(node, set()).add(key)
         for node in before | after if kind.startswith("resource_") else ():
             self.changed("nodes", node)
+
+
+def _uid(view: Any) -> str:
+    if isinstance(view, Mapping):
+        return str(view["metadata"].get("uid", ""))
+    return str(getattr(view, "uid", ""))
 
 
 def _version(view: Any) -> int:

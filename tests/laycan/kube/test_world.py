@@ -123,3 +123,19 @@ class TestDevices:
         assert set(told) == {("nodes", "n1"), ("nodes", "n2"), ("resource_claims", "acme/c")}
         assert world.resource_claims["acme/c"].kept_for("U")
         assert not world.resource_claims["acme/c"].kept_for("V")
+
+
+def test_an_answer_brings_nothing_back() -> None:
+    """The answer to a write that comes after the watch has told of the object's end, or of a namesake, changes nothing."""
+    world = World()
+    old = node_view({"metadata": {"name": "n", "uid": "1", "resourceVersion": "5"}})
+    answer = node_view({"metadata": {"name": "n", "uid": "1", "resourceVersion": "7", "labels": {"laycan.dev/managed": "true"}}})
+    world.put("nodes", "n", old)
+    world.take_answer("nodes", "n", answer)
+    assert world.nodes["n"].managed
+    world.drop("nodes", "n")
+    world.take_answer("nodes", "n", answer)
+    assert not world.nodes
+    world.put("nodes", "n", node_view({"metadata": {"name": "n", "uid": "2", "resourceVersion": "6"}}))
+    world.take_answer("nodes", "n", answer)
+    assert world.nodes["n"].uid == "2"
