@@ -31,7 +31,7 @@ from tests.cluster.operator import CONTRACTS, Market, Operator, at, contract, ow
 from tests.cluster.policies.installed import STRANGER
 
 HOLDER, GPUS, HOUR = "acme", 8, 3_600
-LEAD_SECONDS, DETECTION_SECONDS = 20, 2
+LEAD_SECONDS, DETECTION_SECONDS = 40, 2
 SETTINGS: Mapping[str, Any] = {
     "leadSeconds": LEAD_SECONDS, "drainSeconds": 5, "hysteresisSeconds": 5, "dwellSeconds": 5,
     "breaker": {"sharePpm": 1_000_000, "windowSeconds": 600},
@@ -66,10 +66,8 @@ class Spent(AbstractContextManager["Spent"]):
         self.figures = {"operator_cpu_ms": operator, "apiserver_cpu_ms": server} | {name: asked[kind] for kind, name in COUNTED.items()}
 
 
-def handed_over(stage: Market, contracts: Sequence[Object], residents: bool) -> Row:
-    """Creates the contracts at once and follows them until every node is held. `residents`: a stranger's pod on each node before."""
-    if residents:
-        settle_residents(stage)
+def handed_over(stage: Market, contracts: Sequence[Object]) -> Row:
+    """Creates the contracts at once and follows them until every node is held."""
     operator = stage.operators[-1]
     with LabelWatch(stage.admin) as labels, Spent(stage, operator) as spent:
         begun = time.time()
@@ -118,12 +116,14 @@ def sold(name: str, nodes: int, start: str) -> Object:
 
 def ahead(stage: Market) -> Row:
     """One contract for the whole fleet, known before its lead: what is counted is the time from its start."""
-    return handed_over(stage, [sold("ahead", len(stage.nodes), at(LEAD_SECONDS + 5))], residents=True)
+    settle_residents(stage)
+    return handed_over(stage, [sold("ahead", len(stage.nodes), at(LEAD_SECONDS + 5))])
 
 
 def at_once(stage: Market) -> Row:
     """One contract for the whole fleet that is due when it is decided: freeze, drain and hand-over all count."""
-    return handed_over(stage, [sold("at-once", len(stage.nodes), at(0))], residents=True)
+    settle_residents(stage)
+    return handed_over(stage, [sold("at-once", len(stage.nodes), at(0))])
 
 
 def many(stage: Market) -> Row:
@@ -131,7 +131,7 @@ def many(stage: Market) -> Row:
     sizes: list[int] = []
     while (left := len(stage.nodes) - sum(sizes)) > 0:
         sizes.append(min(left, len(sizes) % 8 + 1))
-    return handed_over(stage, [sold(f"many-{i}", size, at(0)) for i, size in enumerate(sizes)], residents=False)
+    return handed_over(stage, [sold(f"many-{i}", size, at(0)) for i, size in enumerate(sizes)])
 
 
 def failures(stage: Market) -> Row:
