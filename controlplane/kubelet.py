@@ -187,9 +187,11 @@ class RealNode:
         return False
 
     def _cgroup_places(self) -> list[Path]:
-        """Our group in each hierarchy: one in version 2, one for each controller in version 1."""
+        """Our group in each hierarchy: one in version 2, one for each controller in version 1; both where both are mounted."""
         roots = (
-            [CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else [root for root in CGROUPS.iterdir() if (root / "tasks").exists()]
+            [CGROUPS]
+            if (CGROUPS / "cgroup.controllers").exists()
+            else [root for root in CGROUPS.iterdir() if (root / "cgroup.procs").exists()]
         )
         return [root / self._cgroup for root in roots]
 
