@@ -14,7 +14,7 @@ from laycan.conformance.waiting import until
 @attack("A6", "budget", "the guarded pod stays until the window begins; then it goes, and the node is handed over")
 async def budget(scene: Scene) -> Seen:
     """A budget that allows no eviction keeps its pod on the frozen node until the deadline, and not longer."""
-    start = now() + scene.settings.lead_seconds + 5
+    start = now() + scene.settings.lead_seconds + 12  # the lead is learnt: it may have grown
     delivery = await scene.deliver(HOLDER, start=start, held=False)
     node = delivery.nodes[0]
     for name in ("guarded", "plain"):

@@ -147,7 +147,10 @@ class Client:
             raise ApiError(0, "NotConnected", f"{type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "AnswerLost", f"{verb} {path}: {type(error).__name__}: {error}") from error
-        answer: Json = orjson.loads(raw) if raw else {}
+        try:
+            answer: Json = orjson.loads(raw) if raw else {}
+        except orjson.JSONDecodeError as error:  # something between us and the server that is no API server
+            raise ApiError(0, "AnswerLost", f"{verb} {path}: the answer is no JSON: {error}") from error
         return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 
 from laycan.kube.client import ApiError
 from tests.laycan.kube.scripted import Scripted, hangs_up, refuses, says, serving
@@ -89,3 +90,22 @@ def test_a_refusal_that_repeats_a_huge_object_is_shortened() -> None:
     message = asyncio.run(go())
     assert len(message) < 1000
     assert message.endswith("unknown field")
+
+
+def test_an_answer_that_is_no_json_counts_as_lost() -> None:
+    """A middlebox that garbles the answer ends no process: a read is repeated, a write is in doubt."""
+
+    async def garbled(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"\x1f\x8b")
+
+    api = Scripted([garbled, says(200, {"done": True}), garbled])
+
+    async def go() -> None:
+        async with serving(api.handle) as client:
+            assert await client.get("/x") == {"done": True}
+            with pytest.raises(ApiError, match="no JSON") as caught:
+                await client.create("/x", {})
+            assert caught.value.status == 0
+
+    asyncio.run(go())
+    assert [verb for verb, _ in api.requests] == ["GET /x", "GET /x", "POST /x"]
