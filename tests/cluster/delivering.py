@@ -19,7 +19,7 @@ from controlplane import fleet
 from controlplane.api import Api, Object
 from controlplane.local import ControlPlane
 from controlplane.waiting import until
-from laycan.delivery.features import find_devices
+from laycan.delivery.devices.features import find_devices
 from laycan.delivery.protocol import Delivery
 from laycan.delivery.release import release
 from laycan.kube.client import Client

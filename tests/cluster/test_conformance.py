@@ -16,7 +16,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import Object
 from controlplane.waiting import until
-from laycan.delivery.failures import BREAKER_RESET_ANNOTATION
+from laycan.delivery.faults.failures import BREAKER_RESET_ANNOTATION
 from laycan.resources.times import format_time
 from tests.cluster.delivering import (
     FAST,

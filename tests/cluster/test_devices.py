@@ -17,7 +17,7 @@ import pytest
 
 from controlplane import fleet
 from controlplane.waiting import until
-from laycan.delivery.features import Devices, find_devices
+from laycan.delivery.devices.features import Devices, find_devices
 from laycan.kube.client import Client
 from laycan.kube.credentials import load_credentials
 from tests.cluster.delivering import Office, delivered_cluster, label, now, open_all, operator_kubeconfig, owners

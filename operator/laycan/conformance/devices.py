@@ -11,7 +11,7 @@ from laycan.conformance.attack import NotRun
 from laycan.conformance.objects import RUN_LABELS, Object
 from laycan.conformance.scene import CONTRACTS, WINDOW_SECONDS, Delivery, Scene, now
 from laycan.conformance.waiting import until
-from laycan.delivery.exact import claim_name
+from laycan.delivery.devices.exact import claim_name
 from laycan.kube.device_views import ResourceClaimView, asking, claim_view
 from laycan.resources.constants import GPU_DRIVER
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from laycan.delivery.drain import stays
+from laycan.delivery.nodes.drain import stays
 from laycan.kube.client import Client
 from laycan.kube.views import fence_view, node_view, pod_view
 from laycan.planning.problem import unplannable

@@ -20,7 +20,7 @@ from laycan.conformance.fleet import Fleet
 from laycan.conformance.harness import Harness
 from laycan.conformance.objects import STEM, Object
 from laycan.conformance.waiting import NeverError, until
-from laycan.delivery.drain import stays
+from laycan.delivery.nodes.drain import stays
 from laycan.kube.client import ApiError, Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.views import pod_view

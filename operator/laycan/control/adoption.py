@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from laycan.control.decision import Decision, Reason
 from laycan.control.snapshot import Promise
 from laycan.control.specs import Specs
-from laycan.delivery.desired import FROZEN, NOBODY
-from laycan.delivery.exact import gives_devices
+from laycan.delivery.devices.exact import gives_devices
+from laycan.delivery.nodes.desired import FROZEN, NOBODY
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.planning.problem import contract_from, node_from, unplannable

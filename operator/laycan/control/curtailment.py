@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from laycan.delivery.meter import Notice
+from laycan.delivery.metering.meter import Notice
 from laycan.resources.times import format_time, parse_time
 from laycan_solver.model import Undelivered
 

@@ -15,9 +15,9 @@ from laycan.control.conditions import Conditions
 from laycan.control.curtailment import dump_notices, parse_notices
 from laycan.control.decision import Reason
 from laycan.control.lifecycle import Phase, Step, move
-from laycan.delivery.meter import Notice
-from laycan.delivery.reading import Reading, dump_meter, dump_quantities, parse_reading
-from laycan.delivery.served import Bound
+from laycan.delivery.metering.meter import Notice
+from laycan.delivery.metering.reading import Reading, dump_meter, dump_quantities, parse_reading
+from laycan.delivery.metering.served import Bound
 from laycan.events.outbox import Outbox
 from laycan.kube.views import ContractView
 from laycan.resources.digest import digest

@@ -12,8 +12,8 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 
-from laycan.delivery.desired import END, FROZEN, NOBODY, QUARANTINE
 from laycan.delivery.lead import drains_of, learnt_seconds
+from laycan.delivery.nodes.desired import END, FROZEN, NOBODY, QUARANTINE
 from laycan.delivery.protocol import Delivery
 from laycan.kube.views import ContractView
 from laycan.kube.world import World

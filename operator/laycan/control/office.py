@@ -24,9 +24,9 @@ from laycan.control.reconcile import Reconcile, list_small_kinds
 from laycan.control.requests import DeposedError, Requests
 from laycan.control.solver_process import Solver
 from laycan.control.writer import Authority, Writer
+from laycan.delivery.devices.features import API as DEVICES
+from laycan.delivery.devices.features import find_devices
 from laycan.delivery.drift import DriftWatch
-from laycan.delivery.features import API as DEVICES
-from laycan.delivery.features import find_devices
 from laycan.delivery.protocol import Delivery
 from laycan.events.secrets import secret_reader
 from laycan.events.sender import Sender

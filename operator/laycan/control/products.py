@@ -12,7 +12,7 @@ from typing import Any
 from laycan.control import conditions as c
 from laycan.control.conditions import Conditions
 from laycan.control.specs import Specs
-from laycan.delivery.exact import gives_devices
+from laycan.delivery.devices.exact import gives_devices
 from laycan.kube.client import ApiError, Client
 from laycan.kube.sound import mapping
 from laycan.kube.world import World

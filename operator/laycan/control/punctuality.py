@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from laycan.control.draft import Draft
-from laycan.delivery.served import Due
+from laycan.delivery.metering.served import Due
 from laycan.resources.times import format_time, parse_time
 
 

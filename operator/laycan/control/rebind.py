@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from laycan.control.decision import PlannedBinding
-from laycan.delivery.served import Bound
+from laycan.delivery.metering.served import Bound
 
 
 def rebind(bounds: Sequence[Bound], planned: Sequence[PlannedBinding], lots: int, lot_gpus: int, now: int) -> tuple[Bound, ...]:

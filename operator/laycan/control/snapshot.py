@@ -15,7 +15,7 @@ from laycan.control.claims import holder_of
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
 from laycan.control.specs import Specs
-from laycan.delivery.exact import gives_devices
+from laycan.delivery.devices.exact import gives_devices
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World

@@ -13,8 +13,8 @@ from laycan.control.curtailment import beyond_right
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft
 from laycan.control.punctuality import note_access
-from laycan.delivery.classes import Class, Counters
-from laycan.delivery.served import Due
+from laycan.delivery.metering.classes import Class, Counters
+from laycan.delivery.metering.served import Due
 from laycan.resources.times import format_time
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from laycan.control.lifecycle import COMMITTED
 from laycan.control.tolerance import Tolerance, tolerance
 from laycan.delivery.lead import lead_seconds
-from laycan.delivery.reading import parse_reading
-from laycan.delivery.served import Bound, Due, due
+from laycan.delivery.metering.reading import parse_reading
+from laycan.delivery.metering.served import Bound, Due, due
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.times import parse_time

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from laycan.delivery.desired import QUARANTINE, Target, Want
-from laycan.delivery.situation import Situation
+from laycan.delivery.nodes.desired import QUARANTINE, Target, Want
+from laycan.delivery.nodes.situation import Situation
 from laycan.kube.client import ApiError, Client
 from laycan.kube.world import World
 from laycan.resources.times import parse_time

@@ -1,8 +1,8 @@
 """Delivery: makes the bindings of contracts true in the cluster, and keeps them so.
 
-A pass looks at the world, sees what each node's target is (desired.py) and what is to be done for lots of exact GPUs (lots.py), and
-starts one attempt (attempt.py, lot_steps.py) for each contract that is not there yet. Attempts of different contracts run side by
-side, so that one slow drain delays nobody; their fence writes meet in one patch (fence.py). Passes are made when something changed,
+A pass looks at the world, sees what each node's target is (nodes/desired.py) and what is to be done for lots of exact GPUs
+(devices/lots.py), and starts one attempt (nodes/attempt.py, devices/steps.py) for each contract that is not there yet. Attempts of
+different contracts run side by side, so that one slow drain delays nobody; their fence writes meet in one patch (nodes/fence.py). Passes are made when something changed,
 when the clock makes something due, and now and then anyway. Nothing is remembered that a restart could not see again in the API.
 """
 
@@ -13,17 +13,17 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
-from laycan.delivery.attempt import Steps
 from laycan.delivery.bulletin import Bulletin
-from laycan.delivery.drain import Drain
-from laycan.delivery.failures import pauses_all
-from laycan.delivery.fence import Fence, FenceDownError
-from laycan.delivery.health import count_gpus
-from laycan.delivery.heartbeats import LeaseWatch
-from laycan.delivery.lot_agenda import LotAgenda
-from laycan.delivery.lot_steps import LotSteps
-from laycan.delivery.probe import Probe
-from laycan.delivery.situation import Situation
+from laycan.delivery.devices.agenda import LotAgenda
+from laycan.delivery.devices.steps import LotSteps
+from laycan.delivery.faults.failures import pauses_all
+from laycan.delivery.faults.health import count_gpus
+from laycan.delivery.faults.heartbeats import LeaseWatch
+from laycan.delivery.nodes.attempt import Steps
+from laycan.delivery.nodes.drain import Drain
+from laycan.delivery.nodes.fence import Fence, FenceDownError
+from laycan.delivery.nodes.probe import Probe
+from laycan.delivery.nodes.situation import Situation
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import PodView
 from laycan.kube.world import World

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from laycan.delivery.features import API
-from laycan.delivery.fence import PATH
-from laycan.delivery.holding import claims_path, hold_pod_name, letting_go, pods_path
-from laycan.delivery.labels import unlabel
-from laycan.delivery.out_of_service import declared_dead, remove_taint
+from laycan.delivery.devices.features import API
+from laycan.delivery.devices.holding import claims_path, hold_pod_name, letting_go, pods_path
+from laycan.delivery.faults.out_of_service import declared_dead, remove_taint
+from laycan.delivery.nodes.fence import PATH
+from laycan.delivery.nodes.labels import unlabel
 from laycan.kube.client import ApiError, Client, Json
 from laycan.kube.views import NodeView, fence_view, node_view
 from laycan.kube.world import World

@@ -14,8 +14,8 @@ from laycan.control.planner import Planner
 from laycan.control.requests import Requests
 from laycan.control.solver_process import PLANNER, Solver
 from laycan.control.writer import Authority, Writer
-from laycan.delivery.desired import Want
-from laycan.delivery.situation import Situation
+from laycan.delivery.nodes.desired import Want
+from laycan.delivery.nodes.situation import Situation
 from laycan.events.sender import Sender
 from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from laycan.control.decision import PlannedBinding
 from laycan.control.rebind import rebind
-from laycan.delivery.served import Bound
+from laycan.delivery.metering.served import Bound
 from tests.laycan.control.desk import T0, accepted, delivering
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laycan.delivery.desired import claims_of_world
 from laycan.delivery.lead import KEPT, drains_of, lead_seconds, learnt_seconds, with_drains
-from laycan.delivery.situation import Situation
+from laycan.delivery.nodes.desired import claims_of_world
+from laycan.delivery.nodes.situation import Situation
 from laycan.kube.views import FenceView
 from laycan.kube.world import ONLY
 from tests.laycan.delivery.worlds import SETTINGS, T0, binding, contract, node, world

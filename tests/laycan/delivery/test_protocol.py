@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from laycan.delivery.attempt import entry_for
-from laycan.delivery.desired import Target, Want
-from laycan.delivery.drain import stays
+from laycan.delivery.nodes.attempt import entry_for
+from laycan.delivery.nodes.desired import Target, Want
+from laycan.delivery.nodes.drain import stays
 from laycan.delivery.protocol import Delivery
 from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials

@@ -1,0 +1,138 @@
+"""What an API server can prove about access to a node: now, and since when.
+
+A lot is delivered while its node is Ready, shows enough allocatable GPUs, and is the holder's by fence and label. The API shows only
+the present and when the Ready condition last changed, so history is kept in the contract's status: a *gap* is a stretch in which a
+node that had been handed over did not serve certain lots.
+
+Unknown history counts against the operator. After a restart it is only known that a node has been Ready since its condition's
+last change; what lies between the meter and that change is a gap. A deleted node proves nothing after the meter's last reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from laycan.delivery.devices.exact import has_devices
+from laycan.delivery.metering.reading import Gap, Reading
+from laycan.delivery.metering.served import Bound
+from laycan.kube.views import physical_gpus
+from laycan.kube.world import World
+
+CONFIRM_SECONDS = 120  # how long the meter waits for the last heartbeat of a node that turned NotReady
+
+
+def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, now: int) -> tuple[int, ...]:
+    """The lots of a binding of contract `key` that the holder has at this moment.
+
+    Access begins when fence and label both name the holder. Once begun it lasts until one of them names somebody else or both are
+    gone: a NodeFence that is deleted and made again takes the GPUs from nobody. Where contracts share a node with fewer healthy GPUs
+    than were sold on it, those that come first by key have theirs.
+    """
+    node = world.nodes.get(bound.node)
+    if node is None or not node.managed or not world.alive(node):
+        return ()
+    if bound.exact:
+        contract = world.contracts[key]
+        return bound.lots if has_devices(world, bound, holder, contract.name, contract.uid) else ()
+    owners = [node.holder, world.fence.nodes.get(bound.node, "") if world.fence else ""]
+    named = {owner for owner in owners if owner}
+    if named != {holder} or (bound.handed_over_at is None and "" in owners):
+        return ()
+    gpus, built_in = world.gpus(node), len(world.devices(bound.node)) or physical_gpus(node)
+    whole = gpus >= built_in
+    return bound.lots[: max(0, gpus - (0 if whole else _ahead(world, bound.node, key, now))) // lot_gpus]
+
+
+def _ahead(world: World, name: str, key: str, now: int) -> int:
+    """GPUs of that node which other contracts have in use now and are counted for first."""
+    others = (
+        Bound.parse(raw)
+        for k in world.contracts_on.get(name, ())
+        if k < key
+        for raw in world.contracts[k].status.get("bindings") or ()
+        if raw["node"] == name
+    )
+    return sum(other.gpus for other in others if other.running(now) and other.handed_over_at is not None)
+
+
+def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: str, lot_gpus: int, key: str, now: int) -> tuple[Gap, ...]:
+    """The gaps as they are known now: opened, set back to their onset, closed. The same world and time change nothing more."""
+    found = [g for g in reading.gaps if g.end is not None]
+    still_open = [g for g in reading.gaps if g.end is None]
+    for bound in bounds:
+        if bound.handed_over_at is None or now < bound.start:
+            continue
+        if bound.end <= now:
+            found += _late_news(world, bound, found, reading.until)
+            continue
+        mine = [g for g in still_open if g.node == bound.node and set(g.lots) <= set(bound.lots)]
+        still_open = [g for g in still_open if g not in mine]
+        past = [g.end for g in found if g.node == bound.node and g.end is not None and not set(g.lots).isdisjoint(bound.lots)]
+        floor = max(reading.until, bound.start, bound.handed_over_at, *past, 0)
+        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, now)
+    found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
+    return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
+
+
+def _late_news(world: World, bound: Bound, found: Sequence[Gap], until: int) -> list[Gap]:
+    """A binding that is over, but not metered: its node turns out to have died before the end."""
+    node = world.nodes.get(bound.node)
+    known = [g for g in found if g.node == bound.node and g.end is not None and g.end >= bound.end and set(g.lots) & set(bound.lots)]
+    floor = max(until, bound.start, bound.handed_over_at or 0)
+    seen = world.last_seen.get(bound.node, 0)
+    if known or (node is not None and node.ready) or not floor <= seen < bound.end:
+        return []
+    return [Gap(bound.node, seen, bound.end, bound.lots)]
+
+
+def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:
+    return gap.node, gap.start, gap.lots
+
+
+def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int], floor: int, now: int) -> list[Gap]:
+    """Open and newly closed gaps of one binding that runs."""
+    node = world.nodes.get(bound.node)
+    ready_since = min(node.ready_since, now) if node else 0
+    lost = tuple(lot for lot in bound.lots if lot not in have)
+    gaps: list[Gap] = []
+    for gap in mine:
+        back = tuple(lot for lot in gap.lots if lot in have)
+        out = tuple(lot for lot in gap.lots if lot not in have)
+        if back:
+            gaps.append(replace(gap, lots=back, end=ready_since if gap.start < ready_since else now))
+        if out:
+            gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound.node, floor, now, gap.start))))
+    fresh = tuple(lot for lot in lost if not any(lot in g.lots for g in mine))
+    if fresh:
+        gaps.append(Gap(bound.node, _onset(world, bound.node, floor, now, now), None, fresh))
+    if not lost and not mine and ready_since > floor:  # it was away and came back, unseen
+        gaps.append(Gap(bound.node, _last_heartbeat(world, bound.node, floor, ready_since, floor), ready_since, bound.lots))
+    return gaps
+
+
+def _onset(world: World, name: str, floor: int, now: int, otherwise: int) -> int:
+    """When a loss began: the last heartbeat, else the change of the Ready condition; a loss of another kind when it was seen."""
+    node = world.nodes.get(name)
+    if node is None:
+        return _last_heartbeat(world, name, floor, now, floor)
+    if world.alive(node):
+        return otherwise
+    latest = now if node.ready else min(node.ready_since, now)
+    return _last_heartbeat(world, name, floor, latest, max(floor, latest))
+
+
+def _last_heartbeat(world: World, name: str, floor: int, latest: int, otherwise: int) -> int:
+    seen = world.last_seen.get(name, 0)
+    return seen if floor <= seen <= latest else otherwise
+
+
+def readable_until(world: World, gaps: Iterable[Gap], now: int, lag: int) -> int:
+    """How far the meter may read: `lag` behind, and not into the time before a NotReady whose last heartbeat is not known yet."""
+    until = now - lag
+    for gap in gaps:
+        node = world.nodes.get(gap.node)
+        unconfirmed = gap.end is None and node is not None and not node.ready and world.last_seen.get(gap.node, 0) < gap.start - lag
+        if unconfirmed and now - gap.start < CONFIRM_SECONDS:
+            until = min(until, gap.start - lag)
+    return until

@@ -1,0 +1,92 @@
+"""Where the meter of one contract stands, and how that is kept in `status.quantities` and `status.meter`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from laycan.delivery.metering.classes import Class, Counters, Outage
+from laycan.resources.times import format_time, parse_time
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gap:
+    """Lots that `node` did not serve in [start, end) although it had been handed over; end None: it still does not."""
+
+    node: str
+    start: int
+    end: int | None
+    lots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Where the meter of one contract stands. Without counters nothing has been due yet."""
+
+    counters: Counters | None = None
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def until(self) -> int:
+        return self.counters.until if self.counters else 0
+
+
+# What of this stands in the status.
+QUANTITIES: Mapping[str, tuple[Class, ...]] = {
+    "deliveredGpuSeconds": (Class.DELIVERED,),
+    "curtailedGpuSeconds": (Class.CURTAILED,),
+    "buyerCausedGpuSeconds": (Class.BUYER_CAUSED,),
+    "excusedGpuSeconds": (Class.GRACE, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE),
+    "shortfallGpuSeconds": (Class.SHORTFALL,),
+}
+
+
+def dump_quantities(counters: Counters) -> dict[str, int]:
+    """`status.quantities`: contracted is what was due until `meter.until`, and the others add up to it."""
+    parts = {name: sum(counters.gpu_seconds.get(c, 0) for c in classes) for name, classes in QUANTITIES.items()}
+    return {"contractedGpuSeconds": sum(parts.values()), **parts}
+
+
+def dump_meter(reading: Reading) -> dict[str, Any] | None:
+    """`status.meter`, None before anything was due."""
+    counters = reading.counters
+    if counters is None:
+        return None
+    raw: dict[str, Any] = {"until": format_time(counters.until)}
+    if counters.outages:
+        raw["outages"] = [_dump_outage(outage) for outage in counters.outages]
+    if reading.gaps:
+        raw["gaps"] = [_dump_gap(gap) for gap in reading.gaps]
+    if counters.grace_used:
+        raw["graceMonth"], raw["graceGpuSeconds"] = counters.month, counters.grace_used
+    return raw
+
+
+def _dump_outage(outage: Outage) -> dict[str, Any]:
+    return {"lot": outage.lot, "since": format_time(outage.since), "seconds": outage.seconds, "class": outage.cls.value}
+
+
+def _dump_gap(gap: Gap) -> dict[str, Any]:
+    raw: dict[str, Any] = {"node": gap.node, "lots": list(gap.lots), "start": format_time(gap.start)}
+    return raw if gap.end is None else raw | {"end": format_time(gap.end)}
+
+
+def _parse_gap(raw: Mapping[str, Any]) -> Gap:
+    return Gap(raw["node"], parse_time(raw["start"]), parse_time(raw["end"]) if raw.get("end") else None, tuple(raw["lots"]))
+
+
+def parse_reading(status: Mapping[str, Any]) -> Reading:
+    """The meter as an earlier status left it."""
+    raw, quantities = status.get("meter"), status.get("quantities") or {}
+    if not raw:
+        return Reading()
+    totals = {classes[0]: quantities.get(name, 0) for name, classes in QUANTITIES.items()}
+    counters = Counters(
+        until=parse_time(raw["until"]),
+        gpu_seconds={cls: amount for cls, amount in totals.items() if amount},
+        outages=tuple(Outage(parse_time(o["since"]), o["lot"], o["seconds"], Class(o["class"])) for o in raw.get("outages") or ()),
+        month=raw.get("graceMonth", 0),
+        grace_used=raw.get("graceGpuSeconds", 0),
+    )
+    return Reading(counters, tuple(_parse_gap(g) for g in raw.get("gaps") or ()))

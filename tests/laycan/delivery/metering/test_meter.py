@@ -1,0 +1,156 @@
+"""Samples, gaps and notices: what the meter reads from bindings and the observed world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from laycan.delivery.metering.classes import Class, Stretch, Terms
+from laycan.delivery.metering.gaps import CONFIRM_SECONDS, find_gaps, possessed, readable_until
+from laycan.delivery.metering.meter import Account, Notice, curtailed, samples
+from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
+from laycan.delivery.metering.served import Bound
+from laycan.kube.views import ContractView, FenceView, NodeView
+from laycan.kube.world import World
+
+T = 1_798_000_000
+
+
+def world(**nodes: NodeView) -> World:
+    made = World(fence=FenceView(1, {name: view.holder for name, view in nodes.items() if view.holder}, {}))
+    made.nodes.update(nodes)
+    return made
+
+
+def node(name: str, *, ready: bool = True, since: int = T - 9_000, holder: str = "acme", gpus: int = 8, managed: bool = True) -> NodeView:
+    return NodeView(name, "uid", 1, {"status": {"capacity": {"nvidia.com/gpu": "8"}}}, managed, ready, since, gpus, holder, {})
+
+
+def bound(name: str = "a", lots: tuple[int, ...] = (0,), start: int = T, end: int = T + 1000, handed_over: int | None = T) -> Bound:
+    return Bound(name, "h100", 8, lots, start, end, T - 100, handed_over)
+
+
+class TestSamples:
+    def test_from_hand_over_to_the_end(self) -> None:
+        """A lot is delivered from its hand-over, never before its start, never after its end."""
+        bounds = [bound(handed_over=T + 7), bound("b", (1,), handed_over=T - 30), bound("c", (2,), handed_over=None)]
+        assert samples(bounds, (), T, T + 5000) == [Stretch(0, T + 7, T + 1000), Stretch(1, T, T + 1000)]
+
+    def test_gaps_are_cut_out(self) -> None:
+        """What was lost is not delivered, for those lots on that node only; an open gap has no end."""
+        gaps = [Gap("a", T + 10, T + 20, (0,)), Gap("a", T + 15, T + 30, (0, 1)), Gap("b", T + 500, None, (2,))]
+        found = samples([bound(lots=(0, 1)), bound("b", (2,))], gaps, T, T + 600)
+        assert [(s.lot, s.start - T, s.end - T) for s in found] == [(0, 0, 10), (0, 30, 600), (1, 0, 15), (1, 30, 600), (2, 0, 500)]
+
+
+class TestPossession:
+    @pytest.mark.parametrize(
+        ("view", "lots"),
+        [
+            (node("a"), (0, 1)),
+            (node("a", ready=False), ()),
+            (node("a", managed=False), ()),
+            (node("a", gpus=7), (0,)),
+            (node("a", gpus=3), ()),
+            (node("a", holder="other"), ()),
+            (node("a", holder="quarantine.uid-1"), ()),
+            (node("a", holder=""), ()),
+        ],
+    )
+    def test_of_two_lots_of_four(self, view: NodeView, lots: tuple[int, ...]) -> None:
+        """Ready, managed, the holder's, and as many lots as there are GPUs."""
+        assert possessed(world(a=view), bound(lots=(0, 1)), "acme", 4, "desk/c", 0) == lots
+
+    def test_label_and_fence_disagree(self) -> None:
+        """A node that the fence gives to somebody else is not the holder's, whatever its label says."""
+        seen = world(a=node("a"))
+        seen.fence = FenceView(2, {"a": "other"}, {})
+        assert possessed(seen, bound(), "acme", 8, "desk/c", 0) == ()
+
+    def test_sharing_a_node_that_lost_gpus(self) -> None:
+        """Two contracts of one holder share eight GPUs of which seven are left: together they are counted for seven at most."""
+        seen = world(a=node("a", gpus=7))
+        first, second = bound(lots=(0,)), bound(lots=(0,))
+        raw = {"bindings": [{**first.dump(), "gpus": 4}]}
+        for name in ("c", "d"):
+            seen.put("contracts", f"desk/{name}", ContractView("desk", name, name, 1, 1, T, False, (), {}, {}, raw))
+        assert possessed(seen, first, "acme", 4, "desk/c", T + 5) == (0,)
+        assert possessed(seen, second, "acme", 4, "desk/d", T + 5) == ()
+        assert possessed(seen, second, "acme", 4, "desk/d", T + 5000) == (0,), "the other's window is over"
+
+
+class TestGaps:
+    def gaps(self, seen: World, reading: Reading, now: int, *bounds: Bound) -> tuple[Gap, ...]:
+        found = find_gaps(seen, bounds or (bound(),), reading, "acme", 8, "desk/c", now)
+        assert find_gaps(seen, bounds or (bound(),), replace(reading, gaps=found), "acme", 8, "desk/c", now) == found
+        return found
+
+    def test_nothing_lost(self) -> None:
+        assert self.gaps(world(a=node("a")), Reading(), T + 100) == ()
+
+    @pytest.mark.parametrize(
+        ("heartbeat", "onset"),
+        [(None, 140), (100, 100), (150, 140), (-50, 140)],
+        ids=["unknown", "known", "after NotReady", "before the hand-over"],
+    )
+    def test_onset(self, heartbeat: int | None, onset: int) -> None:
+        """The last heartbeat, if it lies between hand-over and NotReady; else the change of the condition."""
+        seen = world(a=node("a", ready=False, since=T + 140))
+        if heartbeat is not None:
+            seen.last_seen["a"] = T + heartbeat
+        assert self.gaps(seen, Reading(), T + 150) == (Gap("a", T + onset, None, (0,)),)
+
+    def test_closed_when_ready_again(self) -> None:
+        """The gap ends when the node turned Ready, not when that was noticed."""
+        reading = Reading(gaps=(Gap("a", T + 100, None, (0,)),))
+        assert self.gaps(world(a=node("a", since=T + 130)), reading, T + 150) == (Gap("a", T + 100, T + 130, (0,)),)
+
+    def test_re_bound_elsewhere(self) -> None:
+        """A gap of a binding that was cut ends; the lot's time without GPUs goes on until the next hand-over."""
+        reading = Reading(gaps=(Gap("a", T + 100, None, (0,)),))
+        cut, new = bound(end=T + 150), bound("b", start=T + 150, handed_over=None)
+        seen = world(a=node("a", ready=False, since=T + 100), b=node("b", holder=""))
+        found = self.gaps(seen, reading, T + 150, cut, new)
+        assert found == (Gap("a", T + 100, T + 150, (0,)),)
+        assert samples([cut, replace(new, handed_over_at=T + 170)], found, T, T + 200) == [
+            Stretch(0, T, T + 100),
+            Stretch(0, T + 170, T + 200),
+        ]
+
+    def test_the_meter_waits_for_a_heartbeat(self) -> None:
+        """A fresh NotReady holds the meter back a lag before it, but not for ever."""
+        seen, gaps = world(a=node("a", ready=False, since=T + 100)), [Gap("a", T + 100, None, (0,))]
+        assert readable_until(seen, gaps, T + 150, 60) == T + 40
+        seen.last_seen["a"] = T + 70
+        assert readable_until(seen, gaps, T + 150, 60) == T + 90
+        seen.last_seen.clear()
+        assert readable_until(seen, gaps, T + 100 + CONFIRM_SECONDS, 60) == T + 40 + CONFIRM_SECONDS
+
+
+class TestCurtailed:
+    TERMS = Terms(T, T + 1000, lots=3, lot_gpus=8)
+
+    def test_as_many_lots_as_were_noticed(self) -> None:
+        """Notice for 8 GPUs covers one lot of two that are out, and none that is served."""
+        proven = [Stretch(0, T, T + 1000)]
+        found = curtailed(proven, [Notice(8, T + 100, T + 200, T)], self.TERMS, T, T + 1000, 10_000)
+        assert found == [Stretch(1, T + 100, T + 200, Class.CURTAILED)]
+
+    def test_until_the_budget_is_used(self) -> None:
+        """Two lots share 150 lot-seconds: 75 seconds each, then no more."""
+        found = curtailed([Stretch(0, T, T + 1000)], [Notice(16, T, T + 1000, T)], self.TERMS, T, T + 1000, 150)
+        assert [(s.lot, s.end - s.start) for s in found] == [(1, 75), (2, 75)]
+
+
+def test_kept_in_the_status() -> None:
+    """What a status says of the meter is all it takes to go on: written, read and gone on with, the counters are the same."""
+    terms = Terms(T, T + 1000, lots=2, lot_gpus=8, grace_seconds=50, grace_cap_ppm=1_000_000)
+    bounds, gaps = (bound(), bound("b", (1,))), (Gap("a", T + 100, T + 130, (0,)), Gap("b", T + 300, None, (1,)))
+    whole = Account(terms, bounds, Reading(gaps=gaps)).read(T + 900)
+    for cut in (T, T + 1, T + 115, T + 130, T + 320, T + 351, T + 899):
+        early = Reading(Account(terms, bounds, Reading(gaps=gaps)).read(cut), gaps)
+        assert early.counters is not None
+        kept = parse_reading({"quantities": dump_quantities(early.counters), "meter": dump_meter(early)})
+        assert Account(terms, bounds, kept).read(T + 900) == whole
+    assert whole.gpu_seconds == {Class.DELIVERED: 8 * (870 + 300), Class.GRACE: 240, Class.SHORTFALL: 4_800}
