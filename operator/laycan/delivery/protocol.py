@@ -2,8 +2,9 @@
 
 A pass looks at the world, sees what each node's target is (nodes/desired.py) and what is to be done for lots of exact GPUs
 (devices/lots.py), and starts one attempt (nodes/attempt.py, devices/steps.py) for each contract that is not there yet. Attempts of
-different contracts run side by side, so that one slow drain delays nobody; their fence writes meet in one patch (nodes/fence.py). Passes are made when something changed,
-when the clock makes something due, and now and then anyway. Nothing is remembered that a restart could not see again in the API.
+different contracts run side by side, so that one slow drain delays nobody; their fence writes meet in one patch (nodes/fence.py).
+Passes are made when something changed, when the clock makes something due, and now and then anyway. Nothing is remembered that a
+restart could not see again in the API.
 """
 
 from __future__ import annotations
