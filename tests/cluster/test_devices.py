@@ -186,6 +186,12 @@ def problems(office: Office) -> dict[str, str]:
     return dict(office.delivery.problems)
 
 
+def hold_pod_uids(market: GpuMarket, namespace: str) -> set[str]:
+    """A hold pod that is made anew has the name of the one before."""
+    pods = (market.admin.find(_pod(namespace, name)) for name in hold_pods(market, namespace))
+    return {pod["metadata"]["uid"] for pod in pods if pod is not None}
+
+
 def _pod(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods/{name}"
 
@@ -331,6 +337,20 @@ def test_a_full_quota_is_told(market: GpuMarket) -> None:
         await_has(market, acme, "laycan-quota-0", node, 0)
         until("no problem is left", lambda: not problems(office))
     assert kept(market.claim(acme, "laycan-quota-0"))
+
+
+def test_a_scheduler_that_forgot(market: GpuMarket) -> None:
+    """A hold pod that nobody's GPUs stand in the way of is made anew, so that an event which the scheduler missed costs seconds."""
+    acme, (node,) = market.holder("acme"), market.gpu_nodes(1)
+    path = f"/apis/resource.k8s.io/v1/deviceclasses/{fleet.DRIVER}"
+    market.admin.delete(path)
+    with Office(market.installed) as office:
+        uid = market.deal("forgot", acme, [Row(0, node, (0,), now(), now() + 600)])
+        until("told", lambda: "waits: " in problems(office).get(uid, ""))
+        first = hold_pod_uids(market, acme)
+        until("asked anew", lambda: hold_pod_uids(market, acme) - first)
+        market.admin.create(fleet.device_class())
+        await_has(market, acme, "laycan-forgot-0", node, 0)
 
 
 def test_a_late_answer_is_forgotten(market: GpuMarket) -> None:

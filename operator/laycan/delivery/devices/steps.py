@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 16
 _PATIENCE_SECONDS = 3  # with the scheduler, before its reasons are told
+_ANEW_SECONDS = 6  # before it is asked anew: it looks at a pod again when an event tells it to, and without one after five minutes
 _CHANGED = (404, 409, 422)  # gone, or another one by now: the next pass looks again
 
 
@@ -108,8 +109,12 @@ class LotSteps:
             if node is not None and node.managed and not node.holder and not node.handover:
                 await self._tolerant(keep_off(self._client, self._world, node))
             return await self._clear(lot, rivals, lot.deadline)
-        patient = self._clock() - self._waits.setdefault(lot.key, self._clock()) < _PATIENCE_SECONDS
-        return "" if patient or not words else f"the hold pod of {lot.key} waits: {words}"
+        waited = self._clock() - self._waits.setdefault(lot.key, self._clock())
+        if words and waited >= _ANEW_SECONDS:
+            await self._delete(f"{pods_path(lot.namespace)}/{hold_pod_name(claim.uid)}")
+            del self._waits[lot.key]
+            self._held.pop(claim.uid, None)
+        return f"the hold pod of {lot.key} waits: {words}" if words and waited >= _PATIENCE_SECONDS else ""
 
     async def _hold(self, lot: Lot, claim: ResourceClaimView) -> tuple[bool, str]:
         """Sees now and then to the hold pod: whether it is there, and what the scheduler (or who refuses it) says about it."""
