@@ -7,7 +7,7 @@ not decide it again and differently. What is written, or on its way, comes first
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from laycan.planning.problem import bindings_from, contract_from, grade_of, node
 from laycan.resources.contract import ContractSpec
 from laycan.resources.product import ProductSpec
 from laycan.resources.times import format_time
-from laycan_solver.model import Binding, Contract, MovePolicy, Node, Outage, Problem, Product
+from laycan_solver.model import Binding, Contract, Level, MovePolicy, Node, Outage, Problem, Product
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Promise:
     phase: str
     bindings: tuple[Binding, ...]
     whole: frozenset[str] = frozenset()  # of its nodes, those that are delivered as a whole from now on
+    exact: frozenset[str] = frozenset()  # and those of which exact GPUs are
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,16 @@ def promises(
         if contract.deleting:
             continue
         if phase in COMMITTED:
-            whole = {b["node"] for b in status.get("bindings") or () if b["level"] == "Node" and b["end"] > today}
-            found[key] = Promise(contract, phase, tuple(bindings_from(key, status)), frozenset(whole))
+            ahead = [(b["node"], b["level"]) for b in status.get("bindings") or () if b["end"] > today]
+            found[key] = Promise(contract, phase, tuple(bindings_from(key, status)), _at(ahead, "Node"), _at(ahead, "Device"))
         elif contract.phase in UNDECIDED and (bindings := _decided(contract, decisions.get(key), world, unusable)):
-            whole = {b.node for b in decisions[key].bindings if b.level == "Node"}
-            found[key] = Promise(contract, "Accepted", bindings, frozenset(whole))
+            ahead = [(b.node, b.level) for b in decisions[key].bindings]
+            found[key] = Promise(contract, "Accepted", bindings, _at(ahead, "Node"), _at(ahead, "Device"))
     return found
+
+
+def _at(bindings: Iterable[tuple[str, str]], level: str) -> frozenset[str]:
+    return frozenset(node for node, each in bindings if each == level)
 
 
 def _decided(contract: ContractView, decision: Decision | None, world: World, unusable: frozenset[str]) -> tuple[Binding, ...]:
@@ -87,7 +92,7 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
     """`candidates` have been screened; what was promised is planned whatever its spec looks like today."""
     products = specs.products(world)
     pools = Pools.of(products)
-    nodes = tuple(_nodes(world, fleet, pools, frozenset().union(*(promise.whole for promise in made.values()))))
+    nodes = tuple(_nodes(world, fleet, pools, made))
     versions: dict[str, tuple[str, int]] = {}
     contracts: list[Contract] = []
     stand_ins: dict[str, Product] = {}
@@ -161,12 +166,18 @@ def _keep(promise: Promise, nodes: tuple[Node, ...], now: int) -> list[tuple[Con
 _DEAR_MICROS = 1_000_000_000  # dearer than what is sold: where not all fits, the others give way
 
 
-def _nodes(world: World, fleet: Fleet, pools: Pools, whole: frozenset[str]) -> list[Node]:
-    """The fleet. A node that is promised as a whole stays one until nobody holds it so any more."""
+def _nodes(world: World, fleet: Fleet, pools: Pools, made: Mapping[str, Promise]) -> list[Node]:
+    """The fleet. As a node is promised, whole or by exact GPUs, so it stays until nobody holds it so any more.
+
+    That its GPUs are not published just now (a restart of their driver), or what some other product asks for by now, changes nothing.
+    """
+    whole = frozenset().union(*(promise.whole for promise in made.values()))
+    exact = frozenset().union(*(promise.exact for promise in made.values())) - whole
     unusable, found = fleet.unusable(), []
     for name, view in sorted(world.nodes.items()):
         if view.managed:
             level = pools.level(grade_of(view.raw), exact=name not in whole and gives_devices(world, name))
+            level = Level.DEVICE if name in exact else level
             gpus = fleet.planning_gpus(name)
             found.append(node_from(view.raw, level=level, pools=pools, usable=name not in unusable, gpus=gpus))
     return found

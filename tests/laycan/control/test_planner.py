@@ -17,6 +17,8 @@ from laycan.control.solver_process import PLANNER, Solver, SolverError
 from laycan.control.writer import Authority, Writer
 from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials
+from laycan.kube.device_views import DeviceView, ResourceSliceView
+from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.times import format_time
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, Fleet, bound, contract, node, product, world
@@ -117,6 +119,39 @@ def test_after_the_first_plan_only_what_changed_is_planned_and_decided() -> None
         assert {key: [b.node for b in d.bindings] for key, d in decided(office).items()} == {"desk/a": ["n3"], "desk/b": ["n2"]}
 
     planning(made, test)
+
+
+def test_a_node_of_exact_gpus_stays_one_while_nobody_publishes_them() -> None:
+    """The driver restarts, or a product asks for whole nodes of the grade: what two holders have of one node stays as it is."""
+    made = world([exact("a", "acme", 0), exact("b", "beta", 4)])
+    made.no_devices = ""
+    cards = tuple(DeviceView(f"gpu-{i}", f"U{i}", "H100", "") for i in range(8))
+    published = ResourceSliceView("s", 1, "n1", 1, 1, cards)
+    made.put("resource_slices", "s", published)
+
+    async def test(office: Planner) -> None:
+        changes: list[Callable[[], None]] = [
+            lambda: made.drop("resource_slices", "s"),
+            lambda: made.put("resource_slices", "s", published),
+            lambda: made.products.update(whole=product("whole", level="Node")),
+        ]
+        for change in (lambda: None, *changes):
+            change()
+            office.replan()
+            await office.step()
+            found = [(b.node, b.gpus, b.level) for decision in decided(office).values() for b in decision.bindings]
+            assert found == [("n1", 4, "Device")] * 2
+
+    planning(made, test)
+
+
+def exact(name: str, holder: str, first: int) -> ContractView:
+    """Two lots of two GPUs on n1, delivered since ten minutes ago."""
+    start, end = format_time(NOW - 600), format_time(NOW + 2 * HOUR)
+    row = {"node": "n1", "product": "h100", "gpus": 2, "level": "Device", "start": start, "end": end, "handedOverAt": start}
+    rows = [{**row, "lots": [i], "devices": [f"U{first + 2 * i}", f"U{first + 2 * i + 1}"]} for i in range(2)]
+    delivery = {"delivery_gpus": 4, "delivery_lotGpus": 2, "delivery_start": start, "delivery_handover": {"namespace": holder}}
+    return contract(name, created=NOW - HOUR, status={"phase": "Delivering", "bindings": rows}, **delivery)
 
 
 def test_a_refusal_is_thought_over() -> None:

@@ -250,9 +250,13 @@ def node_target(world: World, claims: Claims, name: str, failed: bool, recovered
     known = owner or (node.holder if node is not None else "")  # an entry that was lost is read from the label
     if not failed and _awaits(world, claims, name, known, now):
         return None
-    exact = bool(world.devices(name)) and not world.no_devices  # such a node is shared by GPU: closed, no holder could use it
-    closes = settings.backfill == "Nobody" and node is not None and not exact
+    closes = settings.backfill == "Nobody" and node is not None and not _shared(world, claims, name, now)
     return target_of(known, claims.on(name), failed, recovered, settings, now, closes)
+
+
+def _shared(world: World, claims: Claims, name: str, now: int) -> bool:
+    """Whether a node is given by GPU: closed, no holder of its GPUs could use them. Also while its driver publishes none for a moment."""
+    return (bool(world.devices(name)) and not world.no_devices) or bool(exact_uids(world, claims, name, now))
 
 
 def exact_uids(world: World, claims: Claims, name: str, now: int) -> list[str]:

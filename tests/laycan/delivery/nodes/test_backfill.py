@@ -70,6 +70,14 @@ def test_not_where_it_does_not_belong() -> None:
     assert entry(seen, 0) is None
 
 
+def test_not_while_exact_gpus_of_it_are_held() -> None:
+    """Its driver publishes nothing for a moment: closing the node would end the pods of who has GPUs of it."""
+    row = binding("n", 0, 10_000, gpus=2, lots=[0]) | {"level": "Device", "devices": ["U0", "U1"]}
+    seen = world([node("n")], [contract("a", "acme", [row], phase="Delivering")])
+    seen.no_devices = ""
+    assert entry(seen, 100) is None
+
+
 def test_idle_failures_do_not_count() -> None:
     """A closed node that nobody has fails without going into quarantine, so that it leaves the breaker to those that somebody has."""
     dead = [node(f"n{i}", ready=False, since=T0, holder="frozen.none") for i in range(3)]
