@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from laycan.control.status import next_wake
@@ -170,6 +172,23 @@ class TestUnknownHistory:
         desk.at(T0 + 1000)
         assert read_until == "2027-01-04T00:09:00Z"
         assert desk.quantities == {"contracted": 940 * 16, "delivered": 940 * 16 - 360 * 8, "shortfall": 360 * 8}
+
+    def test_a_node_back_without_its_gpus(self) -> None:
+        """Ready ends no outage while the GPUs are not there yet, whether somebody looked meanwhile or the operator was away."""
+        for seen in (True, False):
+            desk = delivered_with_tolerance()
+            desk.run(T0 + 1, T0 + 600)
+            if seen:
+                desk.fail("a", at=T0 + 640, heartbeat=T0 + 610)
+                desk.at(T0 + 640)
+            desk.recover("a", at=T0 + 700)
+            desk.world.last_seen["a"] = T0 + 610
+            desk.world.nodes["a"] = replace(desk.world.nodes["a"], gpus=0)
+            desk.at(T0 + 720)
+            desk.world.nodes["a"] = replace(desk.world.nodes["a"], gpus=8)
+            desk.at(T0 + 750)
+            desk.run(T0 + 751, desk.end + 60)
+            assert desk.quantities == {"contracted": WHOLE, "delivered": WHOLE - 140 * 8, "excused": 140 * 8}
 
     def test_old_ready_condition_proves_the_gap(self) -> None:
         """The operator was away for half an hour and the node has been Ready since long before: delivered."""

@@ -101,13 +101,17 @@ def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int
         out = tuple(lot for lot in gap.lots if lot not in have)
         if back:
             gaps.append(replace(gap, lots=back, end=ready_since if gap.start < ready_since else now))
-        if out:
+        if out and node is not None and world.alive(node) and gap.start < ready_since:  # back without its GPUs: that Ready ended nothing
+            gaps += [replace(gap, lots=out, end=ready_since), Gap(bound.node, ready_since, None, out)]
+        elif out:
             gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound.node, floor, now, gap.start))))
-    fresh = tuple(lot for lot in lost if not any(lot in g.lots for g in mine))
-    if fresh:
+    rest = tuple(lot for lot in bound.lots if not any(lot in g.lots for g in mine))
+    fresh = tuple(lot for lot in rest if lot in lost)
+    if rest and node is not None and world.alive(node) and ready_since > floor:  # it was away and came back, unseen
+        gaps.append(Gap(bound.node, _last_heartbeat(world, bound.node, floor, ready_since, floor), ready_since, rest))
+        gaps += [Gap(bound.node, ready_since, None, fresh)] if fresh else []
+    elif fresh:
         gaps.append(Gap(bound.node, _onset(world, bound.node, floor, now, now), None, fresh))
-    if not lost and not mine and ready_since > floor:  # it was away and came back, unseen
-        gaps.append(Gap(bound.node, _last_heartbeat(world, bound.node, floor, ready_since, floor), ready_since, bound.lots))
     return gaps
 
 
