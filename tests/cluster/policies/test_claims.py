@@ -255,6 +255,23 @@ class TestB5:
         refused(lambda: bob.create(fleet.pod(STRANGER, "laycan-hold-1")), OWN)
         refused(lambda: bob.create(fleet.pod(STRANGER, name, priorityClassName="laycan-hold")), OWN)
 
+    @pytest.mark.parametrize(("pod", "labels"), [("mine", {"laycan.dev/contract": CONTRACT}), ("laycan-mine", {})], ids=["label", "name"])
+    def test_b5_a_template(self, installed: Installed, name: str, pod: str, labels: dict[str, str]) -> None:
+        """No controller makes for him what he may not make himself: neither a template nor a pod's name makes a claim pass for ours."""
+        made = resource_claim(STRANGER, name)
+        template = made | {"kind": "ResourceClaimTemplate", "spec": {"metadata": {"labels": labels}, "spec": made["spec"]}}
+        installed.bob.create(template)
+        claims = [{"name": "c", "resourceClaimTemplateName": name}]
+        installed.bob.create(fleet.pod(STRANGER, f"{pod}-{name}", resourceClaims=claims))
+        events = f"/api/v1/namespaces/{STRANGER}/events"
+
+        def refusals() -> list[str]:
+            return [each for each in map(str, installed.admin.items(events)) if f"{pod}-{name}" in each and "deliver contracts" in each]
+
+        until("it is refused", refusals)
+        found = installed.admin.items(f"/apis/resource.k8s.io/v1/namespaces/{STRANGER}/resourceclaims")
+        assert not [each for each in found if each["metadata"]["name"].startswith(f"{pod}-{name}")]
+
 
 class TestOperator:
     """What RBAC cannot say about the operator's new rights."""
