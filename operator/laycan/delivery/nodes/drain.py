@@ -111,9 +111,10 @@ class Drain:
                 else:
                     await self._client.delete(path, only)
         except ApiError as error:
-            if error.status not in (404, 409, 429):  # gone, another one by now, or its budget says not yet
+            budgets = error.status == 429 or (error.status == 500 and now < deadline)  # not yet; 500 is what two budgets for one pod get
+            if not budgets and error.status not in (404, 409):  # gone, or another one by now
                 raise
-            if error.status == 429:
+            if budgets:
                 self.held_up.add(pod.node)
 
     async def _evict(self, path: str, pod: PodView, only: dict[str, Any]) -> None:

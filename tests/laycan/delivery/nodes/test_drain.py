@@ -142,3 +142,27 @@ def test_one_list_for_many_nodes(nodes: int, pods: int, selectors: set[str]) -> 
     assert asyncio.run(main()) == {f"n{i}" for i in range(nodes)} - {"n1"}
     assert set(lists) == selectors
     assert len(lists) == len(selectors)
+
+
+@pytest.mark.parametrize("status", [429, 500], ids=["a budget", "two budgets"])
+def test_a_pod_that_may_not_be_evicted_yet(status: int) -> None:
+    """Until the deadline its node waits, and no other does, whatever the API server says about its budgets; then it is deleted."""
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        if request.method == "GET":
+            pod = {"metadata": {"namespace": "beta", "name": "p", "uid": "u"}, "spec": {"nodeName": "a"}, "status": {"phase": "Running"}}
+            return web.json_response({"items": [pod] if request.query["fieldSelector"] == "spec.nodeName=a" else []})
+        return web.json_response({"message": "not yet"}, status=status if request.method == "POST" else 200)
+
+    async def main() -> None:
+        async with serving(handle) as client:
+            seen = World(pods={f"beta/{i}": stranger(str(i), "c") for i in range(1000)})
+            drain = Drain(client, seen, SETTINGS)
+            assert await drain.empty([Order("a", T0 + 10), Order("b", T0 + 10)], T0) == {"b"}
+            assert drain.held_up == {"a"}
+            assert await drain.empty([Order("a", T0 + 10), Order("b", T0 + 10)], T0 + 10) == {"b"}
+        assert (asked.count("POST"), asked.count("DELETE")) == (1, 1)
+
+    asyncio.run(main())
