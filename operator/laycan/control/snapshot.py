@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from laycan.control.claims import holder_of
@@ -48,6 +48,7 @@ class Promise:
     bindings: tuple[Binding, ...]
     whole: frozenset[str] = frozenset()  # of its nodes, those that are delivered as a whole from now on
     exact: frozenset[str] = frozenset()  # and those of which exact GPUs are
+    begun: frozenset[str] = frozenset()  # nodes that are its holder's though no second of its time there is over yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,20 @@ def promises(
             continue
         if phase in COMMITTED:
             ahead = [(b["node"], b["level"]) for b in status.get("bindings") or () if b["end"] > today]
-            found[key] = Promise(contract, phase, tuple(bindings_from(key, status)), _at(ahead, "Node"), _at(ahead, "Device"))
+            begun = {
+                b["node"] for b in status.get("bindings") or () if b["start"] == today or (b["start"] > today and b.get("handedOverAt"))
+            }
+            bound = tuple(bindings_from(key, status))
+            found[key] = Promise(contract, phase, bound, _at(ahead, "Node"), _at(ahead, "Device"), frozenset(begun))
         elif contract.phase in UNDECIDED and (bindings := _decided(contract, decisions.get(key), world, unusable)):
             ahead = [(b.node, b.level) for b in decisions[key].bindings]
             found[key] = Promise(contract, "Accepted", bindings, _at(ahead, "Node"), _at(ahead, "Device"))
     return found
+
+
+def _begins(binding: Mapping[str, Any], today: str) -> bool:
+    """In this second, or handed over ahead of its start."""
+    return bool(binding["start"] == today or (binding["start"] > today and binding.get("handedOverAt")))
 
 
 def _at(bindings: Iterable[tuple[str, str]], level: str) -> frozenset[str]:
@@ -170,7 +180,9 @@ def _nodes(world: World, fleet: Fleet, pools: Pools, made: Mapping[str, Promise]
     """The fleet. As a node is promised, whole or by exact GPUs, so it stays until nobody holds it so any more.
 
     That its GPUs are not published just now (a restart of their driver), or what some other product asks for by now, changes nothing.
+    A cordon takes nothing away that is handed over; to the planner only what began before now runs, so it waits that second.
     """
+    begun = frozenset().union(*(promise.begun for promise in made.values()))
     whole = frozenset().union(*(promise.whole for promise in made.values()))
     exact = frozenset().union(*(promise.exact for promise in made.values())) - whole
     unusable, found = fleet.unusable(), []
@@ -179,7 +191,8 @@ def _nodes(world: World, fleet: Fleet, pools: Pools, made: Mapping[str, Promise]
             level = pools.level(grade_of(view.raw), exact=name not in whole and gives_devices(world, name))
             level = Level.DEVICE if name in exact else level
             gpus = fleet.planning_gpus(name)
-            found.append(node_from(view.raw, level=level, pools=pools, usable=name not in unusable, gpus=gpus))
+            node = node_from(view.raw, level=level, pools=pools, usable=name not in unusable, gpus=gpus)
+            found.append(replace(node, cordoned=False) if node.cordoned and name in begun else node)
     return found
 
 

@@ -97,6 +97,23 @@ def test_the_lost_node_of_a_promise_is_replaced_and_others_stay() -> None:
     planning(made, test)
 
 
+@pytest.mark.parametrize(("start", "handed_over", "stays"), [(-1, False, True), (0, False, True), (5, True, True), (5, False, False)])
+def test_a_cordon_takes_nothing_away_that_is_handed_over(start: int, handed_over: bool, stays: bool) -> None:
+    """Nor in the very second in which the window begins, nor in the lead; a binding that is only prepared goes elsewhere."""
+    status = bound("n1", start=NOW + start)
+    if handed_over:
+        status["bindings"][0]["handedOverAt"] = format_time(NOW)
+    a = contract("a", status=status, created=NOW - HOUR, delivery_start=format_time(NOW + start))
+    made = world([a], ["n1", "n2"])
+    made.put("nodes", "n1", replace(node("n1", 2), raw={**node("n1").raw, "spec": {"unschedulable": True}}))
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        assert [b.node for b in decided(office)["desk/a"].bindings] == ["n1" if stays else "n2"]
+
+    planning(made, test)
+
+
 def test_after_the_first_plan_only_what_changed_is_planned_and_decided() -> None:
     """A failure touches whom it hits; a few seconds later everything is planned again, and nothing more changes."""
     held = {"n1": "a", "n2": "b"}
@@ -150,7 +167,12 @@ def exact(name: str, holder: str, first: int) -> ContractView:
     start, end = format_time(NOW - 600), format_time(NOW + 2 * HOUR)
     row = {"node": "n1", "product": "h100", "gpus": 2, "level": "Device", "start": start, "end": end, "handedOverAt": start}
     rows = [{**row, "lots": [i], "devices": [f"U{first + 2 * i}", f"U{first + 2 * i + 1}"]} for i in range(2)]
-    delivery = {"delivery_gpus": 4, "delivery_lotGpus": 2, "delivery_start": start, "delivery_handover": {"namespace": holder}}
+    delivery: dict[str, Any] = {
+        "delivery_gpus": 4,
+        "delivery_lotGpus": 2,
+        "delivery_start": start,
+        "delivery_handover": {"namespace": holder},
+    }
     return contract(name, created=NOW - HOUR, status={"phase": "Delivering", "bindings": rows}, **delivery)
 
 
