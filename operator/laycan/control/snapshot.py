@@ -69,9 +69,7 @@ def promises(
             continue
         if phase in COMMITTED:
             ahead = [(b["node"], b["level"]) for b in status.get("bindings") or () if b["end"] > today]
-            begun = {
-                b["node"] for b in status.get("bindings") or () if b["start"] == today or (b["start"] > today and b.get("handedOverAt"))
-            }
+            begun = {b["node"] for b in status.get("bindings") or () if _begins(b, today)}
             bound = tuple(bindings_from(key, status))
             found[key] = Promise(contract, phase, bound, _at(ahead, "Node"), _at(ahead, "Device"), frozenset(begun))
         elif contract.phase in UNDECIDED and (bindings := _decided(contract, decisions.get(key), world, unusable)):
