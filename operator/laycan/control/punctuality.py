@@ -18,7 +18,8 @@ def note_access(draft: Draft, owed: Due, complete: bool) -> None:
     """Inside the window, at each look: `complete` says whether the buyer has all that is due now."""
     record: dict[str, Any] = dict(draft.fields.get("handover") or {})
     if complete and "lateSeconds" not in record:
-        got = [bound.handed_over_at or draft.now for bound in draft.bounds if bound.running(draft.now)]
+        got = [max(bound.handed_over_at or draft.now, bound.start) for bound in draft.bounds if bound.running(draft.now)]
+        got += [gap.end for gap in draft.reading.gaps if gap.end is not None]  # had before the start, and out when it came
         record |= {"lateSeconds": max(0, max(got, default=draft.now) - owed.start), "interruptions": 0}
     elif complete and "interruptedSince" in record:
         took = draft.now - parse_time(record.pop("interruptedSince"))

@@ -32,6 +32,31 @@ class TestStart:
         told = desk.told[desk.news.index("delivery.started")]
         assert told["data"]["contract"]["handover"] == record(desk)
 
+    def test_on_a_node_that_he_has(self) -> None:
+        """The lot that was missing goes to a node that has been his from the start: it is late all the same."""
+        desk = Desk(gpus=8, lot_gpus=4)
+        desk.nodes("a", "b")
+        desk.bind(T0 - 3600, ("a", T0, desk.end), ("b", T0, desk.end), gpus=4)
+        desk.at(T0 - 3600)
+        desk.hand_over("a")
+        desk.fail("b", at=T0 - 100)
+        desk.run(T0 - 60, T0 + 499)
+        desk.bind(T0 + 500, ("a", T0 + 500, desk.end))
+        desk.run(T0 + 500, T0 + 600)
+        assert record(desk) == {"lateSeconds": 500, "interruptions": 0}
+
+    def test_lost_before_it_began(self) -> None:
+        """What was handed over in the lead and is out when the window begins is late until it is back."""
+        desk = accepted()
+        desk.hand_over("a", "b")
+        desk.at(T0 - 30)
+        desk.fail("b", at=T0 + 1, heartbeat=T0 - 10)
+        desk.at(T0 + 1)
+        assert record(desk) == {}
+        desk.recover("b", at=T0 + 240)
+        desk.at(T0 + 241)
+        assert record(desk) == {"lateSeconds": 240, "interruptions": 0}
+
     def test_never(self) -> None:
         """A delivery that was never complete was late for the whole window."""
         desk = accepted()
