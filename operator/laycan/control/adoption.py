@@ -157,7 +157,8 @@ class _Case:
             end = FOREVER
         for key, promise in sorted(made.items()):
             for b in promise.bindings:
-                if b.node == name and b.start < end + gap and start < b.end + gap:
+                shared = name in promise.exact and b.end > self.now  # it could not become a whole one before that ends
+                if b.node == name and (shared or (b.start < end + gap and start < b.end + gap)):
                     return f"contract {key} from {format_time(b.start)} to {format_time(b.end)}"
         return None
 

@@ -16,6 +16,7 @@ from laycan.control.specs import Specs
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
 from laycan.kube.views import ContractView, FenceView, PodView, namespace_view
 from laycan.kube.world import World
+from laycan.resources.times import format_time
 from tests.laycan.control.test_planner import decided, planning
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, bound, contract, node, product, world
 
@@ -172,6 +173,17 @@ def test_level() -> None:
     made.products["h100"] = product("h100", level="Device")
     reason = judged(made, adopting("a", "n1")).refused["desk/a"].reason
     assert (reason.code, "level Device" in reason.message) == ("Malformed", True)
+
+
+def test_a_node_shared_by_gpu_until_then() -> None:
+    """A window that begins later takes no node of which others have exact GPUs today: it would become a whole one under their hands."""
+    status = bound("n1", start=NOW - HOUR, end=NOW + HOUR, phase="Delivering", gpus=2)
+    status["bindings"][0]["level"] = "Device"
+    made = world([contract("today", status=status)])
+    exact(made, "n1", "n2")
+    later = adopting("a", "n1", delivery_start=format_time(NOW + 2 * HOUR))
+    assert "is bound to contract desk/today" in judged(made, later).refused["desk/a"].reason.message
+    assert judged(made, adopting("b", "n2", delivery_start=format_time(NOW + 2 * HOUR))).promises["desk/b"].whole == {"n2"}
 
 
 class TestPlanned:
