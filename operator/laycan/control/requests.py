@@ -50,9 +50,13 @@ class Requests:
     async def write_finalizers(self, contract: ContractView, finalizers: list[str]) -> None:
         await self._patch(contract, "", {"metadata": {"finalizers": finalizers}})
 
+    def claim(self, contract: ContractView, status: Mapping[str, Any]) -> None:
+        """What this status would acquire is taken from now on: it is about to be sent."""
+        self.gate.claims.begin(contract.key, self.gate.claims_of(contract, status))
+
     async def write_status(self, contract: ContractView, status: dict[str, Any]) -> ContractView:
         """Sends what differs; returns the contract as it is now."""
-        self.gate.claims.begin(contract.key, self.gate.claims_of(contract, status))
+        self.claim(contract, status)
         self.in_flight[contract.key] = status
         try:
             return await self._patch(contract, "/status", {"status": merge_patch(contract.status, status)})

@@ -195,6 +195,7 @@ class Writer:
         if status is None:
             self._agenda.wake(key, self._next_look(contract, now))
             return None
+        self.requests.claim(contract, status)  # at once: others are looked at before this one is sent
         return lambda: self._write_status(contract, status)
 
     def _next_look(self, contract: ContractView, now: int) -> int | None:

@@ -111,6 +111,15 @@ def test_a_chain_of_moves_releases_before_it_acquires() -> None:
     never_twice(api, before)
 
 
+def test_who_comes_in_the_same_turn_waits() -> None:
+    """Two acquire the same before either is sent, as lots that choose their cards at once: one is written, the other waits."""
+    objects = {name: raw(name, f"h{name}", node) for name, node in (("a", "n2"), ("b", "n3"))}
+    with pytest.raises(TimeoutError):
+        write(objects, {"a": to("n1", "a"), "b": to("n1", "b")}, seconds=1)
+    assert sorted(each["status"]["bindings"][0]["node"] for each in objects.values())[:1] == ["n1"]
+    assert len({each["status"]["bindings"][0]["node"] for each in objects.values()}) == 2
+
+
 def test_a_swap_is_written_in_two_phases() -> None:
     """Neither can go first, so one lets go before the other comes."""
     before = {"a": "n1", "b": "n2"}
