@@ -154,7 +154,8 @@ class Health:
         seen = self.nodes.get(node.name)
         if seen is None:
             return there
-        if seen.short_since is not None and now - seen.short_since <= settings.dwell_seconds:
+        unseen = seen.short_since is None and there < seen.last  # it has only just happened
+        if unseen or (seen.short_since is not None and now - seen.short_since <= settings.dwell_seconds):
             there = max(seen.gpus, there)
         return there - seen.withdrawn
 

@@ -37,7 +37,7 @@ class Situation:
         self._last: dict[str, tuple[Any, ...]] = {}  # node -> what of it matters
         self._owners: Mapping[str, str] = {}  # the fence's entries at the last look
         self._pods: dict[str, str] = {}  # pod on a fenced node -> the node
-        self._slices: dict[str, str] = {}  # ResourceSlice -> its node
+        self._slices = {key: found.node for key, found in world.resource_slices.items()}  # ResourceSlice -> its node
         self._lead = learnt_seconds(drains_of(world.fence), settings)
         world.listeners.append(self._note)
 

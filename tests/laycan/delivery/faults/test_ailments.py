@@ -240,6 +240,21 @@ class TestDrivers:
         scene.at(141)
         assert scene.failed() == {"n": ("GpusLost", 20)}
 
+    def test_slice_from_before_deleted(self) -> None:
+        """The same where the slice was there before this process, and for a plan that comes between the deletion and the look."""
+        scene = Scene()
+        scene.world.put("nodes", "n", replace(scene.world.nodes["n"], resource_version=50, gpus=0, raw=bare(scene.world.nodes["n"])))
+        scene.publish(1, 8)
+        scene.situation.close()
+        scene.situation = Situation(scene.world, WIDE, lambda: None)
+        scene.at(2)
+        scene.world.drop("resource_slices", "n-gpus")
+        assert planned(scene, 20) == 8
+        scene.at(20)
+        assert planned(scene, 140) == 8
+        scene.at(141)
+        assert (planned(scene, 141), scene.failed()) == (0, {"n": ("GpusLost", 20)})
+
     def test_spare_gpu(self) -> None:
         """A tainted GPU that nobody was sold is no failure; the next that leaves too few is."""
         few: World = world([node("n", holder="acme")], [contract("a", "acme", [binding("n", 0, 10_000, gpus=6)])], {"n": "acme"})
