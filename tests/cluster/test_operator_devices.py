@@ -131,3 +131,47 @@ def test_a_level_that_nobody_gives(desk: Market) -> None:
     assert [(c["status"], c["reason"]) for c in status["conditions"]] == [("False", "LevelNotEnforced")]
     desk.admin.create(contract("blunt", at(600), at(1200)))
     await_phase(desk.admin, "blunt", "Accepted")
+
+
+def test_what_enforces_goes_and_comes_back(desk: Market) -> None:
+    """Two buyers share a node. Neither a driver that publishes nothing for a while nor a guard that is deleted by hand moves or ends
+    anything of theirs; while the guard is away exact GPUs are not claimed to be deliverable, and when it is back they are.
+    """
+    desk.operator()
+    names = ("one", "two")
+    for name in names:
+        desk.admin.create(contract(name, at(-5), at(600), gpus=2, lotGpus=1, productRef={"name": "exact"}))
+    before = {name: cards(await_delivered(desk, name)) for name in names}
+    claims = {each["metadata"]["name"]: each["metadata"]["uid"] for each in desk.admin.items(CLAIMS)}
+    for node in NODES:
+        desk.admin.delete(f"/apis/resource.k8s.io/v1/resourceslices/{fleet.slice_name(node)}")
+    until("it is seen", lambda: all(interrupted(desk, name) for name in names))
+    desk.admin.delete(GUARD)
+    until("no longer claimed", lambda: exact_is_ready(desk) == "False", seconds=60)
+    for node in NODES:
+        desk.admin.apply(fleet.gpu_slice(node, gpus=4))
+    desk.admin.create(GUARD_BINDING)
+    until("claimed again", lambda: exact_is_ready(desk) == "True", seconds=60)
+    assert {name: cards(await_delivered(desk, name)) for name in names} == before
+    assert {each["metadata"]["name"]: each["metadata"]["uid"] for each in desk.admin.items(CLAIMS)} == claims
+    for name in names:
+        desk.delete(name)
+
+
+GUARD = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/laycan-claim-guard"
+GUARD_BINDING = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "ValidatingAdmissionPolicyBinding",
+    "metadata": {"name": "laycan-claim-guard"},
+    "spec": {"policyName": "laycan-claim-guard", "validationActions": ["Deny"]},
+}
+
+
+def interrupted(desk: Market, name: str) -> bool:
+    conditions = (read(desk.admin, name) or {}).get("status", {}).get("conditions", ())
+    return ("HandedOver", "Interrupted") in {(c["type"], c["reason"]) for c in conditions}
+
+
+def exact_is_ready(desk: Market) -> str:
+    (condition,) = desk.admin.get("/apis/laycan.dev/v1alpha1/computeproducts/exact")["status"]["conditions"]
+    return str(condition["status"])

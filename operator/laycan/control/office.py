@@ -30,7 +30,7 @@ from laycan.delivery.drift import DriftWatch
 from laycan.delivery.protocol import Delivery
 from laycan.events.secrets import secret_reader
 from laycan.events.sender import Sender
-from laycan.kube.client import Client
+from laycan.kube.client import ApiError, Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.device_views import claim_view, slice_view
 from laycan.kube.reflector import SILENCE_SECONDS, Reflector
@@ -139,6 +139,7 @@ class Office:
             "plan": planner.run(),
             "send": sender.run(),
             "announce": announcer.run(),
+            "devices": self._watch_devices(client, planner.replan),
             "drift": DriftWatch(client, self.settings, str(self._leader.identity), self._clock).run(),
             "reconcile": reconcile.run(),
             "measure": self._measure(delivery),
@@ -153,6 +154,21 @@ class Office:
             await risen.wait()
             risen.clear()
         raise DeposedError(f"another operator leads in epoch {seen}")
+
+    async def _watch_devices(self, client: Client, replan: Callable[[], None]) -> None:
+        """Asks again now and then: the guard of the claims may come after us (an install), be deleted by hand, or be put back."""
+        while True:
+            await asyncio.sleep(self.settings.reconcile_seconds)
+            try:
+                found = await find_devices(client, self.settings.probe_namespace)
+            except ApiError as error:
+                log.warning("whether exact GPUs can be delivered could not be asked: %s", error)
+                continue
+            trouble = found.trouble if "resource_claims" in {r.kind for r in self._reflectors} else self.world.no_devices
+            if trouble != self.world.no_devices:
+                log.warning("exact GPUs: %s", trouble or "can be delivered again")
+                self.world.no_devices = trouble
+                replan()
 
     async def _measure(self, delivery: Delivery) -> None:
         while True:
