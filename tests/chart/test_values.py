@@ -61,6 +61,12 @@ def test_operator_reads_the_rendered_settings(render: Render, tmp_path: Path) ->
     assert (chosen.mode, chosen.breaker.share_ppm, chosen.pause_all) == ("Enforce", 1000, True)
 
 
+@pytest.mark.parametrize("lacking", ["holdPods=null", "settings=null"])
+def test_values_of_an_older_chart_are_enough(render: Render, tmp_path: Path, lacking: str) -> None:
+    """`helm upgrade --reuse-values` passes the values of the chart before, which knew fewer: those absent are the defaults."""
+    assert _settings(render(lacking), tmp_path).hold_image.startswith("laycan:")
+
+
 def test_release_namespace_and_kube_system_are_always_exempt(render: Render, tmp_path: Path) -> None:
     """Nobody can configure away the namespaces that the cluster and Laycan's own repair need; policies and operator agree on the list."""
     manifests = render("exemptNamespaces={gpu-operator}", namespace="delivery-office")

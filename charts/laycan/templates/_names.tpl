@@ -20,7 +20,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{- define "laycan.holdImage" -}}{{ .Values.holdPods.image | default (include "laycan.image" .) }}{{- end }}
+{{- define "laycan.holdImage" -}}{{ (.Values.holdPods).image | default (include "laycan.image" .) }}{{- end }}
 
 {{- define "laycan.image" -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end }}
 
