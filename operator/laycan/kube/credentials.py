@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 
 class CredentialsError(Exception):
     """No usable kubeconfig and not in a cluster; the message says what was tried."""
@@ -45,6 +47,8 @@ def load_credentials(kubeconfig: Path | None = None) -> Credentials:
             config.load_kube_config(config_file=str(kubeconfig) if kubeconfig else None, client_configuration=found)
     except config.ConfigException as error:
         raise CredentialsError(f"cannot reach a cluster: {error}; give --kubeconfig FILE or set KUBECONFIG") from error
+    except (OSError, YAMLError, TypeError, AttributeError, ValueError) as error:  # the library takes any file for a kubeconfig
+        raise CredentialsError(f"not a readable kubeconfig: {kubeconfig or 'the default one'}: {error}") from error
     return Credentials(
         server=found.host.rstrip("/"),
         tls=_tls(found) if found.host.startswith("https") else None,

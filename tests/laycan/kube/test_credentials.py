@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
@@ -44,3 +45,12 @@ def test_without_any_configuration_the_error_says_what_to_do(tmp_path: Path) -> 
     """A person reads this first."""
     with pytest.raises(CredentialsError, match="--kubeconfig"):
         load_credentials(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("text", ["words", "a: [", "[]", "\x00", "clusters: 1"])
+def test_what_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
+    """Any file may be given for one, and a folder."""
+    (tmp_path / "file").write_text(text)
+    for wrong in (tmp_path, tmp_path / "file"):
+        with pytest.raises(CredentialsError, match=re.escape(str(wrong)) if wrong == tmp_path else "kubeconfig|kube-config"):
+            load_credentials(wrong)
