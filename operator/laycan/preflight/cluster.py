@@ -51,7 +51,7 @@ class Cluster:
     items: Mapping[str, list[Raw]]  # key of LISTS -> objects
     installed: bool = False
     settings: Settings = field(default_factory=Settings)
-    hidden: Mapping[str, str] = field(default_factory=dict)  # key of LISTS -> why it could not be read
+    hidden: Mapping[str, str] = field(default_factory=dict)  # key of LISTS, or `settings` -> why it could not be read
 
     def managed(self) -> list[Raw]:
         """The fleet."""
@@ -88,7 +88,7 @@ async def read(client: Client, release: str) -> Cluster:
                 return []
 
     found = await asyncio.gather(*(one(key, path) for key, path in LISTS.items()))
-    settings = await _settings(client, release)
+    settings = await _settings(client, release, hidden)
     return Cluster(
         version=(int(version["major"]), int(version["minor"].rstrip("+"))),
         served=frozenset(await _served(client)),
@@ -99,13 +99,17 @@ async def read(client: Client, release: str) -> Cluster:
     )
 
 
-async def _settings(client: Client, release: str) -> Settings | None:
-    """What the installed chart says; None where there is none, or nothing that this version could read."""
+async def _settings(client: Client, release: str, hidden: dict[str, str]) -> Settings | None:
+    """What the installed chart says; None where there is none, or nothing that the caller or this version could read."""
     try:
         data = (await client.get(f"/api/v1/namespaces/{release}/configmaps/laycan-settings"))["data"]
         return Settings.model_validate(yaml.safe_load(data["settings.yaml"]))
-    except (ApiError, KeyError, ValidationError):
-        return None
+    except ApiError as error:
+        if error.status in (401, 403):
+            hidden["settings"] = error.message
+    except (KeyError, ValidationError, yaml.YAMLError):
+        pass
+    return None
 
 
 async def _served(client: Client) -> list[str]:

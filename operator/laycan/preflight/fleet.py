@@ -21,6 +21,8 @@ def _gpu_nodes(cluster: Cluster) -> list[Raw]:
 
 def fleet_chosen(cluster: Cluster) -> Iterator[Finding]:
     """Laycan touches no node that was not given to it."""
+    if "nodes" in cluster.hidden:
+        return
     unmanaged = [name(node) for node in _gpu_nodes(cluster) if labels(node).get(MANAGED_LABEL) != "true"]
     if not cluster.managed():
         do = f"kubectl label node NODE {MANAGED_LABEL}=true for each node that may be sold"

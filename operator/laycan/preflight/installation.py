@@ -15,7 +15,7 @@ OLDEST = (1, 36)
 def readable(cluster: Cluster) -> Iterator[Finding]:
     """What the caller may not read is not judged."""
     for key, why in sorted(cluster.hidden.items()):
-        yield Finding(Level.WARNING, "readable", f"{key} were not checked", why, "run preflight with rights to list them")
+        yield Finding(Level.WARNING, "readable", f"{key} were not checked", why, "run preflight with rights to read them")
 
 
 def kubernetes_version(cluster: Cluster) -> Iterator[Finding]:
@@ -44,6 +44,8 @@ def policies_served(cluster: Cluster) -> Iterator[Finding]:
 
 def chart_installed(cluster: Cluster) -> Iterator[Finding]:
     """Before an install most of the rest is about what the chart would meet."""
+    if "settings" in cluster.hidden:
+        return
     if not cluster.installed:
         yield Finding(
             Level.INFO, "chart-installed", "the chart is not installed", "no ConfigMap laycan-settings in the release's namespace",

@@ -166,3 +166,9 @@ def test_a_term_that_matches_everything_else_is_no_restriction() -> None:
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
     where = sound(daemonsets=[daemonset("acme", "own", affinity={"nodeAffinity": required})])
     assert [each.what for each in found("untouched-daemonsets", where)] == ["DaemonSet acme/own"]
+
+
+def test_what_is_hidden_is_not_judged() -> None:
+    """Whoever may read neither nodes nor settings is told that, not that the fleet is empty and the chart not there."""
+    blind = replace(cluster(installed=False), hidden={"nodes": "forbidden", "settings": "forbidden"})
+    assert {finding.check for finding in inspect(blind)} == {"readable"}
