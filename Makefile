@@ -71,7 +71,7 @@ bench-stream: $(READY)
 	$(BIN)/python -m bench.stream $(if $(SEEDS),--seeds $(SEEDS),)
 
 bench-delivery: controlplane  # on a real control plane; ROWS picks some
-	$(BIN)/python -m bench.delivery $(if $(ROWS),--rows $(ROWS),)
+	$(BIN)/python -m bench.delivery $(if $(ROWS),--rows $(ROWS),--page docs/delivery-times.md)
 
 e2e: $(READY)  # the cluster tests on kind; needs Docker
 	$(BIN)/pip install --quiet "pytest-kind>=22.11"

@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import Any
 
 from bench.budgets import judged
+from bench.delivery_page import page
 from bench.fence_cost import fence_cost
-from bench.measure import Row, show
+from bench.measure import Row, machine, show
 from bench.watching import LabelWatch, cpu_us, requests, spread, waits_ms
 from controlplane import fleet
 from controlplane.api import STRATEGIC, Object
@@ -177,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--nodes", type=int, default=500, help="of the fleet")
     parser.add_argument("--held", type=int, default=2_000, help="nodes that stand beside the fence of the row `fence`")
     parser.add_argument("--folder", type=Path, help="for the control plane and its logs; kept")
+    parser.add_argument("--page", type=Path, help="write the figures there as Markdown")
     given = parser.parse_args(arguments)
     wanted = given.rows.split(",")
     if unknown := sorted(set(wanted) - {*ROWS, "fence"}):
@@ -187,6 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "fence" in wanted:
             with stage_of(folder / "fence", 0) as stage:
                 rows += fence_cost(stage.installed, given.held, (given.held, 12_500, 0), rounds=5, batches_each=4)
+    if given.page:
+        given.page.write_text(page(rows, machine(), given.nodes))
     show("delivery", rows, judged(rows), fleet=given.nodes)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from laycan.control.claims import holder_of
+from laycan.control.contradiction import consistent
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
 from laycan.control.specs import Specs
@@ -120,7 +121,10 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
             contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
         )
         versions[view.key] = view.uid, view.generation
-    previous = [b for key, p in made.items() if key in versions for b in p.bindings if b.end > now]
+    promised = [b for key, p in made.items() if key in versions for b in p.bindings if b.end > now]
+    whole = {node.name for node in nodes if node.level is Level.NODE}
+    owners = world.fence.nodes if world.fence else {}
+    previous = consistent(promised, whole.__contains__, lambda key: holder_of(made[key].contract.spec), owners)
     problem = Problem(
         now=now,
         nodes=nodes,

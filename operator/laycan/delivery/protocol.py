@@ -196,10 +196,10 @@ class Delivery:
         try:
             if names:
                 await self._steps.attempt(uid, names)
-            if uid in self._lots.unsettled:
-                await self._lot_steps.attempt(uid)
         except (ApiError, FenceDownError) as error:
             log.warning("contract %s: %s", uid, error)
+        if uid in self._lots.unsettled:
+            await self._lot_steps.attempt(uid)  # what fails there is noted there
         self._tried[uid] = asyncio.get_running_loop().time()
 
     async def _make_fence(self) -> None:

@@ -18,7 +18,7 @@ from laycan.control.writer import Authority, Writer
 from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.device_views import DeviceView, ResourceSliceView
-from laycan.kube.views import ContractView
+from laycan.kube.views import ContractView, FenceView
 from laycan.kube.world import World
 from laycan.resources.times import format_time
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, Fleet, bound, contract, node, product, world
@@ -174,6 +174,24 @@ def exact(name: str, holder: str, first: int) -> ContractView:
         "delivery_handover": {"namespace": holder},
     }
     return contract(name, created=NOW - HOUR, status={"phase": "Delivering", "bindings": rows}, **delivery)
+
+
+def test_a_contradiction_ends_no_planning() -> None:
+    """Two running contracts of two holders on one node: the fence's keeps it, the other gets another, a candidate is decided."""
+    window: dict[str, Any] = {"created": NOW - 2 * HOUR, "delivery_start": format_time(NOW - HOUR)}
+    status = bound("n1", start=NOW - HOUR, phase="Delivering")
+    a = contract("a", status=status, **window)
+    b = contract("b", status=status, delivery_handover={"namespace": "beta"}, **window)
+    made = world([a, b, contract("c")], ["n1", "n2", "n3"])
+    made.fence = FenceView(1, {"n1": "beta"}, {})
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        found = {key: [b.node for b in decision.bindings] for key, decision in decided(office).items()}
+        assert found["desk/b"] == ["n1"]
+        assert sorted(found["desk/a"] + found["desk/c"]) == ["n2", "n3"]
+
+    planning(made, test)
 
 
 def test_a_refusal_is_thought_over() -> None:

@@ -54,7 +54,8 @@ def _on_node(
     spare = sorted(fit, key=lambda uuid: (fit[uuid] in used, len(fit[uuid]), fit[uuid]))
     taken = [(b.start, b.end, set(b.devices)) for _, b in rows]
     for number, (owner, bound) in enumerate(rows):
-        if fit and (len(bound.devices) < bound.gpus or not set(bound.devices) <= fit.keys()):
+        twice = any(cards & set(bound.devices) and a < bound.end and bound.start < z for a, z, cards in taken[:number])
+        if fit and (twice or len(bound.devices) < bound.gpus or not set(bound.devices) <= fit.keys()):
             busy = set().union(*(cards for i, (a, z, cards) in enumerate(taken) if i != number and a < bound.end and bound.start < z))
             keep = [uuid for uuid in bound.devices if uuid in fit and uuid not in busy]
             new = (keep + [uuid for uuid in spare if uuid not in busy and uuid not in keep])[: bound.gpus]

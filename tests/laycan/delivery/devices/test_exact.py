@@ -56,6 +56,14 @@ class TestChoice:
         made = choose(world, "desk/a", (lot(0, 10, 20, gpus=2), lot(1, 10, 20)), QUICK, T0 + 8)
         assert [b.devices for b in made] == [("U2", "U3"), ("U1",)]
 
+    def test_a_card_that_was_given_twice(self) -> None:
+        """Whose lot began later gets another; the first keeps what he has."""
+        world, first, second = town(), lot(0, 0, 50, "U0", "U1", gpus=2), lot(0, 5, 50, "U1", "U2", gpus=2)
+        put(world, "a", first)
+        put(world, "b", second)
+        assert choose(world, "desk/a", (first,), QUICK, T0 + 9) == (first,)
+        assert choose(world, "desk/b", (second,), QUICK, T0 + 9)[0].devices == ("U2", "U3")
+
     def test_a_card_stays_while_it_is_well(self) -> None:
         """A lot with an unfit card gets another for that one only, on its node; where none is free it keeps what it has."""
         world, bounds = town(), (lot(0, 0, 50, "U2", "U3", gpus=2),)
