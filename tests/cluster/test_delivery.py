@@ -28,6 +28,7 @@ from tests.cluster.delivering import (
     operator_kubeconfig,
     owners,
     pods_on,
+    product,
     protect,
 )
 from tests.cluster.policies.installed import FENCE, NAMESPACE, Installed
@@ -274,10 +275,11 @@ class TestGuarding:
         """The API server dies and comes back: what is held stays held, and what fell due meanwhile is handed over by itself."""
         acme, gamma, (held, next_) = market.holder("acme"), market.holder("gamma"), market.nodes(2)
         market.pod(acme, "worker")
+        market.admin.apply(product("patient", detection={"seconds": 300}))  # heartbeats that could not be told are no failure here
         with Office(market.installed):
-            market.contract("before", acme, [held], now(), now() + 600)
+            market.contract("before", acme, [held], now(), now() + 600, product="patient")
             due = now() + 8
-            market.contract("after", gamma, [next_], due, due + 600)
+            market.contract("after", gamma, [next_], due, due + 600, product="patient")
             market.await_running(acme, "worker")
             cluster.plane.kill("kube-apiserver")
             cluster.plane.start("kube-apiserver")

@@ -100,7 +100,7 @@ class ProductSpec(Model):
         json_schema_extra=rules(
             (
                 _PROMISE_KEPT,
-                "gpuProducts, nodeGpus, lotGpus, level, tolerance, detection and interruption are the promise and immutable:"
+                "gpuProducts, nodeGpus, lotGpus, level, tolerance, detection and interruption are the promise and immutable;"
                 " make a new product",
             ),
             ("!has(self.lotGpus) || self.lotGpus <= self.nodeGpus", "lotGpus must not be more than nodeGpus: a lot is always on one node"),
