@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from controlplane import fleet
 from controlplane.api import Api, Object
@@ -46,6 +46,9 @@ FAST = Settings.model_validate(
         "breaker": {"sharePpm": 1_000_000, "windowSeconds": 600},
     }
 )
+
+
+M = TypeVar("M", bound="Market")
 
 
 class Killed(BaseException):
@@ -316,6 +319,24 @@ class Market:
             self.admin.delete(f"/api/v1/nodes/{node}")
         self._nodes.clear()
         self._namespaces.clear()
+
+
+def each_death(market: M, scene: Callable[[M, int], bool]) -> int:
+    """Plays the scene with an operator that dies at its first write, the second and so on, until it survives; how often it died."""
+    for dies_at in range(1, 40):
+        died = scene(market, dies_at)
+        market.clear()
+        if not died:
+            return dies_at - 1
+    raise AssertionError("it never got to its end")
+
+
+def office_until_death(market: Market, dies_at: int, done: Callable[[], bool]) -> bool:
+    """Runs an operator until it dies before this write, or is done; whether it died."""
+    with Office(market.installed, dies_at=dies_at) as office:
+        until("dead or done", lambda: office.dead.is_set() or done())
+        died = office.dead.is_set()
+    return died or office.dies_next()
 
 
 def open_all(installed: Installed) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from controlplane import fleet
 from controlplane.api import JSON_PATCH, Api, ApiError, Object
 from controlplane.waiting import until
 from laycan.resources.times import format_time
-from tests.cluster.delivering import GROUP, PRODUCT, Market, Office, epoch, now
+from tests.cluster.delivering import GROUP, PRODUCT, Market, epoch, now
 from tests.cluster.policies.installed import Installed
 
 RESOURCE = "/apis/resource.k8s.io/v1"
@@ -191,24 +191,6 @@ class CardWatch:
             self.had.setdefault(card, []).append(key)
             self.doubles += [f"{card}: {key} and {other}" for other, has in self._now.items() if other != key and card in has]
         self._now[key] = given
-
-
-def each_death(market: GpuMarket, scene: Callable[[GpuMarket, int], bool]) -> int:
-    """Plays the scene with an operator that dies at its first write, the second and so on, until it survives; how often it died."""
-    for dies_at in range(1, 40):
-        died = scene(market, dies_at)
-        market.clear()
-        if not died:
-            return dies_at - 1
-    raise AssertionError("it never got to its end")
-
-
-def office_until_death(market: GpuMarket, dies_at: int, done: Callable[[], bool]) -> bool:
-    """Runs an operator until it dies before this write, or is done; whether it died."""
-    with Office(market.installed, dies_at=dies_at) as office:
-        until("dead or done", lambda: office.dead.is_set() or done())
-        died = office.dead.is_set()
-    return died or office.dies_next()
 
 
 def gone(market: GpuMarket, namespace: str, name: str) -> bool:

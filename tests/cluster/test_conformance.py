@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ from tests.cluster.delivering import (
     Office,
     Sentry,
     delivered_cluster,
+    each_death,
     flood,
     foreign,
     holds,
     label,
     now,
+    office_until_death,
     open_all,
     owners,
     pods_on,
@@ -325,24 +327,6 @@ class TestA10:
         assert "" not in entries
         assert holds(market.admin, nodes, gamma)
         return died
-
-
-def each_death(market: Market, scene: Callable[[Market, int], bool]) -> int:
-    """Plays the scene with a death at the first write, the second and so on, until nobody dies; how often somebody did."""
-    for dies_at in range(1, 40):
-        died = scene(market, dies_at)
-        market.clear()
-        if not died:
-            return dies_at - 1
-    raise AssertionError("it never got to its end")
-
-
-def office_until_death(market: Market, dies_at: int, done: Callable[[], bool]) -> bool:
-    """Runs an operator until it dies at this write, or is done; whether it died."""
-    with Office(market.installed, dies_at=dies_at) as office:
-        until("dead or done", lambda: office.dead.is_set() or done())
-        died = office.dead.is_set()
-    return died or office.dies_next()
 
 
 class TestA11:

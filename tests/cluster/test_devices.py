@@ -20,7 +20,17 @@ from controlplane.waiting import until
 from laycan.delivery.devices.features import Devices, find_devices
 from laycan.kube.client import Client
 from laycan.kube.credentials import load_credentials
-from tests.cluster.delivering import Office, delivered_cluster, label, now, open_all, operator_kubeconfig, owners
+from tests.cluster.delivering import (
+    Office,
+    delivered_cluster,
+    each_death,
+    label,
+    now,
+    office_until_death,
+    open_all,
+    operator_kubeconfig,
+    owners,
+)
 from tests.cluster.exact import (
     RESOURCE,
     CardWatch,
@@ -28,11 +38,9 @@ from tests.cluster.exact import (
     Row,
     await_has,
     cards,
-    each_death,
     gone,
     hold_pods,
     kept,
-    office_until_death,
 )
 from tests.cluster.policies.installed import Installed
 

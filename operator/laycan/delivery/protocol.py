@@ -158,7 +158,7 @@ class Delivery:
         touched = self.situation.look(self._clock(), full)
         self._unsettled |= touched
         self._lots.look(touched, self._clock(), full)
-        self._leases.want(self.situation.wants_heartbeats())
+        self._leases.want(self.situation.listens)
         return touched
 
     def _start_attempts(self) -> None:

@@ -85,7 +85,12 @@ def slice_view(obj: Raw) -> ResourceSliceView | None:
 def _device(raw: Raw) -> DeviceView:
     taints: Iterable[Raw] = raw.get("taints") or ()
     unfit = next((taint.get("key", "") for taint in taints if taint.get("effect") in _KEEPS_OFF), "")
-    return DeviceView(raw["name"], _text(raw, "uuid"), _text(raw, "productName"), unfit)
+    return DeviceView(raw["name"], uuid_of(raw), _text(raw, "productName"), unfit)
+
+
+def uuid_of(device: Raw) -> str:
+    """The card behind a device of a ResourceSlice, "" where its driver tells none."""
+    return _text(device, "uuid")
 
 
 def _text(raw: Raw, attribute: str) -> str:

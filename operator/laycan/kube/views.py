@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from laycan.kube.sound import mapping, sound_status, text_at
-from laycan.resources.constants import HANDOVER_VALUE, HOLDER_LABEL, MANAGED_LABEL
+from laycan.resources.constants import HANDOVER_VALUE, HOLDER_LABEL, MANAGED_LABEL, PAUSE_ANNOTATION
 from laycan.resources.times import parse_time
 
 Raw = Mapping[str, Any]
@@ -90,6 +90,11 @@ class FenceView:
     nodes: Mapping[str, str]
     annotations: Mapping[str, str]
     epoch: int = 0  # of the operator that wrote it last
+
+
+def is_paused(view: NodeView | ContractView | FenceView | None) -> bool:
+    """Whether a person has stopped Laycan's writes about it."""
+    return view is not None and view.annotations.get(PAUSE_ANNOTATION) == "true"
 
 
 def _time(value: str | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from laycan.kube.device_views import uuid_of
 from laycan.planning.problem import unplannable
 from laycan.preflight.cluster import Cluster, Raw, labels, name
 from laycan.preflight.finding import Check, Finding, Level, some
@@ -129,7 +130,7 @@ def published(cluster: Cluster) -> dict[str, str]:
         spec = each["spec"]
         if spec.get("driver") != GPU_DRIVER or not spec.get("nodeName"):
             continue
-        bare = [device["name"] for device in spec.get("devices") or () if not _uuid(device)]
+        bare = [device["name"] for device in spec.get("devices") or () if not uuid_of(device)]
         found[spec["nodeName"]] = f"its driver publishes no uuid for {some(bare)}" if bare else found.get(spec["nodeName"], "")
     return found
 
@@ -141,12 +142,6 @@ def gpus_published(cluster: Cluster) -> dict[str, int]:
         if each["spec"].get("driver") == GPU_DRIVER and each["spec"].get("nodeName"):
             found[each["spec"]["nodeName"]] += len(each["spec"].get("devices") or ())
     return dict(found)
-
-
-def _uuid(device: Raw) -> str:
-    attributes = device.get("attributes") or {}
-    found = attributes.get("uuid") or attributes.get(f"{GPU_DRIVER}/uuid") or {}
-    return str(found.get("string") or "")
 
 
 CHECKS: tuple[Check, ...] = (fleet_chosen, grade_labelled, grade_sold, topology_labelled, whole_gpus, levels)

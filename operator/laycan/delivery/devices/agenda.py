@@ -14,8 +14,8 @@ from laycan.delivery.devices.lots import Lot, Step, lots_of, others, release_dea
 from laycan.delivery.nodes.desired import Claim
 from laycan.delivery.nodes.situation import Situation
 from laycan.kube.device_views import ResourceClaimView
+from laycan.kube.views import is_paused
 from laycan.kube.world import World
-from laycan.resources.constants import PAUSE_ANNOTATION
 from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -148,8 +148,7 @@ class LotAgenda:
         return {claim.uid for claim in self._situation.claims.on(node) if claim.level == "Device"}
 
     def _paused(self, name: str) -> bool:
-        node = self._world.nodes.get(name)
-        return node is not None and node.annotations.get(PAUSE_ANNOTATION) == "true"
+        return is_paused(self._world.nodes.get(name))
 
     def _note(self, kind: str, key: str) -> None:
         if kind == "nodes":
@@ -160,9 +159,6 @@ class LotAgenda:
             uids = self._note_contract(key)
         elif kind == "resource_claims":
             uids = self._note_claim(key)
-        elif kind == "resource_slices":
-            found = self._world.resource_slices.get(key)
-            uids = self._on(found.node) if found is not None else set()
         if uids:
             self._touched |= uids
             self._wake_up()

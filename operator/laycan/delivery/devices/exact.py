@@ -13,12 +13,12 @@ from dataclasses import replace
 
 from laycan.delivery.lead import lead_seconds
 from laycan.delivery.metering.served import Bound
+from laycan.delivery.nodes.desired import LIVE_PHASES
 from laycan.kube.device_views import ResourceClaimView
 from laycan.kube.world import World
 from laycan.settings import Settings
 
 CLAIM_PREFIX = "laycan-"
-_LIVE = frozenset({"Accepted", "Delivering"})
 _Row = tuple[str, Bound]  # contract key, one of its bindings
 
 
@@ -68,7 +68,7 @@ def _rows(world: World, node: str, key: str, bounds: Sequence[Bound]) -> list[_R
     rows = [(key, b) for b in bounds if b.exact and b.node == node]
     for other in world.contracts_on.get(node, set()) - {key}:
         contract = world.contracts[other]
-        if contract.phase in _LIVE and not contract.deleting:
+        if contract.phase in LIVE_PHASES and not contract.deleting:
             read = (Bound.parse(raw) for raw in contract.status.get("bindings") or () if raw["node"] == node)
             rows += [(other, b) for b in read if b.exact]
     return rows
@@ -85,12 +85,20 @@ def has_devices(world: World, bound: Bound, holder: str, contract: str, uid: str
     claim = world.resource_claims.get(f"{holder}/{claim_name(contract, bound.lots[0])}") if bound.lots else None
     if claim is None or claim.contract != uid or claim.deleting or not claim.kept_for(uid):
         return False
-    cards = {device.name: device for device in world.devices(bound.node)}
-    mine = [cards[device] for pool, device in claim.devices if pool == bound.node and device in cards]
-    if len(mine) != len(claim.devices) or {card.uuid for card in mine} != set(bound.devices) or any(card.unfit for card in mine):
+    here, unfit = places(world, bound.node), {device.uuid for device in world.devices(bound.node) if device.unfit}
+    if claim.devices != {here.get(uuid) for uuid in bound.devices} or not unfit.isdisjoint(bound.devices):
         return False
-    return not any(_overlaps(claim, world.resource_claims[key]) for key in world.claims_on.get(bound.node, ()) if key != claim.key)
+    return not rivals(world, bound.node, claim.key, bound.devices)
 
 
-def _overlaps(claim: ResourceClaimView, other: ResourceClaimView) -> bool:
-    return not claim.devices.isdisjoint(other.devices)
+def places(world: World, node: str) -> dict[str, tuple[str, str]]:
+    """uuid -> (pool, device name), as the driver of the node publishes them now."""
+    return {device.uuid: (node, device.name) for device in world.devices(node) if device.uuid}
+
+
+def rivals(world: World, node: str, key: str, devices: Iterable[str]) -> list[ResourceClaimView]:
+    """Claims other than `key` (namespace/name) that have one of these cards (uuids) of the node now."""
+    here = places(world, node)
+    mine = {here[uuid] for uuid in devices if uuid in here}
+    claims = (world.resource_claims[other] for other in sorted(world.claims_on.get(node, ())) if other != key)
+    return [claim for claim in claims if claim.devices & mine]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from laycan.delivery.devices.exact import CLAIM_PREFIX, claim_name
+from laycan.delivery.devices.exact import CLAIM_PREFIX, claim_name, places, rivals
 from laycan.delivery.nodes.desired import Claim
 from laycan.kube.device_views import ResourceClaimView
 from laycan.kube.world import World
@@ -74,11 +74,6 @@ def release_deadline(key: str, claims: Iterable[Claim], settings: Settings, now:
     return end + settings.drain_seconds if end else 0
 
 
-def places(world: World, node: str) -> dict[str, tuple[str, str]]:
-    """uuid -> (pool, device name), as the driver of the node publishes them now."""
-    return {device.uuid: (node, device.name) for device in world.devices(node) if device.uuid}
-
-
 def step(world: World, lot: Lot, claim: ResourceClaimView | None) -> tuple[Step, str]:
     """What to do next for a lot, and for WAIT why nothing can be done."""
     if claim is not None and claim.contract != lot.uid:
@@ -120,7 +115,4 @@ def _trouble(world: World, lot: Lot) -> str:
 
 def others(world: World, lot: Lot) -> list[ResourceClaimView]:
     """Claims of anybody else that have one of the lot's GPUs now."""
-    here = places(world, lot.node)
-    mine = {here[uuid] for uuid in lot.devices if uuid in here}
-    claims = (world.resource_claims[key] for key in sorted(world.claims_on.get(lot.node, ())) if key != lot.key)
-    return [claim for claim in claims if claim.devices & mine]
+    return rivals(world, lot.node, lot.key, lot.devices)

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from laycan.delivery.devices.agenda import LotAgenda, Task
+from laycan.delivery.devices.agenda import LotAgenda, Task, Work
 from laycan.delivery.devices.holding import claims_path, hold_pod, hold_pod_name, keeping, letting_go, pods_path, resource_claim
 from laycan.delivery.devices.lots import HOLD_PREFIX, Lot, Step, others
 from laycan.delivery.nodes.drain import Drain
@@ -74,7 +74,7 @@ class LotSteps:
             if pod.name.startswith(HOLD_PREFIX) and pod.name.removeprefix(HOLD_PREFIX) not in claims:
                 await self._delete(f"{pods_path(pod.namespace)}/{pod.name}")
 
-    def _work(self, uid: str) -> Any:
+    def _work(self, uid: str) -> Work:
         return self._agenda.work(uid, self._clock())
 
     async def _each(self, troubles: list[str], acts: Iterable[Awaitable[str]]) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 from laycan.delivery.faults.health import Health, Seen, ailing
 from laycan.delivery.nodes.desired import END, FROZEN, NOBODY, QUARANTINE, Claim, Claims, claims_of_world, exact_uids
 from laycan.kube.sound import seconds_at
-from laycan.kube.views import NodeView
+from laycan.kube.views import NodeView, is_paused
 from laycan.kube.world import World
-from laycan.resources.constants import GROUP, PAUSE_ANNOTATION
+from laycan.resources.constants import GROUP
 from laycan.resources.times import parse_time
 from laycan.settings import Settings
 
@@ -92,9 +92,8 @@ def _failure(
     if not node.ready:
         fails_at = node.ready_since + min((detection_seconds(claim.product, world.products) for claim in known), default=DETECTION_SECONDS)
         return (Failure("NotReady", node.ready_since), None) if fails_at <= now else (None, fails_at)
-    whole = [
-        claim for claim in claims.on(name) if claim.level == "Node"
-    ]  # where exact GPUs are delivered, the others are as good as before
+    # Where exact GPUs are delivered, one that is lost leaves the others as good as before.
+    whole = [claim for claim in claims.on(name) if claim.level == "Node"]
     found = [_by_condition(seen, settings, now), _by_count(seen, owner, bound_gpus(whole, now), whole, settings, now)]
     failure = next((failure for failure, _ in found if failure is not None), None)
     return failure, min((wake for _, wake in found if wake is not None), default=None)
@@ -159,12 +158,11 @@ def _well_at(name: str, node: NodeView | None, claims: Claims, world: World, hea
 
 
 def pauses_all(world: World, settings: Settings) -> bool:
-    return settings.pause_all or (world.fence is not None and world.fence.annotations.get(PAUSE_ANNOTATION) == "true")
+    return settings.pause_all or is_paused(world.fence)
 
 
 def _paused(world: World, name: str, claims: Claims, settings: Settings, now: int) -> bool:
-    node = world.nodes.get(name)
-    here = node is not None and node.annotations.get(PAUSE_ANNOTATION) == "true"
+    here = is_paused(world.nodes.get(name))
     return here or pauses_all(world, settings) or any(c.paused and c.live and c.start <= now < c.end for c in claims.on(name))
 
 

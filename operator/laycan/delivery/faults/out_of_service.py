@@ -17,9 +17,9 @@ from laycan.delivery.nodes.desired import QUARANTINE
 from laycan.delivery.nodes.labels import Op, patch, tests
 from laycan.kube.client import Client
 from laycan.kube.sound import text_at
-from laycan.kube.views import ContractView, NodeView
+from laycan.kube.views import ContractView, NodeView, is_paused
 from laycan.kube.world import World
-from laycan.resources.constants import OUT_OF_SERVICE, PAUSE_ANNOTATION, POWERED_OFF_ANNOTATION
+from laycan.resources.constants import OUT_OF_SERVICE, POWERED_OFF_ANNOTATION
 from laycan.resources.times import parse_time
 
 TAINT = {"key": OUT_OF_SERVICE, "value": "laycan", "effect": "NoExecute"}  # the value says whose it is
@@ -46,7 +46,7 @@ def change_wanted(world: World, health: Health, name: str, now: int) -> bool | N
     if not closed or any(text_at(taint, "key") == OUT_OF_SERVICE for taint in node.taints):
         return None
     contracts = _contracts(world, name, owner.removeprefix(QUARANTINE))
-    if any(contract.annotations.get(PAUSE_ANNOTATION) == "true" for contract in contracts):
+    if any(is_paused(contract) for contract in contracts):
         return None
     allowed = bool(contracts) and all(_allowed(world, contract) for contract in contracts)
     return True if _powered_off(node, health, now) or allowed else None

@@ -20,16 +20,15 @@ from typing import Any
 
 from laycan.delivery.lead import lead_seconds
 from laycan.kube.sound import mapping, text_at
-from laycan.kube.views import ContractView, FenceView
+from laycan.kube.views import ContractView, FenceView, is_paused
 from laycan.kube.world import World
-from laycan.resources.constants import PAUSE_ANNOTATION
 from laycan.resources.times import format_time, parse_time
 from laycan.settings import Settings
 
 FROZEN, QUARANTINE, END = "frozen.", "quarantine.", "end."
 NOBODY = "none"  # in place of a contract's uid
 LINGER_SECONDS = 2  # a binding cut by a new plan may pass to another contract of its holder: its release is written first
-_LIVE_PHASES = frozenset({"Accepted", "Delivering"})
+LIVE_PHASES = frozenset({"Accepted", "Delivering"})
 
 
 class Want(Enum):
@@ -130,7 +129,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
     holder = text_at(contract.spec, "terms", "delivery", "handover", "namespace")
     rows = mapping(contract.spec.get("adopt")).get("bindings")
     adopted = {text_at(row, "node") for row in (rows if isinstance(rows, list) else ())}
-    live = contract.phase in _LIVE_PHASES and not contract.deleting
+    live = contract.phase in LIVE_PHASES and not contract.deleting
     over = text_at(contract.spec, "terms", "delivery", "end")
     claims = []
     bindings = contract.status.get("bindings") or ()
@@ -151,7 +150,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
                 freeze_at=start - lead_seconds(binding["product"], products, fence, settings),
                 deadline=start if bound_at is None else max(start, bound_at + settings.drain_seconds),  # a re-bind had no lead
                 live=live,
-                paused=contract.annotations.get(PAUSE_ANNOTATION) == "true",
+                paused=is_paused(contract),
                 settled_in=binding["node"] in adopted or bool(binding.get("handedOverAt")),
                 cut=live and binding["end"] < over,
                 moves_from=_meeting(binding, cease.get(binding["start"], ())) if live else (),
@@ -238,7 +237,7 @@ def node_target(world: World, claims: Claims, name: str, failed: bool, recovered
     """The target of any node, as `target_of`; pauses, and nodes that are not there or not of the fleet, are seen to here."""
     node = world.nodes.get(name)
     owner = world.fence.nodes.get(name, "") if world.fence else ""
-    if node is not None and (node.annotations.get(PAUSE_ANNOTATION) == "true" or (not node.managed and not owner)):
+    if is_paused(node) or (node is not None and not node.managed and not owner):
         return None
     if failed and not owner and (uids := exact_uids(world, claims, name, now)):
         return Target(Want.QUARANTINE, uids[0])

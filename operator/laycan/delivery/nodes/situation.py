@@ -24,7 +24,7 @@ _NOTHING = Verdict({}, {}, frozenset(), None)
 
 
 class Situation:
-    """`look(now)` makes `targets` and `wake` true; `wake_up` is called when a change of the world may alter them."""
+    """`look(now)` makes `targets`, `wake` and `listens` true; `wake_up` is called when a change of the world may alter them."""
 
     def __init__(self, world: World, settings: Settings, wake_up: Callable[[], None]) -> None:
         self.claims = claims_of_world(world, settings)
@@ -32,12 +32,12 @@ class Situation:
         self.verdict = _NOTHING
         self.targets: dict[str, Target] = {}  # node -> what is to become of it; the others are left alone
         self.wake: int | None = None  # Unix seconds
+        self.listens = False  # whether heartbeats are to be watched
         self._world, self._settings, self._wake_up = world, settings, wake_up
         self._nodes = set(world.nodes)  # of which something changed since the last look
         self._last: dict[str, tuple[Any, ...]] = {}  # node -> what of it matters
         self._owners: Mapping[str, str] = {}  # the fence's entries at the last look
         self._pods: dict[str, str] = {}  # pod on a fenced node -> the node
-        self._slices = {key: found.node for key, found in world.resource_slices.items()}  # ResourceSlice -> its node
         self._lead = learnt_seconds(drains_of(world.fence), settings)
         world.listeners.append(self._note)
 
@@ -68,8 +68,9 @@ class Situation:
                 self.targets[name] = target
             else:
                 self.targets.pop(name, None)
-        listening = now + 1 if self.wants_heartbeats() else None  # silence tells nobody
-        self.wake = min((instant for instant in (claims.wake(now), self.verdict.wake, listening) if instant is not None), default=None)
+        self.listens = self.wants_heartbeats()
+        again = now + 1 if self.listens else None  # silence tells nobody
+        self.wake = min((instant for instant in (claims.wake(now), self.verdict.wake, again) if instant is not None), default=None)
         return names
 
     def target(self, name: str, now: int) -> Target | None:
@@ -131,8 +132,6 @@ class Situation:
             return self._contract_matters(key)
         if kind == "pods":
             return self._pod_matters(key)
-        if kind == "resource_slices":
-            return self._slice_matters(key)
         if kind == "products" or (kind == "fence" and self._lead_changed()):
             changed = [contract for contract in self._world.contracts if self._contract_matters(contract)]
             return bool(changed) or kind == "fence"
@@ -140,7 +139,7 @@ class Situation:
 
     def _node_matters(self, name: str) -> bool:
         node = self._world.nodes.get(name)
-        now = _essence(node)
+        now = (*_essence(node), self._world.devices(name))
         if self._last.get(name, ()) == now:
             return False
         self._last[name] = now
@@ -151,14 +150,6 @@ class Situation:
         lead = learnt_seconds(drains_of(self._world.fence), self._settings)
         changed, self._lead = lead != self._lead, lead
         return changed
-
-    def _slice_matters(self, key: str) -> bool:
-        published = self._world.resource_slices.get(key)
-        old = self._slices.pop(key, "")
-        if published is not None:
-            self._slices[key] = published.node
-        self._nodes |= {name for name in (old, self._slices.get(key, "")) if name in self._world.nodes}
-        return True
 
     def _contract_matters(self, key: str) -> bool:
         contract = self._world.contracts.get(key)

@@ -207,7 +207,9 @@ class TestAgenda:
     def test_a_kept_lot_is_settled(self) -> None:
         """A lot with its cards, no hold pod and no rival asks for nothing; a rival, or another card, wakes it."""
         made = town(contract("a", "acme", [row(0, "n1", 0, END, "U0", "U1")]), claims=(claim(0, 1),))
-        agenda = self.agenda(made)
+        situation = Situation(made, SETTINGS, lambda: None)
+        agenda = LotAgenda(made, situation, SETTINGS, lambda: None)
+        situation.look(T0)
         agenda.look((), T0, False)
         assert agenda.unsettled == {"uid-a"}, "whether there is a hold pod is not known yet"
         agenda.tidy.add("uid-laycan-a-0")
@@ -219,7 +221,7 @@ class TestAgenda:
         made.drop("resource_claims", "acme/his")
         agenda.look((), T0, False)
         made.put("resource_slices", "s-n1", replace(cards("U0", "X"), resource_version=2))
-        agenda.look((), T0, False)
+        agenda.look(situation.look(T0), T0, False)
         assert agenda.unsettled == {"uid-a"}
 
     def test_claims_of_a_contract_that_went(self) -> None:
