@@ -19,12 +19,12 @@ from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.devices.exact import choose
 from laycan.delivery.lead import lead_seconds
-from laycan.delivery.metering.classes import Terms
 from laycan.delivery.metering.gaps import find_gaps, possessed, readable_until
 from laycan.delivery.metering.meter import Account
 from laycan.delivery.metering.served import Bound, Due, due
 from laycan.kube.world import World
 from laycan.settings import Settings
+from laycan_verify.classes import Terms
 
 
 def end_early(draft: Draft, world: World) -> None:

@@ -13,9 +13,9 @@ from laycan.control.curtailment import beyond_right
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft
 from laycan.control.punctuality import note_access
-from laycan.delivery.metering.classes import Class, Counters
 from laycan.delivery.metering.served import Due
 from laycan.resources.times import format_time
+from laycan_verify.classes import Class, Counters
 
 
 def tell_handover(draft: Draft, owed: Due, have: frozenset[int]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
+from laycan.kube.meter_views import MeterView
 from laycan.kube.views import ContractView, FenceView, NamespaceView, NodeView, PodView
 
 ONLY = "cluster"  # the key of kinds of which there is one object: `fence` and `epoch`
@@ -38,6 +39,7 @@ class World:
     outages: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> raw object
     resource_slices: dict[str, ResourceSliceView] = field(default_factory=dict)  # name -> GPUs that a DRA driver publishes
     resource_claims: dict[str, ResourceClaimView] = field(default_factory=dict)  # namespace/name -> anybody's claim
+    meters: dict[str, MeterView] = field(default_factory=dict)  # node -> what its agent measured
     fence: FenceView | None = None  # None: NodeFence/cluster is not there
     epoch: int = 0  # LeaderEpoch/cluster
     last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (its Lease's renewTime)

@@ -14,6 +14,7 @@ PLURALS = {
     "Outage": "outages",
     "NodeFence": "nodefences",
     "LeaderEpoch": "leaderepochs",
+    "GpuMeter": "gpumeters",
 }
 SINGLETON = "cluster"  # name of the one NodeFence and the one LeaderEpoch
 

@@ -19,6 +19,7 @@ from laycan.resources.constants import GROUP, PLURALS, VERSION
 from laycan.resources.contract import ComputeContract
 from laycan.resources.exchange import ExchangeEndpoint
 from laycan.resources.fence import LeaderEpoch, NodeFence
+from laycan.resources.meter import GpuMeter
 from laycan.resources.outage import Outage
 from laycan.resources.product import ComputeProduct
 
@@ -70,6 +71,13 @@ KINDS: dict[str, tuple[type[BaseModel], Literal["Namespaced", "Cluster"], list[s
     "Outage": (Outage, "Cluster", [], [("Type", "string", ".spec.type", 0), *_WINDOW, _AGE], []),
     "NodeFence": (NodeFence, "Cluster", [], [_AGE], []),
     "LeaderEpoch": (LeaderEpoch, "Cluster", [], [("Epoch", "integer", ".spec.epoch", 0), _AGE], []),
+    "GpuMeter": (
+        GpuMeter,
+        "Cluster",
+        [],
+        [("Sampled", "string", ".spec.at", 0), ("Driver", "string", ".spec.driver", 0), ("Agent", "string", ".spec.agent", 1), _AGE],
+        [],
+    ),
 }
 
 _KEPT = (

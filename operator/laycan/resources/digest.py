@@ -12,6 +12,8 @@ from typing import Any
 
 import rfc8785
 
+from laycan.resources.verdict import resolved
+
 # What a product promises. All else of its spec is the operator's own business, or versioned by itself (health).
 PROMISE_FIELDS = ("gpuProducts", "nodeGpus", "lotGpus", "level", "tolerance", "detection", "interruption")
 
@@ -32,5 +34,5 @@ def product_digest(name: str, spec: Mapping[str, Any]) -> str:
 
 
 def health_policy_digest(spec: Mapping[str, Any]) -> str:
-    """Digest of a product's health policy; of an empty one where the product names none."""
-    return digest(spec.get("health") or {})
+    """Digest of a product's health policy with every default said, so that a newer version's defaults change no contract."""
+    return digest(resolved(spec.get("health")))

@@ -14,7 +14,7 @@ from laycan.resources.crd import definition, render, structural
 
 CRDS = Path(__file__).parents[3] / "crds"
 UNIT = re.compile(
-    r"GPUs|seconds|hours|millionths|GPU-seconds|a count|ordinal|no unit|NVIDIA's numbers|metadata\.generation|1000000", re.IGNORECASE
+    r"GPUs|watts|millijoules|seconds|hours|millionths|a count|ordinal|no unit|NVIDIA's numbers|metadata\.generation|1000000", re.IGNORECASE
 )
 
 

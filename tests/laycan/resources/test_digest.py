@@ -5,6 +5,7 @@ import json
 
 from laycan.resources.digest import PROMISE_FIELDS, digest, health_policy_digest, product_digest, terms_digest
 from laycan.resources.product import ProductSpec
+from laycan.resources.verdict import DEFAULT_POLICY
 
 TERMS = {
     "contractId": "GCX-1",
@@ -39,5 +40,9 @@ def test_promise_fields_exist() -> None:
 
 
 def test_health_policy() -> None:
-    """The policy has a digest of its own, also when there is none."""
-    assert health_policy_digest({"health": {"version": "2"}}) != health_policy_digest({}) == digest({})
+    """The digest is of the policy with every default said: what a product leaves open is pinned too."""
+    assert health_policy_digest({"health": {"version": "2"}}) != health_policy_digest({})
+    assert health_policy_digest({}) == health_policy_digest({"health": dict(DEFAULT_POLICY)})
+    assert health_policy_digest({"health": {"version": "default", "fatalXids": [79, 46]}}) == health_policy_digest(
+        {"health": {"version": "default", "fatalXids": [46, 79, 79]}}
+    )

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from laycan.delivery.metering.classes import Class, Counters, Stretch, Terms
-from laycan.delivery.metering.classify import classify
 from laycan.delivery.metering.reading import Gap, Reading
 from laycan.delivery.metering.served import Bound
+from laycan_verify.classes import Class, Counters, Stretch, Terms
+from laycan_verify.classify import classify
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from laycan.delivery.metering.classes import Class, Counters, Outage
 from laycan.resources.times import format_time, parse_time
+from laycan_verify.classes import Class, Counters, Outage
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from laycan.delivery.metering.classes import Class, Stretch, Terms
 from laycan.delivery.metering.gaps import CONFIRM_SECONDS, find_gaps, possessed, readable_until
 from laycan.delivery.metering.meter import Account, Notice, curtailed, samples
 from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.metering.served import Bound
 from laycan.kube.views import ContractView, FenceView, NodeView
 from laycan.kube.world import World
+from laycan_verify.classes import Class, Stretch, Terms
 
 T = 1_798_000_000
 

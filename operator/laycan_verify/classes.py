@@ -1,7 +1,7 @@
 """The classes of a lot's seconds, and the counters that add them up.
 
 A *lot-second* is one second of one lot; multiplied by the lot's GPUs it is counted in GPU-seconds. Which class it has is decided by
-`delivery.classify` alone.
+`classify` alone.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from laycan.delivery.metering.classes import MONTH_SECONDS, RANK, Class, Counters, Outage, Stretch, Terms
+from laycan_verify.classes import MONTH_SECONDS, RANK, Class, Counters, Outage, Stretch, Terms
 
 
 def classify(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laycan.delivery.metering import classify as module
-from laycan.delivery.metering.classes import Class, Counters, Stretch, Terms
-from laycan.delivery.metering.classify import classify
+from laycan_verify import classify as module
+from laycan_verify.classes import Class, Counters, Stretch, Terms
+from laycan_verify.classify import classify
 
 
 def at(text: str) -> int:
