@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MONTH_SECONDS = 30 * 86_400
+DAY_SECONDS = 86_400
+MONTH_SECONDS = 30 * DAY_SECONDS
 
 
 class Class(StrEnum):  # in order of precedence
@@ -29,12 +30,16 @@ RANK = {cls: rank for rank, cls in enumerate(Class)}
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Lot `lot` in [start, end), Unix seconds: a sample when Delivered, else an event."""
+    """Lot `lot` in [start, end), Unix seconds: a sample when Delivered, else an event.
+
+    `estimated`: no sample was taken in it, but what was read before and after speaks for delivery.
+    """
 
     lot: int
     start: int
     end: int
     cls: Class = Class.DELIVERED
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,14 @@ class Terms:
     lot_gpus: int
     grace_seconds: int = 300
     grace_cap_ppm: int = 1_000  # of what is contracted in a contract-month
+    estimate_cap_ppm: int = 5_000  # of what is due of a lot in a UTC day
 
     def gpu_seconds(self, start: int, end: int) -> int:
-        return max(0, min(end, self.end) - max(start, self.start)) * self.lots * self.lot_gpus
+        return self.seconds(start, end) * self.lots * self.lot_gpus
+
+    def seconds(self, start: int, end: int) -> int:
+        """What of [start, end) is due."""
+        return max(0, min(end, self.end) - max(start, self.start))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,6 +72,15 @@ class Outage:
     cls: Class = Class.SHORTFALL
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Estimate:
+    """How much of lot `lot` was estimated in the UTC day number `day` (from the Unix epoch), seconds."""
+
+    lot: int
+    day: int
+    seconds: int
+
+
 @dataclass(frozen=True, slots=True)
 class Counters:
     """GPU-seconds by class from the start of the window to `until`, and what it takes to go on from there."""
@@ -71,3 +90,5 @@ class Counters:
     outages: tuple[Outage, ...] = ()  # open ones; their GPU-seconds are counted
     month: int = 0  # contract-month in which grace was last granted for good
     grace_used: int = 0  # GPU-seconds granted in it
+    estimated: int = 0  # of the delivered GPU-seconds, those that were estimated
+    estimates: tuple[Estimate, ...] = ()  # of the UTC day in which `until` lies

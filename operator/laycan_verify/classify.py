@@ -3,6 +3,8 @@
 What is neither proven delivered (`samples`) nor covered by right, buyer or excuse (`events`) is an outage. Grace is a franchise: an
 outage of at most `grace_seconds` is excused as a whole, a longer one is Shortfall from its onset. It is granted when an outage ends,
 in that order, while the cap of the contract-month (30 days from the start) has room. An open outage counts as if it ended now.
+
+An estimated sample is taken for delivery while the cap of its lot and UTC day has room, the earliest seconds first.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from laycan_verify.classes import MONTH_SECONDS, RANK, Class, Counters, Outage, Stretch, Terms
+from laycan_verify.classes import DAY_SECONDS, MONTH_SECONDS, RANK, Class, Counters, Estimate, Outage, Stretch, Terms
 
 
 def classify(
@@ -22,6 +24,8 @@ def classify(
     begin = opening or Counters(terms.start)
     hi = max(begin.until, min(terms.end, terms.end if until is None else until))
     total = Counter(begin.gpu_seconds)
+    guessed = Counter({(e.lot, e.day): e.seconds for e in begin.estimates})
+    before = guessed.total()
     for o in begin.outages:
         total[o.cls] -= o.seconds * terms.lot_gpus
     runs = {o.lot: o for o in begin.outages}
@@ -31,7 +35,7 @@ def classify(
             mine[s.lot].append(s)
     ended: list[tuple[int, Outage]] = []
     for lot in range(terms.lots):
-        for a, b, cls in _timeline(mine[lot], begin.until, hi):
+        for a, b, cls in _estimate(_timeline(mine[lot], begin.until, hi), lot, terms, guessed):
             if cls is None:
                 run = runs.get(lot) or Outage(a, lot, 0)
                 runs[lot] = replace(run, seconds=run.seconds + b - a)
@@ -52,14 +56,36 @@ def classify(
         open_outages.append(replace(run, cls=cls))
     if sum(total.values()) != terms.gpu_seconds(terms.start, hi) or any(v < 0 for v in total.values()):
         raise ArithmeticError(f"classes do not add up to what was contracted until {hi}: {dict(total)}")
-    return Counters(hi, {cls: total[cls] for cls in Class if total[cls]}, tuple(open_outages), month, used)
+    estimated = begin.estimated + (guessed.total() - before) * terms.lot_gpus
+    today = tuple(Estimate(lot, day, n) for (lot, day), n in sorted(guessed.items()) if (day + 1) * DAY_SECONDS > hi and n)
+    return Counters(hi, {cls: total[cls] for cls in Class if total[cls]}, tuple(open_outages), month, used, estimated, today)
 
 
-def _timeline(stretches: list[Stretch], lo: int, hi: int) -> Iterator[tuple[int, int, Class | None]]:
-    """[lo, hi) of one lot cut into pieces of one class; None where nothing applies."""
-    cuts = sorted({lo, hi, *(min(hi, max(lo, t)) for s in stretches for t in (s.start, s.end))})
-    for a, b in pairwise(cuts):
-        yield a, b, min((s.cls for s in stretches if s.start <= a and b <= s.end), key=RANK.__getitem__, default=None)
+def _timeline(stretches: list[Stretch], lo: int, hi: int) -> Iterator[tuple[int, int, Class | None, bool]]:
+    """[lo, hi) of one lot cut into pieces of one class, None where nothing applies, and whether an estimated sample speaks for it."""
+    edges = [t for s in stretches for t in (s.start, s.end)]
+    if any(s.estimated for s in stretches):
+        edges += range(lo - lo % DAY_SECONDS, hi, DAY_SECONDS)
+    for a, b in pairwise(sorted({lo, hi, *(min(hi, max(lo, t)) for t in edges)})):
+        here = [s for s in stretches if s.start <= a and b <= s.end]
+        yield a, b, min((s.cls for s in here if not s.estimated), key=RANK.__getitem__, default=None), any(s.estimated for s in here)
+
+
+def _estimate(
+    pieces: Iterable[tuple[int, int, Class | None, bool]], lot: int, terms: Terms, guessed: Counter[tuple[int, int]]
+) -> Iterator[tuple[int, int, Class | None]]:
+    """Takes estimated seconds for delivered ones as far as the cap of the day allows; `guessed` holds what is used of it."""
+    for a, b, cls, likely in pieces:
+        if likely and (cls is None or RANK[cls] > RANK[Class.DELIVERED]):
+            day = a // DAY_SECONDS
+            due = terms.seconds(day * DAY_SECONDS, (day + 1) * DAY_SECONDS)
+            c = a + min(b - a, due * terms.estimate_cap_ppm // 1_000_000 - guessed[lot, day])
+            if a < c:
+                guessed[lot, day] += c - a
+                yield a, c, Class.DELIVERED
+            a = max(a, c)
+        if a < b:
+            yield a, b, cls
 
 
 def _judge(run: Outage, end: int, terms: Terms, month: int, used: int) -> tuple[Class, int, int]:

@@ -65,6 +65,35 @@ class TestScenarios:
         assert counters.gpu_seconds == {Class.DELIVERED: WHOLE - 686_200, Class.CURTAILED: 686_200}
 
 
+class TestEstimates:
+    def test_a_silent_agent(self) -> None:
+        """Scenario 12 (d): 25 min without samples; 0.5 % of the day are estimated, 27,648 GPU-seconds, the other 68,352 are short."""
+        first = at("2027-01-10T13:00:00")
+        gap = [(lot, first, first + 1_500) for lot in range(8)]
+        counters = classify([*served(*gap), *(Stretch(*one, estimated=True) for one in gap)], CONTRACT)
+        assert counters.gpu_seconds == {Class.DELIVERED: WHOLE - 68_352, Class.SHORTFALL: 68_352}
+        assert counters.estimated == 27_648
+
+    def test_nothing_speaks_for_it(self) -> None:
+        """Without that evidence every second of the gap is short: 96,000 GPU-seconds."""
+        first = at("2027-01-10T13:00:00")
+        counters = classify(served(*((lot, first, first + 1_500) for lot in range(8))), CONTRACT)
+        assert (counters.gpu_seconds[Class.SHORTFALL], counters.estimated) == (96_000, 0)
+
+    def test_each_day_has_its_own_cap(self) -> None:
+        """What midnight (UTC) cuts in two is capped twice; what is due of a short day is capped by its length."""
+        terms = Terms(80_000, 180_000, lots=1, lot_gpus=4, estimate_cap_ppm=5_000)
+        samples = [Stretch(0, 80_000, 86_000), Stretch(0, 86_000, 87_000, estimated=True), Stretch(0, 87_000, 180_000)]
+        counters = classify(samples, terms)
+        assert counters.estimated == (32 + 432) * 4
+        assert counters.gpu_seconds[Class.SHORTFALL] + counters.gpu_seconds.get(Class.GRACE, 0) == (400 - 32 + 600 - 432) * 4
+
+    def test_a_sample_needs_no_estimate(self) -> None:
+        """Where samples prove delivery, none of the cap is used."""
+        terms = Terms(0, 1_000, lots=1, lot_gpus=1)
+        assert classify([Stretch(0, 0, 1_000), Stretch(0, 0, 1_000, estimated=True)], terms).estimated == 0
+
+
 class TestGrace:
     TERMS = Terms(0, 10_000, lots=2, lot_gpus=1, grace_seconds=10, grace_cap_ppm=1_000_000)
 
@@ -126,33 +155,47 @@ def test_corrupt_opening_is_refused() -> None:
 
 # --- against a reference that looks at every second by itself
 
-LOTS, LAST, MONTH = 3, 60, 25
+LOTS, LAST, MONTH, DAY = 3, 60, 25, 17
 instants = st.integers(-5, LAST + 5)
 EXCUSES = (Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE)
 
 
 def stretches(*classes: Class) -> st.SearchStrategy[list[Stretch]]:
     made = st.builds(
-        lambda lot, a, b, c: Stretch(lot, min(a, b), max(a, b), c), st.integers(0, LOTS - 1), instants, instants, st.sampled_from(classes)
+        lambda lot, a, b, c, e: Stretch(lot, min(a, b), max(a, b), c, e and c is Class.DELIVERED),
+        st.integers(0, LOTS - 1),
+        instants,
+        instants,
+        st.sampled_from(classes),
+        st.booleans(),
     )
     return st.lists(made, max_size=8)
 
 
 tolerances = st.builds(
-    lambda grace, cap, gpus: Terms(0, LAST, LOTS, gpus, grace, cap),
+    lambda grace, cap, gpus, estimates: Terms(0, LAST, LOTS, gpus, grace, cap, estimates),
     st.integers(0, 12),
     st.sampled_from([0, 30_000, 150_000, 1_000_000]),
     st.sampled_from([1, 8]),
+    st.sampled_from([0, 100_000, 300_000, 1_000_000]),
 )
 
 
-def naive(samples: list[Stretch], terms: Terms, events: list[Stretch]) -> Counter[Class]:
+def naive(samples: list[Stretch], terms: Terms, events: list[Stretch]) -> tuple[Counter[Class], int]:
+    """GPU-seconds by class, and how many of the delivered ones are estimated."""
     classes: dict[tuple[int, int], Class] = {}
     ended: list[tuple[int, int, list[int]]] = []
+    guessed: Counter[tuple[int, int]] = Counter()
     for lot in range(terms.lots):
         run: list[int] = []
         for second in range(terms.start, terms.end):
-            here = [s.cls for s in samples + events if s.lot == lot and s.start <= second < s.end]
+            around = [s for s in samples + events if s.lot == lot and s.start <= second < s.end]
+            here = [s.cls for s in around if not s.estimated]
+            day = second // DAY
+            cap = len([s for s in range(terms.start, terms.end) if s // DAY == day]) * terms.estimate_cap_ppm // 1_000_000
+            if Class.DELIVERED not in here and any(s.estimated for s in around) and guessed[lot, day] < cap:
+                guessed[lot, day] += 1
+                here.append(Class.DELIVERED)
             if here:
                 classes[lot, second] = min(here, key=list(Class).index)
             else:
@@ -174,7 +217,7 @@ def naive(samples: list[Stretch], terms: Terms, events: list[Stretch]) -> Counte
     total: Counter[Class] = Counter()
     for cls in classes.values():
         total[cls] += terms.lot_gpus
-    return total
+    return total, guessed.total() * terms.lot_gpus
 
 
 @given(samples=stretches(Class.DELIVERED), events=stretches(*EXCUSES), terms=tolerances)
@@ -183,8 +226,9 @@ def test_each_second_has_one_class(samples: list[Stretch], events: list[Stretch]
     """Identity, and equality with a reference that classifies second by second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MONTH_SECONDS", MONTH)
+        patch.setattr(module, "DAY_SECONDS", DAY)
         counters = classify(samples, terms, events)
-    assert Counter(counters.gpu_seconds) == naive(samples, terms, events)
+    assert (Counter(counters.gpu_seconds), counters.estimated) == naive(samples, terms, events)
     assert sum(counters.gpu_seconds.values()) == LAST * LOTS * terms.lot_gpus
 
 
@@ -199,6 +243,7 @@ def test_cuts_change_nothing(samples: list[Stretch], events: list[Stretch], term
     """Classified in pieces, as after restarts, the counters are those of the whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MONTH_SECONDS", MONTH)
+        patch.setattr(module, "DAY_SECONDS", DAY)
         counters = None
         for until in [*sorted(cuts), LAST]:
             counters = classify(samples, terms, events, until, counters)
