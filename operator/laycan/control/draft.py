@@ -16,7 +16,7 @@ from laycan.control.curtailment import dump_notices, parse_notices
 from laycan.control.decision import Reason
 from laycan.control.lifecycle import Phase, Step, move
 from laycan.delivery.metering.meter import Notice
-from laycan.delivery.metering.reading import Reading, dump_meter, dump_quantities, parse_reading
+from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.metering.served import Bound
 from laycan.events.outbox import Outbox
 from laycan.kube.views import ContractView
@@ -35,6 +35,7 @@ class Draft:
     reading: Reading
     notices: tuple[Notice, ...]
     ended_at: int | None  # when it was cancelled or terminated
+    unproven: tuple[Gap, ...] = ()  # by the nodes' agents; worked out anew each time
     metered: bool = False  # the meter has reached the end: its reading does not wait for the next round
     fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
 
@@ -143,7 +144,7 @@ class Draft:
             "phase": self.phase.value,
             "conditions": [c["type"] for c in status["conditions"] if c["status"] == "True"],
             "quantities": status.get("quantities"),
-            "meter": {"kind": "node", "until": status["meter"]["until"]} if "meter" in status else None,
+            "meter": {"kind": self._meter_kind(), "until": status["meter"]["until"]} if "meter" in status else None,
             "reason": status.get("reason"),
             "handover": status.get("handover"),
             "termsDigest": status.get("termsDigest"),
@@ -151,6 +152,11 @@ class Draft:
             "scheduleDigest": digest(schedule),
         }
         return {key: value for key, value in told.items() if value is not None}
+
+    def _meter_kind(self) -> str:
+        """Whose word counts for what runs now: `agent`, `node`, or `mixed`."""
+        kinds = {"node" if b.metered_since is None else "agent" for b in self.bounds if b.running(self.now)}
+        return kinds.pop() if len(kinds) == 1 else ("mixed" if kinds else "node")
 
 
 _COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "reason", "offer", "handover")

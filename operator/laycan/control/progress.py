@@ -16,28 +16,34 @@ from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
 from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
-from laycan.control.tolerance import interruption, tolerance
+from laycan.control.tolerance import health_policy, interruption, tolerance
 from laycan.delivery.devices.exact import choose
 from laycan.delivery.lead import lead_seconds
-from laycan.delivery.metering.gaps import find_gaps, possessed, readable_until
+from laycan.delivery.metering.gaps import ahead, find_gaps, possessed, readable_until
 from laycan.delivery.metering.meter import Account
+from laycan.delivery.metering.proof import metered, readable, unfit_lots, unproven
 from laycan.delivery.metering.served import Bound, Due, due
 from laycan.kube.world import World
+from laycan.resources.verdict import Policy
 from laycan.settings import Settings
 from laycan_verify.classes import Terms
 
 
-def end_early(draft: Draft, world: World) -> None:
-    """Deletion: cancelled before the start, terminated after it. The bindings are cut at once, the meter is closed on what is known now."""
+def end_early(draft: Draft, world: World, settings: Settings) -> None:
+    """Deletion: cancelled before the start, terminated after it. Bindings are cut at once; the end waits for the agents' last samples."""
     owed = due(draft.contract)
     if draft.ended_at is None:
         _find_gaps(draft, world, owed)
         draft.ended_at = draft.now
         draft.bounds = cut(draft.bounds, draft.now)
+    _ask_agents(draft, world, owed)
     if draft.phase is Phase.ACCEPTED and draft.ended_at <= owed.start:
         draft.step(Step.CANCEL)
         return
     account = _account(draft, world, owed)
+    wait = settings.estimate_wait_seconds
+    if readable(world, draft.bounds, max(draft.reading.until, owed.start), draft.ended_at, draft.now, wait) < draft.ended_at:
+        return
     draft.reading = replace(draft.reading, counters=account.read(draft.ended_at))
     draft.metered = True
     draft.step(Step.TERMINATE)
@@ -89,18 +95,39 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start."""
     have: set[int] = set()
     bounds: list[Bound] = []
+    policy = health_policy(draft.contract, world)
     for bound in draft.bounds:
         near = bound.start - lead_seconds(bound.product, world.products, world.fence, settings) <= draft.now < bound.end
-        lots = possessed(world, bound, owed.holder, owed.lot_gpus, draft.contract.key, draft.now) if near else ()
+        lots = _in_hand(draft, world, bound, owed, policy) if near else ()
         if bound.handed_over_at is None and len(lots) == len(bound.lots) and near:
             bound = replace(bound, handed_over_at=draft.now)
         elif bound.handed_over_at is not None and draft.now < bound.start and not lots:
             bound = replace(bound, handed_over_at=None)
-        bounds.append(bound)
+        bounds.append(metered(world, bound, draft.now))
         if bound.running(draft.now) and bound.handed_over_at is not None:
             have.update(lots)
     draft.bounds = tuple(bounds)
-    return frozenset(have)
+    _ask_agents(draft, world, owed)
+    return frozenset(have - {lot for gap in draft.unproven for lot in gap.lots if gap.covers(draft.now)})
+
+
+def _in_hand(draft: Draft, world: World, bound: Bound, owed: Due, policy: Policy) -> tuple[int, ...]:
+    """The lots of a binding that the buyer can use now: they are his, and their GPUs are fit by all that is known."""
+    key, now = draft.contract.key, draft.now
+    lots = possessed(world, bound, owed.holder, owed.lot_gpus, key, now)
+    unfit = unfit_lots(world, bound, policy, owed.lot_gpus, ahead(world, bound.node, key, now), now) if lots else ()
+    return tuple(lot for lot in lots if lot not in unfit)
+
+
+def _ask_agents(draft: Draft, world: World, owed: Due) -> None:
+    """What the nodes' agents leave unproven, this second included."""
+    policy, key, now = health_policy(draft.contract, world), draft.contract.key, draft.now
+    draft.unproven = tuple(
+        gap
+        for bound in draft.bounds
+        if bound.metered_since is not None
+        for gap in unproven(world, bound, policy, owed.lot_gpus, ahead(world, bound.node, key, now), draft.reading.until, now + 1)
+    )
 
 
 def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
@@ -113,12 +140,14 @@ def _account(draft: Draft, world: World, owed: Due) -> Account:
     right = interruption(draft.contract, world)
     end = owed.end if draft.ended_at is None else max(owed.start, min(owed.end, draft.ended_at))
     terms = Terms(owed.start, end, owed.lots, owed.lot_gpus, allowed.grace_seconds, allowed.grace_cap_ppm)
-    return Account(terms, draft.bounds, draft.reading, draft.notices, right[1] * owed.lots if right else 0)
+    return Account(terms, draft.bounds, draft.reading, draft.unproven, draft.notices, right[1] * owed.lots if right else 0)
 
 
 def _read_meter(draft: Draft, world: World, account: Account, settings: Settings) -> None:
     """Moves the written reading on and forgets the history that it has passed."""
     until = readable_until(world, draft.reading.gaps, draft.now, settings.meter_lag_seconds)
+    read = max(draft.reading.until, account.terms.start)
+    until = readable(world, draft.bounds, read, min(until, account.terms.end), draft.now, settings.estimate_wait_seconds)
     counters = account.read(max(until, account.terms.start))
     gaps = tuple(g for g in draft.reading.gaps if g.end is None or g.end > counters.until)
     draft.reading = replace(draft.reading, counters=counters, gaps=gaps)

@@ -26,7 +26,7 @@ def note_access(draft: Draft, owed: Due, complete: bool) -> None:
         record["rebindSeconds"] = took
         record["longestRebindSeconds"] = max(took, record.get("longestRebindSeconds", 0))
     elif not complete and "lateSeconds" in record:
-        onsets = [gap.start for gap in draft.reading.gaps if gap.end is None]
+        onsets = [gap.start for gap in (*draft.reading.gaps, *draft.unproven) if gap.covers(draft.now)]
         if "interruptedSince" in record:
             onsets.append(parse_time(record["interruptedSince"]))  # an onset may be set back, never forward
         else:

@@ -45,7 +45,13 @@ def _going_on(new: Bound, before: Bound) -> Bound:
     """The binding with what its predecessor on the same node has got already."""
     if new.level != before.level or (new.exact and new.lots != before.lots):
         return new
-    return replace(new, bound_at=before.bound_at, handed_over_at=before.handed_over_at, devices=before.devices)
+    return replace(
+        new,
+        bound_at=before.bound_at,
+        handed_over_at=before.handed_over_at,
+        metered_since=before.metered_since,
+        devices=before.devices,
+    )
 
 
 def _same(before: Bound, new: Bound) -> bool:

@@ -51,7 +51,7 @@ def next_status(
     if not contract.deleting and draft.phase in UNDECIDED:
         _decide(draft, world, decision)
     if contract.deleting and draft.phase in COMMITTED:
-        end_early(draft, world)
+        end_early(draft, world, settings)
     if draft.phase in COMMITTED:
         deliver(draft, world, decision, settings)
     if draft.phase is Phase.DELIVERED:

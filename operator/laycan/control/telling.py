@@ -27,7 +27,7 @@ def tell_handover(draft: Draft, owed: Due, have: frozenset[int]) -> None:
     message = f"{len(have)} of {owed.lots} lots"
     lots: dict[str, Any] = {"lots": missing, "gpus": len(missing) * owed.lot_gpus}
     if was and not holds:
-        since = [g.start for g in draft.reading.gaps if g.end is None]
+        since = [g.start for g in (*draft.reading.gaps, *draft.unproven) if g.covers(draft.now)]
         lots["since"] = format_time(min(since, default=draft.now))
         draft.flip(c.HANDED_OVER, False, "Interrupted", message, event="delivery.interrupted", change=lots)
     elif holds and not was:

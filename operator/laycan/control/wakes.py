@@ -50,6 +50,8 @@ def _instants(
     yield from (owed.start, owed.start + 1, owed.end, owed.end + settings.meter_lag_seconds)
     for bound in bounds:
         yield from (bound.start - lead_seconds(bound.product, world.products, world.fence, settings), bound.start, bound.end)
+        if bound.metered_since is not None and (view := world.meters.get(bound.node)) is not None:
+            yield from (view.silent_at, view.at + settings.estimate_wait_seconds)
     for notice in contract.status.get("curtailments") or ():
         yield from (parse_time(notice["start"]), parse_time(notice["end"]))
     if now < owed.start:

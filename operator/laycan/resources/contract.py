@@ -99,6 +99,9 @@ class BindingStatus(Model):
     )
     bound_at: Time | None = Field(default=None, description="When this binding was decided, RFC 3339 UTC.")
     handed_over_at: Time | None = Field(default=None, description="When the buyer got access, RFC 3339 UTC.")
+    metered_since: Time | None = Field(
+        default=None, description="From then on the node's agent proves delivery, RFC 3339 UTC. Absent: node Ready and allocatable GPUs do."
+    )
 
 
 class Quantities(Model):
@@ -110,6 +113,9 @@ class Quantities(Model):
     buyer_caused_gpu_seconds: GpuSeconds = Field(description="Not delivered for a cause that is the buyer's, GPU-seconds.")
     excused_gpu_seconds: GpuSeconds = Field(description="Excused: grace, allowed outages, upheld force majeure; GPU-seconds.")
     shortfall_gpu_seconds: GpuSeconds = Field(description="Due, not delivered and not excused, GPU-seconds.")
+    estimated_gpu_seconds: GpuSeconds | None = Field(
+        default=None, description="Of those delivered, the ones that no sample proves, GPU-seconds. Absent: 0."
+    )
 
 
 class Window(Model):
@@ -173,6 +179,14 @@ class Gap(Model):
     end: Time | None = Field(default=None, description="First second after it, RFC 3339 UTC; absent while it lasts.")
 
 
+class Estimated(Model):
+    """What was estimated of a lot in the UTC day that is being metered."""
+
+    lot: int = Field(description="Number of the lot, from 0 (an ordinal).", ge=0, le=65_535)
+    day: int = Field(description="UTC day since 1970-01-01 (an ordinal).", ge=0)
+    seconds: int = Field(description="Estimated in it, seconds.", ge=1, le=86_400)
+
+
 class Meter(Model):
     """How far delivery is measured."""
 
@@ -181,6 +195,7 @@ class Meter(Model):
     gaps: list[Gap] | None = Field(default=None, description="What is known to be undelivered after `until`.", max_length=8192)
     grace_month: int | None = Field(default=None, description="Month of the contract that graceGpuSeconds is of, from 0 (a count).", ge=0)
     grace_gpu_seconds: GpuSeconds | None = Field(default=None, description="Excused as grace in that month, GPU-seconds.")
+    estimates: list[Estimated] | None = Field(default=None, description="What was estimated in the day of `until`.", max_length=8192)
 
 
 class CurtailmentNotice(Model):

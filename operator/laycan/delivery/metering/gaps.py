@@ -41,10 +41,10 @@ def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, 
         return ()
     gpus, built_in = world.gpus(node), len(world.devices(bound.node)) or physical_gpus(node)
     whole = gpus >= built_in
-    return bound.lots[: max(0, gpus - (0 if whole else _ahead(world, bound.node, key, now))) // lot_gpus]
+    return bound.lots[: max(0, gpus - (0 if whole else ahead(world, bound.node, key, now))) // lot_gpus]
 
 
-def _ahead(world: World, name: str, key: str, now: int) -> int:
+def ahead(world: World, name: str, key: str, now: int) -> int:
     """GPUs of that node which other contracts have in use now and are counted for first."""
     others = (
         Bound.parse(raw)

@@ -1,4 +1,4 @@
-"""The meter `node`: from bindings, gaps and notices to the samples and events of `classify`.
+"""The meter: from bindings, gaps and notices to the samples and events of `classify`.
 
 It trails by a lag: a fault that is noticed late (a dead node turns NotReady some 40 s after its last heartbeat) still lies ahead of
 it, and its onset can be set back to the last heartbeat. What it has read it never reads again; all it needs to go on stands in the
@@ -7,7 +7,7 @@ contract's status, so a restart loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -28,25 +28,32 @@ class Notice:
 
 
 def samples(bounds: Iterable[Bound], gaps: Iterable[Gap], lo: int, hi: int) -> list[Stretch]:
-    """Proven delivery in [lo, hi): handed over and in no gap."""
-    proven: list[Stretch] = []
-    holes: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    """Delivery in [lo, hi): handed over and in no gap is proven; in nothing but gaps that may be estimated, it is estimated."""
+    found: list[Stretch] = []
+    holes: dict[tuple[str, int, bool], list[tuple[int, int]]] = {}
     for gap in gaps:
         for lot in gap.lots:
-            holes.setdefault((gap.node, lot), []).append((gap.start, hi if gap.end is None else gap.end))
+            holes.setdefault((gap.node, lot, gap.estimable), []).append((gap.start, hi if gap.end is None else gap.end))
     for bound in bounds:
         if bound.handed_over_at is None:
             continue
         start, end = max(bound.start, bound.handed_over_at, lo), min(bound.end, hi)
         for lot in bound.lots:
-            at = start
-            for first, last in sorted(holes.get((bound.node, lot), ())):
-                if at < min(first, end):
-                    proven.append(Stretch(lot, at, min(first, end)))
-                at = max(at, last)
-            if at < end:
-                proven.append(Stretch(lot, at, end))
-    return proven
+            lost, missed = holes.get((bound.node, lot, False), []), holes.get((bound.node, lot, True), [])
+            found += [Stretch(lot, a, b) for a, b in _outside([*lost, *missed], start, end)]
+            found += [Stretch(lot, a, b, estimated=True) for z in missed for a, b in _outside(lost, max(start, z[0]), min(end, z[1]))]
+    return found
+
+
+def _outside(holes: Sequence[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What is left of [start, end) without the holes."""
+    at = start
+    for first, last in sorted(holes):
+        if at < min(first, end):
+            yield at, min(first, end)
+        at = max(at, last)
+    if at < end:
+        yield at, end
 
 
 def curtailed(proven: Sequence[Stretch], notices: Sequence[Notice], terms: Terms, lo: int, hi: int, budget: int) -> list[Stretch]:
@@ -58,7 +65,7 @@ def curtailed(proven: Sequence[Stretch], notices: Sequence[Notice], terms: Terms
         allowed = sum(n.gpus for n in notices if n.start <= a and b <= n.end) // terms.lot_gpus
         if not allowed or budget <= 0:
             continue
-        served = {s.lot for s in proven if s.start <= a and b <= s.end}
+        served = {s.lot for s in proven if s.start <= a and b <= s.end and not s.estimated}
         lots = [lot for lot in range(terms.lots) if lot not in served][:allowed]
         if lots:
             b = min(b, a + budget // len(lots))
@@ -74,6 +81,7 @@ class Account:
     terms: Terms
     bounds: tuple[Bound, ...]
     reading: Reading
+    unproven: tuple[Gap, ...] = ()  # by the nodes' agents
     notices: tuple[Notice, ...] = ()
     curtailable_lot_seconds: int = 0  # of the whole contract
 
@@ -81,7 +89,7 @@ class Account:
         """Counters up to `until`; never less than what was read before."""
         opening = self.reading.counters or Counters(self.terms.start)
         lo, hi = opening.until, max(opening.until, min(until, self.terms.end))
-        proven = samples(self.bounds, self.reading.gaps, lo, hi)
+        proven = samples(self.bounds, (*self.reading.gaps, *self.unproven), lo, hi)
         events: list[Stretch] = []
         if self.notices:
             used = opening.gpu_seconds.get(Class.CURTAILED, 0) // self.terms.lot_gpus

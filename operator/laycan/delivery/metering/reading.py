@@ -7,17 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from laycan.resources.times import format_time, parse_time
-from laycan_verify.classes import Class, Counters, Outage
+from laycan_verify.classes import Class, Counters, Estimate, Outage
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Gap:
-    """Lots that `node` did not serve in [start, end) although it had been handed over; end None: it still does not."""
+    """Lots that `node` did not serve in [start, end) although it had been handed over; end None: it still does not.
+
+    `estimable`: it was only not sampled, and what was read around it speaks for delivery.
+    """
 
     node: str
     start: int
     end: int | None
     lots: tuple[int, ...]
+    estimable: bool = False
+
+    def covers(self, instant: int) -> bool:
+        return self.start <= instant and (self.end is None or instant < self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,8 @@ QUANTITIES: Mapping[str, tuple[Class, ...]] = {
 def dump_quantities(counters: Counters) -> dict[str, int]:
     """`status.quantities`: contracted is what was due until `meter.until`, and the others add up to it."""
     parts = {name: sum(counters.gpu_seconds.get(c, 0) for c in classes) for name, classes in QUANTITIES.items()}
-    return {"contractedGpuSeconds": sum(parts.values()), **parts}
+    estimated = {"estimatedGpuSeconds": counters.estimated} if counters.estimated else {}
+    return {"contractedGpuSeconds": sum(parts.values()), **parts, **estimated}
 
 
 def dump_meter(reading: Reading) -> dict[str, Any] | None:
@@ -60,6 +68,8 @@ def dump_meter(reading: Reading) -> dict[str, Any] | None:
         raw["gaps"] = [_dump_gap(gap) for gap in reading.gaps]
     if counters.grace_used:
         raw["graceMonth"], raw["graceGpuSeconds"] = counters.month, counters.grace_used
+    if counters.estimates:
+        raw["estimates"] = [{"lot": e.lot, "day": e.day, "seconds": e.seconds} for e in counters.estimates]
     return raw
 
 
@@ -88,5 +98,7 @@ def parse_reading(status: Mapping[str, Any]) -> Reading:
         outages=tuple(Outage(parse_time(o["since"]), o["lot"], o["seconds"], Class(o["class"])) for o in raw.get("outages") or ()),
         month=raw.get("graceMonth", 0),
         grace_used=raw.get("graceGpuSeconds", 0),
+        estimated=quantities.get("estimatedGpuSeconds", 0),
+        estimates=tuple(Estimate(e["lot"], e["day"], e["seconds"]) for e in raw.get("estimates") or ()),
     )
     return Reading(counters, tuple(_parse_gap(g) for g in raw.get("gaps") or ()))

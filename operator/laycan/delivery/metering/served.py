@@ -28,6 +28,7 @@ class Bound:
     handed_over_at: int | None = None
     level: str = "Node"
     devices: tuple[str, ...] = ()  # uuids, at level Device once they are chosen
+    metered_since: int | None = None  # from then on the node's agent proves delivery; before, and without one, the node does
 
     @property
     def exact(self) -> bool:
@@ -35,7 +36,7 @@ class Bound:
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Bound:
-        start, handed_over = parse_time(raw["start"]), raw.get("handedOverAt")
+        start, handed_over, metered = parse_time(raw["start"]), raw.get("handedOverAt"), raw.get("meteredSince")
         return cls(
             node=raw["node"],
             product=raw["product"],
@@ -47,6 +48,7 @@ class Bound:
             handed_over_at=parse_time(handed_over) if handed_over else None,
             level=raw["level"],
             devices=tuple(raw.get("devices") or ()),
+            metered_since=parse_time(metered) if metered else None,
         )
 
     def dump(self) -> dict[str, Any]:
@@ -64,6 +66,8 @@ class Bound:
             raw["devices"] = list(self.devices)
         if self.handed_over_at is not None:
             raw["handedOverAt"] = format_time(self.handed_over_at)
+        if self.metered_since is not None:
+            raw["meteredSince"] = format_time(self.metered_since)
         return raw
 
     def running(self, now: int) -> bool:
