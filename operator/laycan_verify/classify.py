@@ -10,8 +10,8 @@ An estimated sample is taken for delivery while the cap of its lot and UTC day h
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from laycan_verify.classes import DAY_SECONDS, MONTH_SECONDS, RANK, Class, Counters, Estimate, Outage, Stretch, Terms
@@ -21,74 +21,101 @@ def classify(
     samples: Iterable[Stretch], terms: Terms, events: Iterable[Stretch] = (), until: int | None = None, opening: Counters | None = None
 ) -> Counters:
     """Counters of the window up to `until` (its end); `opening` stands for all before it. However the time is cut, they are equal."""
+    return pieces(samples, terms, events, until, opening)[1]
+
+
+def pieces(
+    samples: Iterable[Stretch], terms: Terms, events: Iterable[Stretch] = (), until: int | None = None, opening: Counters | None = None
+) -> tuple[list[Stretch], Counters]:
+    """The time from the opening to `until`, every second of every lot once, with its class; and the counters of `classify`."""
     begin = opening or Counters(terms.start)
     hi = max(begin.until, min(terms.end, terms.end if until is None else until))
-    total = Counter(begin.gpu_seconds)
     guessed = Counter({(e.lot, e.day): e.seconds for e in begin.estimates})
-    before = guessed.total()
+    found = list(_found((*samples, *events), terms, begin.until, hi, guessed))
+    ended, still = _outages(found, begin.outages, hi if hi == terms.end else None)
+    month, used = begin.month, begin.grace_used
+    for run in ended:
+        run.cls, month, used = _judge(run, run.end, terms, month, used)
+    left = month, used
+    for run in still:
+        run.cls, *left = _judge(run, hi, terms, *left)  # type: ignore[assignment]
+    made = [s for s in found if s.cls is not Class.SHORTFALL] + [replace(s, cls=run.cls) for run in (*ended, *still) for s in run.parts]
+    total = Counter(begin.gpu_seconds)
     for o in begin.outages:
         total[o.cls] -= o.seconds * terms.lot_gpus
-    runs = {o.lot: o for o in begin.outages}
-    mine: dict[int, list[Stretch]] = defaultdict(list)  # lot -> what touches the period
-    for s in (*samples, *events):
-        if max(s.start, begin.until) < min(s.end, hi):
-            mine[s.lot].append(s)
-    ended: list[tuple[int, Outage]] = []
-    for lot in range(terms.lots):
-        for a, b, cls in _estimate(_timeline(mine[lot], begin.until, hi), lot, terms, guessed):
-            if cls is None:
-                run = runs.get(lot) or Outage(a, lot, 0)
-                runs[lot] = replace(run, seconds=run.seconds + b - a)
-                continue
-            total[cls] += (b - a) * terms.lot_gpus
-            if cls is Class.DELIVERED and lot in runs:
-                ended.append((a, runs.pop(lot)))
-    if hi == terms.end:
-        ended += [(hi, runs.pop(lot)) for lot in sorted(runs)]
-    month, used = begin.month, begin.grace_used
-    for end, run in sorted(ended, key=lambda e: (e[0], e[1].lot)):
-        cls, month, used = _judge(run, end, terms, month, used)
-        total[cls] += run.seconds * terms.lot_gpus
-    open_outages, provisional = [], (month, used)
-    for run in sorted(runs.values()):
-        cls, *provisional = _judge(run, hi, terms, *provisional)  # type: ignore[assignment]
-        total[cls] += run.seconds * terms.lot_gpus
-        open_outages.append(replace(run, cls=cls))
+    for cls, seconds in [(run.cls, run.before) for run in (*ended, *still)] + [(s.cls, s.end - s.start) for s in made]:
+        total[cls] += seconds * terms.lot_gpus
     if sum(total.values()) != terms.gpu_seconds(terms.start, hi) or any(v < 0 for v in total.values()):
         raise ArithmeticError(f"classes do not add up to what was contracted until {hi}: {dict(total)}")
-    estimated = begin.estimated + (guessed.total() - before) * terms.lot_gpus
+    estimated = begin.estimated + sum(s.end - s.start for s in made if s.estimated) * terms.lot_gpus
     today = tuple(Estimate(lot, day, n) for (lot, day), n in sorted(guessed.items()) if (day + 1) * DAY_SECONDS > hi and n)
-    return Counters(hi, {cls: total[cls] for cls in Class if total[cls]}, tuple(open_outages), month, used, estimated, today)
+    outages = tuple(Outage(run.since, run.lot, run.seconds, run.cls) for run in still)
+    return made, Counters(hi, {cls: total[cls] for cls in Class if total[cls]}, outages, month, used, estimated, today)
 
 
-def _timeline(stretches: list[Stretch], lo: int, hi: int) -> Iterator[tuple[int, int, Class | None, bool]]:
-    """[lo, hi) of one lot cut into pieces of one class, None where nothing applies, and whether an estimated sample speaks for it."""
+@dataclass(slots=True)
+class _Run:
+    """One outage: `before` are its seconds before the opening, `parts` what came after."""
+
+    since: int
+    lot: int
+    before: int = 0
+    parts: list[Stretch] = field(default_factory=list)
+    end: int = 0
+    cls: Class = Class.SHORTFALL
+
+    @property
+    def seconds(self) -> int:
+        return self.before + sum(part.end - part.start for part in self.parts)
+
+
+def _outages(found: Iterable[Stretch], before: Sequence[Outage], last: int | None) -> tuple[list[_Run], list[_Run]]:
+    """Those that ended, in that order, and those that are open; at `last` all end."""
+    ended, still = list[_Run](), {o.lot: _Run(o.since, o.lot, o.seconds) for o in before}
+    for s in found:
+        if s.cls is Class.SHORTFALL:
+            still.setdefault(s.lot, _Run(s.start, s.lot)).parts.append(s)
+        elif s.cls is Class.DELIVERED and s.lot in still:
+            ended.append(still.pop(s.lot))
+            ended[-1].end = s.start
+    for lot in sorted(still) if last is not None else ():
+        ended.append(still.pop(lot))
+        ended[-1].end = last or 0
+    return sorted(ended, key=lambda run: (run.end, run.lot)), sorted(still.values(), key=lambda run: (run.since, run.lot))
+
+
+def _found(stretches: Iterable[Stretch], terms: Terms, lo: int, hi: int, guessed: Counter[tuple[int, int]]) -> Iterator[Stretch]:
+    """[lo, hi) of each lot in stretches of one class, Shortfall where nothing applies. `guessed`: what was estimated of (lot, day)."""
+    mine: dict[int, list[Stretch]] = defaultdict(list)
+    for s in stretches:
+        if max(s.start, lo) < min(s.end, hi):
+            mine[s.lot].append(s)
+    for lot in range(terms.lots):
+        for a, b, cls, likely in _timeline(mine[lot], lo, hi):
+            c = a
+            if likely and RANK[cls] > RANK[Class.DELIVERED]:
+                day = a // DAY_SECONDS
+                due = terms.seconds(day * DAY_SECONDS, (day + 1) * DAY_SECONDS)
+                c = max(a, min(b, a + due * terms.estimate_cap_ppm // 1_000_000 - guessed[lot, day]))
+                guessed[lot, day] += c - a
+            if a < c:
+                yield Stretch(lot, a, c, Class.DELIVERED, estimated=True)
+            if c < b:
+                yield Stretch(lot, c, b, cls)
+
+
+def _timeline(stretches: list[Stretch], lo: int, hi: int) -> Iterator[tuple[int, int, Class, bool]]:
+    """[lo, hi) of one lot cut into pieces of one class, and whether an estimated sample speaks for it."""
     edges = [t for s in stretches for t in (s.start, s.end)]
     if any(s.estimated for s in stretches):
         edges += range(lo - lo % DAY_SECONDS, hi, DAY_SECONDS)
     for a, b in pairwise(sorted({lo, hi, *(min(hi, max(lo, t)) for t in edges)})):
         here = [s for s in stretches if s.start <= a and b <= s.end]
-        yield a, b, min((s.cls for s in here if not s.estimated), key=RANK.__getitem__, default=None), any(s.estimated for s in here)
+        classes = (s.cls for s in here if not s.estimated)
+        yield a, b, min(classes, key=RANK.__getitem__, default=Class.SHORTFALL), any(s.estimated for s in here)
 
 
-def _estimate(
-    pieces: Iterable[tuple[int, int, Class | None, bool]], lot: int, terms: Terms, guessed: Counter[tuple[int, int]]
-) -> Iterator[tuple[int, int, Class | None]]:
-    """Takes estimated seconds for delivered ones as far as the cap of the day allows; `guessed` holds what is used of it."""
-    for a, b, cls, likely in pieces:
-        if likely and (cls is None or RANK[cls] > RANK[Class.DELIVERED]):
-            day = a // DAY_SECONDS
-            due = terms.seconds(day * DAY_SECONDS, (day + 1) * DAY_SECONDS)
-            c = a + min(b - a, due * terms.estimate_cap_ppm // 1_000_000 - guessed[lot, day])
-            if a < c:
-                guessed[lot, day] += c - a
-                yield a, c, Class.DELIVERED
-            a = max(a, c)
-        if a < b:
-            yield a, b, cls
-
-
-def _judge(run: Outage, end: int, terms: Terms, month: int, used: int) -> tuple[Class, int, int]:
+def _judge(run: _Run, end: int, terms: Terms, month: int, used: int) -> tuple[Class, int, int]:
     """Grace or Shortfall for an outage that ends at `end`, and how much of which month's cap is used after it."""
     now = (end - 1 - terms.start) // MONTH_SECONDS
     used = used if now == month else 0
