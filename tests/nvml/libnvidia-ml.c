@@ -70,17 +70,18 @@ static long load; /* of the driver, that the sessions belong to */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* for all of these */
 
 static void reread(void) {
-    static struct stat last;
+    static FILE *file; /* stays open: nothing else can get its inode number */
+    static ino_t last;
     struct stat now;
     const char *path = getenv("LAYCAN_NVML_CONTROL");
-    if (!path || stat(path, &now)) now = (struct stat){0};
-    if (now.st_ino == last.st_ino && !memcmp(&now.st_mtim, &last.st_mtim, sizeof now.st_mtim)) return;
-    last = now;
+    if (!path || stat(path, &now)) now.st_ino = 0;
+    if (now.st_ino == last) return;
+    if (file) fclose(file);
+    file = now.st_ino ? fopen(path, "r") : NULL;
+    last = file && !fstat(fileno(file), &now) ? now.st_ino : 0;
     count = 0;
-    FILE *file = now.st_ino ? fopen(path, "r") : NULL;
     if (!file) return;
     while (count < LINES && fscanf(file, "%d %63s %127[^\n]", &lines[count].slot, lines[count].key, lines[count].value) == 3) count++;
-    fclose(file);
 }
 
 static int find(int slot, const char *key, char *value) {
