@@ -163,8 +163,8 @@ def values_of(handle: Handle, fields: Sequence[Field]) -> dict[Field, int]:
         raise
     values = {field: number(answer) for field, answer in zip(fields, answers, strict=True) if answer.nvmlReturn == pynvml.NVML_SUCCESS}
     troubles = {answer.nvmlReturn for answer in answers} - UNKNOWN_QUESTION - {pynvml.NVML_SUCCESS}
-    for trouble in troubles & NO_ANSWERS or (troubles if not values else ()):
-        raise pynvml.NVMLError(trouble)
+    if fatal := troubles & NO_ANSWERS or (troubles if not values else set()):
+        raise pynvml.NVMLError(min(fatal))
     return values
 
 
