@@ -335,16 +335,17 @@ class TestTrouble:
         session.open()
         assert session.sample().lost == (nvml.gpus[3].uuid,)
 
-    @pytest.mark.parametrize("fitted", [[], [Gpu(9)]])
-    def test_a_place_that_another_card_took_names_nobody(self, nvml: StandIn, session: Nvml, fitted: list[Gpu]) -> None:
-        """Card 2 is gone, and card 4, now fourth, is lost: it is not called by the name of card 3, whether or not a new card was fitted."""
+    @pytest.mark.parametrize(("gone", "fitted"), [((2, 3), []), ((2,), [Gpu(9)])])
+    def test_a_place_that_another_card_took_names_nobody(
+        self, nvml: StandIn, session: Nvml, gone: tuple[int, ...], fitted: list[Gpu]
+    ) -> None:
+        """Card 4 is lost, and stands where another did that is gone or has moved: it is not called by that one's name."""
         nvml.gpus[4].faults = {"*": LOST}
-        del nvml.gpus[2]
-        nvml.gpus += fitted
+        nvml.gpus = [gpu for gpu in nvml.gpus if gpu.slot not in gone] + fitted
         nvml.write()
         session.open()
         sample = session.sample()
-        assert (len(sample.gpus), sample.lost, sample.unreadable) == (6 + len(fitted), (), ())
+        assert (len(sample.gpus), sample.lost, sample.unreadable) == (len(nvml.gpus) - 1, (), ())
 
     def test_a_card_that_never_told_its_name_has_none(self, nvml: StandIn) -> None:
         """All others are read."""
