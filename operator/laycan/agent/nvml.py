@@ -14,7 +14,7 @@ from typing import Any
 
 import pynvml
 
-from laycan.agent.card import LOST, NO_ANSWERS, NO_DRIVER, STALE, Card, Handle, asked
+from laycan.agent.card import GONE, LOST, NO_ANSWERS, NO_DRIVER, STALE, Card, Handle, asked
 from laycan.agent.sample import Fabric, GpuSample, NodeSample, NoDriverError, NvmlError, Pcie, StaleLibraryError, XidEvent
 
 __all__ = ["Fabric", "GpuSample", "NoDriverError", "NodeSample", "Nvml", "NvmlError", "Pcie", "StaleLibraryError", "XidEvent"]
@@ -72,7 +72,7 @@ class Nvml:
                 except pynvml.NVMLError as error:
                     if error.value in NO_ANSWERS - {LOST}:
                         raise
-                    (lost if error.value == LOST else unreadable).append(index)
+                    (lost if error.value in GONE else unreadable).append(index)
         except pynvml.NVMLError as error:
             raise named(error) from error
         seen = {gpu.uuid for gpu in gpus}

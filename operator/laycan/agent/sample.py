@@ -60,7 +60,7 @@ class NodeSample:
 
     driver: str
     gpus: tuple[GpuSample, ...]  # by index
-    lost: tuple[str, ...]  # uuids: NVML says GPU_IS_LOST
+    lost: tuple[str, ...]  # uuids: NVML says GPU_IS_LOST, or RESET_REQUIRED
     unreadable: tuple[str, ...]  # uuids: enumerated, but NVML answers nothing about it
 
 
