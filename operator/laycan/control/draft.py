@@ -153,7 +153,7 @@ class Draft:
         return {key: value for key, value in told.items() if value is not None}
 
 
-_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "reason", "offer", "handover")
+_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "healthPolicy", "reason", "offer", "handover")
 
 
 def reason_json(reason: Reason) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from laycan.control.draft import Draft
 from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
-from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
+from laycan.control.telling import tell_degraded, tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.devices.exact import choose
 from laycan.delivery.lead import lead_seconds
@@ -61,7 +61,8 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
         draft.conditions.put(c.HANDED_OVER, False, "NotStarted", "")
     account = _account(draft, world, owed)
     if started and draft.now < owed.end:
-        tell_handover(draft, owed, have)
+        tell_handover(draft, world, owed, have, settings)
+        tell_degraded(draft, world, owed, have, settings)
         tell_shortfall(draft, account.read(draft.now), owed, have, tolerance(draft.contract, world).cure_seconds)
     if draft.now >= owed.end:
         close_record(draft, owed)

@@ -20,7 +20,7 @@ from laycan.kube.credentials import Credentials
 from laycan.kube.views import ContractView, FenceView
 from laycan.kube.world import World
 from laycan.main import metrics_app
-from tests.laycan.control.town import SETTINGS, bound, contract, world
+from tests.laycan.control.town import NOW, SETTINGS, bound, contract, world
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def read(metrics: Metrics) -> dict[tuple[str, str], float]:
 
 def took(metrics: Metrics, seen: World) -> dict[tuple[str, str], float]:
     with delivery(seen) as made:
-        metrics.take(seen, made, SETTINGS)
+        metrics.take(seen, made, SETTINGS, NOW)
     return read(metrics)
 
 
