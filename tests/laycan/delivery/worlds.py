@@ -21,23 +21,12 @@ PRODUCT = "h100"
 
 
 def node(
-    name: str,
-    *,
-    ready: bool = True,
-    since: int = T0 - 86_400,
-    gpus: int = 8,
-    capacity: int = 8,
-    uid: str = "",
-    grade: str = "",
-    **more: Any,
+    name: str, *, ready: bool = True, since: int = T0 - 86_400, gpus: int = 8, capacity: int = 8, uid: str = "", **more: Any
 ) -> NodeView:
-    """A managed node, Ready (or not) since long ago."""
+    """A managed node, Ready (or not) since long ago; of the hardware `grade` if that is named."""
+    labels = {GRADE_LABEL: more.pop("grade")} if "grade" in more else {}
     values: dict[str, Any] = {"managed": True, "holder": "", "annotations": {}, **more}
-    raw = {
-        "metadata": {"labels": {GRADE_LABEL: grade} if grade else {}},
-        "spec": {},
-        "status": {"capacity": {"nvidia.com/gpu": str(capacity)}},
-    }
+    raw = {"metadata": {"labels": labels}, "spec": {}, "status": {"capacity": {"nvidia.com/gpu": str(capacity)}}}
     return NodeView(name=name, uid=uid or f"uid-{name}", resource_version=1, raw=raw, ready=ready, ready_since=since, gpus=gpus, **values)
 
 
@@ -68,7 +57,7 @@ def contract(
 ) -> ContractView:
     """A contract of the namespace `desk`; its uid is `uid-<name>`, its window ends with its last binding unless `end` says otherwise."""
     delivery = {"handover": {"namespace": holder}, "end": more.pop("end", max((b["end"] for b in bindings), default=""))}
-    spec = {"terms": {"delivery": delivery}, **more.pop("spec", {})}
+    spec = {"terms": {"productRef": {"name": PRODUCT}, "delivery": delivery}, **more.pop("spec", {})}
     status = {"phase": phase, "bindings": list(bindings)}
     annotations = more.pop("annotations", {})
     return ContractView("desk", name, f"uid-{name}", 1, 1, T0, deleting, (), annotations, spec, status)

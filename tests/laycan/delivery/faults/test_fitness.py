@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,41 +156,39 @@ def test_it_is_the_naive_model(findings: list[Found], policies: list[Policy]) ->
         assert looked.wake is None or looked.wake > at
 
 
+def sold(pinned: dict[str, Any] | None = None) -> ContractView:
+    """A contract of the product h100, with the policy that it was accepted under."""
+    made = contract("a", "acme", [binding("n", 0, 100)])
+    return replace(made, status={**made.status, **({"healthPolicy": pinned} if pinned else {})})
+
+
+PINNED = {"version": "1", "fatalXids": [79], "acceptDegraded": ["Slowdown", "PcieDegraded"], "cleanSeconds": 0, "degradedSharePpm": 50_000}
+
+
 class TestPolicies:
     """Which policies count where."""
 
-    def make(self, **status: Any) -> ContractView:
-        made = contract("a", "acme", [binding("n", 0, 100)], spec={"terms": {"productRef": {"name": "h100"}}})
-        return ContractView(**{**{f: getattr(made, f) for f in made.__slots__}, "status": {**made.status, **status}})
-
     def test_pinned(self) -> None:
         """A contract keeps the policy that it was accepted under; one from before policies were pinned has its product's of today."""
-        pinned = {"version": "1", "fatalXids": [13], "acceptDegraded": [], "cleanSeconds": 0, "degradedSharePpm": 0}
-        seen = world([node("n")], product={"health": {"version": "2", "fatalXids": [79]}})
-        assert policy_of(seen, self.make(healthPolicy=pinned)).fatal_xids == {13}
-        assert policy_of(seen, self.make()).fatal_xids == {79}
+        seen = world([node("n")], product={"health": {"version": "2", "fatalXids": [13]}})
+        assert policy_of(seen, sold(PINNED)).fatal_xids == {79}
+        assert policy_of(seen, sold()).fatal_xids == {13}
         assert policy_of(seen, None) == Policy.of(None)
 
     def test_on_a_node(self) -> None:
         """Those of the products of its grade, of all contracts that have it, and the default where there is neither."""
-        seen = world(
-            [node("n", grade="H100")], [self.make()], product={"gpuProducts": ["H100"], "health": {"version": "2", "cleanSeconds": 1}}
-        )
+        seen = world([node("n", grade="H100")], [sold()], product={"gpuProducts": ["H100"], "health": {"version": "2"}})
         seen.products["a100"] = {"spec": {"gpuProducts": ["A100"], "health": {"version": "3"}}}
         assert {rule.version for rule in policies_on(seen, seen.nodes["n"], ())} == {"2"}
-        seen.contracts["desk/b"] = self.make(healthPolicy={"version": "1", **{k: v for k, v in PINNED.items() if k != "version"}})
+        seen.contracts["desk/b"] = sold(PINNED)
         assert {rule.version for rule in policies_on(seen, seen.nodes["n"], ["desk/b"])} == {"1", "2"}
-        assert policies_on(world([node("n", grade="B300")]), node("n", grade="B300"), ()) == {Policy.of(None)}
+        assert policies_on(seen, node("n", grade="B300"), ()) == {Policy.of(None)}
 
     def test_unreadable_policy(self) -> None:
         """One that an older, laxer CRD let through is replaced by the default, and stops nothing."""
-        seen = world(
-            [node("n", grade="H100")], product={"gpuProducts": ["H100"], "health": {"version": "2", "fatalXids": [{"no": "number"}]}}
-        )
+        broken = {"version": "2", "fatalXids": [{"no": "number"}]}
+        seen = world([node("n", grade="H100")], product={"gpuProducts": ["H100"], "health": broken})
         assert policies_on(seen, seen.nodes["n"], ()) == {Policy.of(None)}
-
-
-PINNED = {"version": "1", "fatalXids": [79], "acceptDegraded": ["Slowdown", "PcieDegraded"], "cleanSeconds": 0, "degradedSharePpm": 50_000}
 
 
 class TestContract:
@@ -205,15 +204,15 @@ class TestContract:
     @pytest.mark.parametrize(("also", "expected"), [((), ["Slowdown"]), ((found("Xid", 0, code=79),), [])])
     def test_degraded(self, also: tuple[Found, ...], expected: list[str]) -> None:
         """A GPU that is slowed down, as the contract's policy accepts, is delivered Degraded; one that is broken too is not delivered."""
-        seen, made = world([node("n")]), TestPolicies().make(healthPolicy=PINNED)
+        seen, made = world([node("n")]), sold(PINNED)
         seen.put("meters", "n", meter("n", found("Slowdown", 0, 300, value=60_000), *also, gpus=CARDS))
         assert [spell.reason for spell in degraded(seen, "n", made, QUICK, T0 + 301)] == expected
         assert degraded(seen, "n", made, QUICK, T0 + 630) == []
-        assert degraded(seen, "n", TestPolicies().make(), QUICK, T0 + 301) == []
+        assert degraded(seen, "n", sold(), QUICK, T0 + 301) == []
 
     def test_wakes(self) -> None:
         """Every instant at which the clock alone changes what is told of the contract is known beforehand."""
-        seen, made = world([node("n")]), TestPolicies().make(healthPolicy={**PINNED, "cleanSeconds": 20})
+        seen, made = world([node("n")]), sold({**PINNED, "cleanSeconds": 20})
         rows = [found("Slowdown", 0, 300, value=60_000), found("Missing", 250, 290), found("Unreadable", 301)]
         seen.put("meters", "n", meter("n", *rows, gpus=CARDS))
         assert sorted(instants(seen, "n", made, QUICK, T0 + 302)) == [T0 + 308, T0 + 310, T0 + 630]
