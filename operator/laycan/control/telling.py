@@ -69,7 +69,7 @@ def tell_degraded(draft: Draft, world: World, owed: Due, have: frozenset[int], s
             draft.flip(c.DEGRADED, False, "Recovered", "", event="delivery.recovered")
         return
     gpus, reasons = len({(node, gpu) for node, gpu, _ in found}), sorted({spell.reason for spell in found.values()})
-    since = format_time(min(spell.start for spell in found.values()))
+    since = format_time(min(draft.now, *(spell.start for spell in found.values())))
     change = {"lots": sorted({lot for _, _, lot in found}), "gpus": gpus, "reasons": reasons, "since": since}
     message = f"{gpus} of {owed.gpus} GPUs: {', '.join(reasons)}"
     draft.flip(c.DEGRADED, True, reasons[0], message, event="delivery.degraded", change=change)

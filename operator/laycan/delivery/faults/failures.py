@@ -140,7 +140,7 @@ def _withdrawn(seen: Seen, spare: int) -> Failure:
     starts = sorted(unfit.since for unfit in seen.fitness.unfit.values())
     worst = next(iter(seen.fitness.unfit.values()))
     onset = starts[max(0, spare)] if spare < len(starts) else seen.withdrawn_since
-    return Failure(worst.reason, onset, seen.withdrawn_since)
+    return Failure(worst.reason, min(onset, seen.withdrawn_since), seen.withdrawn_since)
 
 
 def _silence(name: str, known: list[Claim], products: Mapping[str, Any], health: Health) -> int | None:
@@ -229,9 +229,9 @@ def _quarantined_at(name: str, world: World, health: Health) -> int:
     """When a node in quarantine failed: as remembered, else its last change of readiness or what its agent found, which is not earlier."""
     if name in health.declared:
         return health.declared[name]
-    node = world.nodes.get(name)
+    node, seen = world.nodes.get(name), health.seen(name)
     if node is not None:
-        return max([node.ready_since, *(unfit.since for unfit in health.seen(name).fitness.unfit.values())])
+        return max([node.ready_since, *(min(unfit.since, seen.withdrawn_since) for unfit in seen.fitness.unfit.values())])
     return health.seen(name).gone_since or 0
 
 

@@ -36,7 +36,7 @@ _RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.DEGRADED: 2}
 
 
 class Unfit(NamedTuple):
-    """Why a GPU is not to be relied on, and since when: the last good sample before it, Unix seconds."""
+    """Why a GPU is not to be relied on, and since when: the last good sample before it, Unix seconds by the clock of its node."""
 
     reason: str  # Xid79, Missing, …
     since: int
@@ -94,7 +94,7 @@ def fitness(meter: MeterView | None, policies: Iterable[Policy], settings: Setti
             elif begin > now:
                 instants.append(begin)
             else:
-                why = _RANK[spell.verdict], min(spell.start, now), spell.reason
+                why = _RANK[spell.verdict], spell.start, spell.reason
                 unfit[spell.gpu] = min(why, unfit.get(spell.gpu, why))
                 instants += [] if end is None else [end]
     if not (unfit or settled or instants):

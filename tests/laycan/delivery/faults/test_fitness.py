@@ -89,7 +89,7 @@ class TestSpells:
     def test_a_clock_that_is_ahead(self) -> None:
         """What was told has happened, whatever the node's clock says."""
         early = fitness(meter("n", found("Missing", 500), gpus=CARDS), (policy(),), QUICK, T0)
-        assert early.unfit == {"U0": Unfit("Missing", T0)}
+        assert early.unfit == {"U0": Unfit("Missing", T0 + 500)}
 
     def test_nothing_found(self) -> None:
         """No meter, no finding, and history that is long over are the same."""
