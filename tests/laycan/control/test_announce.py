@@ -33,7 +33,7 @@ def test_a_new_node_for_a_lost_one_says_what_was_lost() -> None:
     lost["lastTransitionTime"] = "2027-01-04T00:00:00Z"
     assert told(bound("n1"), bound("n2") | {"conditions": [lost]}) == [("Normal", "Rebound", "from n1 to n2: 0 of 1 lots: Xid79")]
     had = {**lost, "status": "True", "reason": "Complete", "message": "1 of 1 lots"}
-    assert told(bound("n1"), bound("n2") | {"conditions": [had]}) == [("Normal", "Rebound", "from n1 to n2")]
+    assert told(bound("n1") | {"conditions": [had]}, bound("n2") | {"conditions": [had]}) == [("Normal", "Rebound", "from n1 to n2")]
 
 
 def test_a_condition_is_announced_when_it_becomes_true() -> None:
