@@ -13,6 +13,7 @@ today counts for the breaker from today on.
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -200,17 +201,17 @@ def _break_circuit(
     fleet = sum(1 for node in world.nodes.values() if node.managed)
     limit = max(1, fleet * settings.breaker.share_ppm // 1_000_000) if settings.breaker.share_ppm else 0
     reset = breaker_reset(world)
-    onsets = [
-        onset for name, owner in owners.items() if owner.startswith(QUARANTINE) and (onset := _quarantined_at(name, world, health)) > reset
-    ]
+    quarantined = (_quarantined_at(name, world, health) for name, owner in owners.items() if owner.startswith(QUARANTINE))
+    onsets = sorted(onset for onset in quarantined if onset > reset)
     failed: dict[str, Failure] = {}
     withheld: dict[str, Failure] = {}
     for name, failure in sorted(found.items(), key=lambda item: (item[1].counts_from, item[0])):
-        if failure.counts_from <= reset:
+        begun = failure.counts_from
+        if begun <= reset:
             failed[name] = failure
-        elif sum(1 for onset in onsets if onset > failure.counts_from - settings.breaker.window_seconds) < limit:
+        elif len(onsets) - bisect_right(onsets, begun - settings.breaker.window_seconds) < limit:
             failed[name] = failure
-            onsets.append(failure.counts_from)
+            insort(onsets, begun)
         else:
             withheld[name] = failure
     return failed, withheld
