@@ -31,6 +31,9 @@ class Conditions:
     def reason(self, name: str) -> str:
         return str(self._table.get(name, {}).get("reason", ""))
 
+    def message(self, name: str) -> str:
+        return str(self._table.get(name, {}).get("message", ""))
+
     def since(self, name: str) -> int:
         """Unix seconds of the last flip, 0 when the condition is not listed."""
         return parse_time(self._table[name]["lastTransitionTime"]) if name in self._table else 0

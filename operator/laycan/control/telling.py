@@ -15,7 +15,7 @@ from laycan.control.decision import Decision
 from laycan.control.draft import Draft
 from laycan.control.punctuality import note_access
 from laycan.delivery.faults.fitness import degraded, unfit_for
-from laycan.delivery.metering.served import Due
+from laycan.delivery.metering.served import Bound, Due
 from laycan.kube.world import World
 from laycan.resources.times import format_time
 from laycan.settings import Settings
@@ -28,7 +28,7 @@ def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], s
     holds = len(missing) <= withdrawn
     note_access(draft, owed, holds)
     was, why = draft.conditions.true(c.HANDED_OVER), draft.conditions.reason(c.HANDED_OVER)
-    cause = "" if holds else _cause(draft, world, frozenset(missing), settings)
+    cause = "" if holds else _cause(draft, world, frozenset(missing), settings) if was else _known_cause(draft)
     message = f"{len(have)} of {owed.lots} lots" + (f": {cause}" if cause else "")
     lots: dict[str, Any] = {"lots": missing, "gpus": len(missing) * owed.lot_gpus}
     if was and not holds:
@@ -44,10 +44,17 @@ def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], s
         )
 
 
+def _known_cause(draft: Draft) -> str:
+    """As it was told when the interruption began: by the time that it ends, what was found may be over."""
+    interrupted = draft.conditions.reason(c.HANDED_OVER) == "Interrupted"
+    return draft.conditions.message(c.HANDED_OVER).partition(": ")[2] if interrupted else ""
+
+
 def _cause(draft: Draft, world: World, missing: frozenset[int], settings: Settings) -> str:
-    """What the agents found on the nodes from which lots were lost: Xid79, Missing, …; "" where they know nothing."""
+    """What the agents found on the nodes, or cards, from which lots were lost: Xid79, Missing, …; "" where they know nothing."""
+    written = (Bound.parse(raw) for raw in draft.contract.status.get("bindings") or ())
     reasons = set()
-    for bound in draft.bounds:
+    for bound in (*draft.bounds, *written):  # a lot may have been given other cards since
         if bound.handed_over_at is not None and bound.start <= draft.now and not missing.isdisjoint(bound.lots):
             unfit = unfit_for(world, bound.node, draft.contract, settings, draft.now)
             reasons.update([why.reason for gpu, why in unfit.items() if not bound.exact or gpu in bound.devices][:1])
@@ -55,7 +62,10 @@ def _cause(draft: Draft, world: World, missing: frozenset[int], settings: Settin
 
 
 def tell_degraded(draft: Draft, world: World, owed: Due, have: frozenset[int], settings: Settings) -> None:
-    """Lots that the buyer has on GPUs that are Degraded for a reason that the contract's policy accepts."""
+    """Lots that the buyer has on GPUs that are Degraded for a reason that the contract's policy accepts.
+
+    Which of a whole node's lots runs on such a GPU nobody can tell, so all of them are named.
+    """
     found = {
         (bound.node, spell.gpu, lot): spell
         for bound in draft.bounds
