@@ -57,18 +57,23 @@ def act(desk: Desk, now: int, what: str, name: str, number: int) -> None:
     elif what == "take":
         desk.hand_over(name, holder="other" if number else "")
     elif what == "plan" and now < desk.end:
-        other = NODES[number % 4] if NODES[number % 4] != name else NODES[(number + 1) % 4]
-        lost = (short(now, desk.end),) if number == 7 else ()
-        desk.bind(now, (name, now, desk.end), *([] if lost else [(other, now, desk.end)]), short=lost)
-        if number > 2:
-            for each in {name, other} & desk.world.nodes.keys():
-                desk.hand_over(each)
+        plan(desk, now, name, number)
     elif what == "find":
         find(desk, now, name, number)
     elif what == "deaf":
         desk.deaf = bool(number)
     elif what == "delete" and number == 0:
         desk.delete()
+
+
+def plan(desk: Desk, now: int, name: str, number: int) -> None:
+    """The contract is bound to this node and another, or one lot stays without; most often access comes at once."""
+    other = NODES[number % 4] if NODES[number % 4] != name else NODES[(number + 1) % 4]
+    lost = (short(now, desk.end),) if number == 7 else ()
+    desk.bind(now, (name, now, desk.end), *([] if lost else [(other, now, desk.end)]), short=lost)
+    if number > 2:
+        for each in {name, other} & desk.world.nodes.keys():
+            desk.hand_over(each)
 
 
 def find(desk: Desk, now: int, name: str, number: int) -> None:
