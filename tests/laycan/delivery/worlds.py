@@ -33,7 +33,7 @@ def node(
 def meter(node: str, *findings: Found, gpus: Sequence[str] = (), at: int = T0, version: int = 1, uid: str = "") -> MeterView:
     """What the agent of a node has written; its GPUs are eight unless these are named."""
     cards = frozenset(gpus or (f"GPU-{i}" for i in range(8)))
-    return MeterView(node, version, uid or f"uid-{node}", T0 - 86_400, at, T0 - 86_400, 300, cards, findings, (), 0, None)
+    return MeterView(node, version, uid or f"uid-{node}", at - 86_400, at, at - 86_400, 300, cards, findings, (), 0, None)
 
 
 def binding(
