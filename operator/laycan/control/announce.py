@@ -20,7 +20,7 @@ from laycan.resources.times import format_time
 log = logging.getLogger(__name__)
 
 WAITING = 64  # Events that wait to be written; more are dropped
-_FLIPS = {"HandedOver": "Normal", "Shortfall": "Warning", "AtRisk": "Warning", "Curtailed": "Warning"}
+_FLIPS = {"HandedOver": "Normal", "Shortfall": "Warning", "AtRisk": "Warning", "Curtailed": "Warning", "Degraded": "Warning"}
 
 
 class News(NamedTuple):
@@ -39,7 +39,7 @@ def news(old: ContractView, new: ContractView) -> Iterator[News]:
         )
     elif new.phase in COMMITTED and (came := _nodes(new) - _nodes(old)) and _nodes(old):
         left = _nodes(old) - _nodes(new)
-        yield News("Normal", "Rebound", f"from {', '.join(sorted(left)) or 'nothing'} to {', '.join(sorted(came))}")
+        yield News("Normal", "Rebound", f"from {', '.join(sorted(left)) or 'nothing'} to {', '.join(sorted(came))}{_because(new)}")
     for condition in new.status.get("conditions") or ():
         kind = condition["type"]
         if kind in _FLIPS and condition["status"] == "True" and not _true(old, kind):
@@ -48,6 +48,12 @@ def news(old: ContractView, new: ContractView) -> Iterator[News]:
 
 def _nodes(contract: ContractView) -> set[str]:
     return {binding["node"] for binding in contract.status.get("bindings") or ()}
+
+
+def _because(contract: ContractView) -> str:
+    """What the buyer lost, and why, where that is why it moves."""
+    lost = (c for c in contract.status.get("conditions") or () if c["type"] == "HandedOver" and c["reason"] == "Interrupted")
+    return next((f": {c['message']}" for c in lost if c["status"] == "False" and c.get("message")), "")
 
 
 def _bound_to(contract: ContractView) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 from laycan.resources.times import format_time, parse_time
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
-HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED = "HandedOver", "AtRisk", "Shortfall", "Curtailed"
-ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED)
+HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED = "HandedOver", "AtRisk", "Shortfall", "Curtailed", "Degraded"
+ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED)
 ALWAYS = frozenset({READY, HANDED_OVER})
 
 
@@ -30,6 +30,9 @@ class Conditions:
 
     def reason(self, name: str) -> str:
         return str(self._table.get(name, {}).get("reason", ""))
+
+    def message(self, name: str) -> str:
+        return str(self._table.get(name, {}).get("message", ""))
 
     def since(self, name: str) -> int:
         """Unix seconds of the last flip, 0 when the condition is not listed."""

@@ -33,6 +33,7 @@ from laycan.events.sender import Sender
 from laycan.kube.client import ApiError, Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.device_views import claim_view, slice_view
+from laycan.kube.meter_views import meter_view
 from laycan.kube.reflector import SILENCE_SECONDS, Reflector
 from laycan.kube.views import contract_view, fence_view, namespace_view, node_view, pod_view
 from laycan.kube.world import World
@@ -172,7 +173,7 @@ class Office:
 
     async def _measure(self, delivery: Delivery) -> None:
         while True:
-            self.metrics.take(self.world, delivery, self.settings)
+            self.metrics.take(self.world, delivery, self.settings, self._clock())
             await asyncio.sleep(_MEASURE_SECONDS)
 
     def _make_reflectors(self, client: Client, devices: bool) -> list[Reflector]:
@@ -185,7 +186,7 @@ class Office:
             ("resource_claims", f"{DEVICES}/resourceclaims", claim_view, None),
         )
         return [
-            Reflector(client, self.world, kind, path, view, time.monotonic, params)
+            Reflector(client, self.world, kind, path, view, time.monotonic, params, optional=kind == "meters")
             for kind, path, view, params in (
                 ("nodes", "/api/v1/nodes", node_view, None),
                 ("pods", "/api/v1/pods", pod_view, running),
@@ -193,6 +194,7 @@ class Office:
                 ("contracts", f"{_CUSTOM}/computecontracts", contract_view, None),
                 ("fence", f"{_CUSTOM}/nodefences", one(fence_view), None),
                 ("epoch", f"{_CUSTOM}/leaderepochs", one(lambda obj: int((obj.get("spec") or {}).get("epoch") or 0)), None),
+                ("meters", f"{_CUSTOM}/gpumeters", meter_view, None),
                 *(exact if devices else ()),
             )
         ]

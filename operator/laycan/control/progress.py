@@ -15,16 +15,16 @@ from laycan.control.draft import Draft
 from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
-from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
-from laycan.control.tolerance import health_policy, interruption, tolerance
+from laycan.control.telling import tell_degraded, tell_handover, tell_outlook, tell_shortfall
+from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.devices.exact import choose
+from laycan.delivery.faults.fitness import policy_of, unfit_for
 from laycan.delivery.lead import lead_seconds
 from laycan.delivery.metering.gaps import ahead, find_gaps, possessed, readable_until
 from laycan.delivery.metering.meter import Account
-from laycan.delivery.metering.proof import metered, readable, unfit_lots, unproven
+from laycan.delivery.metering.proof import lots_without, metered, readable, unproven
 from laycan.delivery.metering.served import Bound, Due, due
 from laycan.kube.world import World
-from laycan.resources.verdict import Policy
 from laycan.settings import Settings
 from laycan_verify.classes import Terms
 
@@ -67,7 +67,8 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
         draft.conditions.put(c.HANDED_OVER, False, "NotStarted", "")
     account = _account(draft, world, owed)
     if started and draft.now < owed.end:
-        tell_handover(draft, owed, have)
+        tell_handover(draft, world, owed, have, settings)
+        tell_degraded(draft, world, owed, have, settings)
         tell_shortfall(draft, account.read(draft.now), owed, have, tolerance(draft.contract, world).cure_seconds)
     if draft.now >= owed.end:
         close_record(draft, owed)
@@ -95,10 +96,9 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start."""
     have: set[int] = set()
     bounds: list[Bound] = []
-    policy = health_policy(draft.contract, world)
     for bound in draft.bounds:
         near = bound.start - lead_seconds(bound.product, world.products, world.fence, settings) <= draft.now < bound.end
-        lots = _in_hand(draft, world, bound, owed, policy) if near else ()
+        lots = _in_hand(draft, world, bound, owed, settings) if near else ()
         if bound.handed_over_at is None and len(lots) == len(bound.lots) and near:
             bound = replace(bound, handed_over_at=draft.now)
         elif bound.handed_over_at is not None and draft.now < bound.start and not lots:
@@ -111,17 +111,18 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     return frozenset(have - {lot for gap in draft.unproven for lot in gap.lots if gap.covers(draft.now)})
 
 
-def _in_hand(draft: Draft, world: World, bound: Bound, owed: Due, policy: Policy) -> tuple[int, ...]:
+def _in_hand(draft: Draft, world: World, bound: Bound, owed: Due, settings: Settings) -> tuple[int, ...]:
     """The lots of a binding that the buyer can use now: they are his, and their GPUs are fit by all that is known."""
     key, now = draft.contract.key, draft.now
     lots = possessed(world, bound, owed.holder, owed.lot_gpus, key, now)
-    unfit = unfit_lots(world, bound, policy, owed.lot_gpus, ahead(world, bound.node, key, now), now) if lots else ()
-    return tuple(lot for lot in lots if lot not in unfit)
+    unfit = unfit_for(world, bound.node, draft.contract, settings, now).keys() if lots else ()
+    lost = lots_without(world.meters[bound.node], bound, unfit, owed.lot_gpus, ahead(world, bound.node, key, now)) if unfit else ()
+    return tuple(lot for lot in lots if lot not in lost)
 
 
 def _ask_agents(draft: Draft, world: World, owed: Due) -> None:
     """What the nodes' agents leave unproven, this second included."""
-    policy, key, now = health_policy(draft.contract, world), draft.contract.key, draft.now
+    policy, key, now = policy_of(world, draft.contract), draft.contract.key, draft.now
     draft.unproven = tuple(
         gap
         for bound in draft.bounds

@@ -22,6 +22,7 @@ from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.digest import health_policy_digest, product_digest, terms_digest
 from laycan.resources.times import parse_time
+from laycan.resources.verdict import resolved
 from laycan.settings import Settings
 
 __all__ = ["next_status", "next_wake"]
@@ -74,7 +75,7 @@ def _decide(draft: Draft, world: World, decision: Decision | None) -> None:
     product = (world.products.get(name) or {}).get("spec") or {}
     pins = {"termsDigest": terms_digest(terms), "productDigest": product_digest(name, product)}
     if draft.step(Step.ACCEPT):
-        draft.fields |= {**pins, "healthPolicyDigest": health_policy_digest(product)}
+        draft.fields |= {**pins, "healthPolicyDigest": health_policy_digest(product), "healthPolicy": resolved(product.get("health"))}
 
 
 def _settle(draft: Draft, world: World) -> None:

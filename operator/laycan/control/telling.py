@@ -1,7 +1,8 @@
 """What the buyer and the exchange are told while a contract is delivered: one event for each flip, none for what only moves.
 
 `HandedOver` is access as it is now, `Shortfall` what is out beyond grace, `AtRisk` what the plan leaves short, `Curtailed` what is
-withdrawn by right. At the end of the window they stay as they are, but for AtRisk: there is no future left to be at risk.
+withdrawn by right, `Degraded` what is delivered though something is wrong with it. At the end of the window they stay as they are, but
+for AtRisk: there is no future left to be at risk.
 """
 
 from __future__ import annotations
@@ -13,22 +14,27 @@ from laycan.control.curtailment import beyond_right
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft
 from laycan.control.punctuality import note_access
-from laycan.delivery.metering.served import Due
+from laycan.delivery.faults.fitness import degraded, unfit_for
+from laycan.delivery.metering.served import Bound, Due
+from laycan.kube.world import World
 from laycan.resources.times import format_time
+from laycan.settings import Settings
 from laycan_verify.classes import Class, Counters
 
 
-def tell_handover(draft: Draft, owed: Due, have: frozenset[int]) -> None:
+def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], settings: Settings) -> None:
     withdrawn = sum(n.gpus for n in draft.notices if n.start <= draft.now < n.end) // owed.lot_gpus
     missing = [lot for lot in range(owed.lots) if lot not in have]
     holds = len(missing) <= withdrawn
     note_access(draft, owed, holds)
     was, why = draft.conditions.true(c.HANDED_OVER), draft.conditions.reason(c.HANDED_OVER)
-    message = f"{len(have)} of {owed.lots} lots"
+    cause = "" if holds else _cause(draft, world, frozenset(missing), settings) if was else _known_cause(draft)
+    message = f"{len(have)} of {owed.lots} lots" + (f": {cause}" if cause else "")
     lots: dict[str, Any] = {"lots": missing, "gpus": len(missing) * owed.lot_gpus}
     if was and not holds:
         since = [g.start for g in (*draft.reading.gaps, *draft.unproven) if g.covers(draft.now)]
         lots["since"] = format_time(min(since, default=draft.now))
+        lots |= {"cause": cause} if cause else {}
         draft.flip(c.HANDED_OVER, False, "Interrupted", message, event="delivery.interrupted", change=lots)
     elif holds and not was:
         _tell_access(draft, owed, message, why)
@@ -36,6 +42,47 @@ def tell_handover(draft: Draft, owed: Due, have: frozenset[int]) -> None:
         draft.conditions.put(
             c.HANDED_OVER, holds, "Complete" if holds else ("Interrupted" if why == "Interrupted" else "Incomplete"), message
         )
+
+
+def _known_cause(draft: Draft) -> str:
+    """As it was told when the interruption began: by the time that it ends, what was found may be over."""
+    interrupted = draft.conditions.reason(c.HANDED_OVER) == "Interrupted"
+    return draft.conditions.message(c.HANDED_OVER).partition(": ")[2] if interrupted else ""
+
+
+def _cause(draft: Draft, world: World, missing: frozenset[int], settings: Settings) -> str:
+    """What the agents found on the nodes, or cards, from which lots were lost: Xid79, Missing, …; "" where they know nothing."""
+    written = (Bound.parse(raw) for raw in draft.contract.status.get("bindings") or ())
+    reasons = set()
+    for bound in (*draft.bounds, *written):  # a lot may have been given other cards since
+        if bound.handed_over_at is not None and bound.start <= draft.now and not missing.isdisjoint(bound.lots):
+            unfit = unfit_for(world, bound.node, draft.contract, settings, draft.now)
+            reasons.update([why.reason for gpu, why in unfit.items() if not bound.exact or gpu in bound.devices][:1])
+    return ", ".join(sorted(reasons))
+
+
+def tell_degraded(draft: Draft, world: World, owed: Due, have: frozenset[int], settings: Settings) -> None:
+    """Lots that the buyer has on GPUs that are Degraded for a reason that the contract's policy accepts.
+
+    Which of a whole node's lots runs on such a GPU nobody can tell, so all of them are named.
+    """
+    found = {
+        (bound.node, spell.gpu, lot): spell
+        for bound in draft.bounds
+        if bound.running(draft.now) and bound.handed_over_at is not None and not have.isdisjoint(bound.lots)
+        for spell in degraded(world, bound.node, draft.contract, settings, draft.now)
+        if not bound.exact or spell.gpu in bound.devices
+        for lot in have.intersection(bound.lots)
+    }
+    if not found:
+        if draft.conditions.true(c.DEGRADED):
+            draft.flip(c.DEGRADED, False, "Recovered", "", event="delivery.recovered")
+        return
+    gpus, reasons = len({(node, gpu) for node, gpu, _ in found}), sorted({spell.reason for spell in found.values()})
+    since = format_time(min(draft.now, *(spell.start for spell in found.values())))
+    change = {"lots": sorted({lot for _, _, lot in found}), "gpus": gpus, "reasons": reasons, "since": since}
+    message = f"{gpus} of {owed.gpus} GPUs: {', '.join(reasons)}"
+    draft.flip(c.DEGRADED, True, reasons[0], message, event="delivery.degraded", change=change)
 
 
 def _tell_access(draft: Draft, owed: Due, message: str, why: str) -> None:

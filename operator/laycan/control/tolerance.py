@@ -8,7 +8,6 @@ from typing import Any
 
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
-from laycan.resources.verdict import Policy
 
 GRACE_SECONDS, CURE_SECONDS, GRACE_CAP_PPM = 300, 14_400, 1_000  # contract.md 5
 
@@ -46,9 +45,3 @@ def interruption(contract: ContractView, world: World) -> tuple[int, int] | None
         return None
     right = firmness.get("interruption") or _product(terms, world).get("interruption")
     return (right["noticeSeconds"], right["maxHours"] * 3600) if right else None
-
-
-def health_policy(contract: ContractView, world: World) -> Policy:
-    """The one that it was accepted under; the product's where an older version accepted it."""
-    pinned = contract.status.get("healthPolicy")
-    return Policy.of(pinned or _product(contract.spec["terms"], world).get("health"))

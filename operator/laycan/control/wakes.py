@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from laycan.control.lifecycle import COMMITTED
 from laycan.control.tolerance import Tolerance, tolerance
+from laycan.delivery.faults.fitness import instants
 from laycan.delivery.lead import lead_seconds
 from laycan.delivery.metering.reading import parse_reading
 from laycan.delivery.metering.served import Bound, Due, due
@@ -49,7 +50,10 @@ def _instants(
 ) -> Iterator[int]:
     yield from (owed.start, owed.start + 1, owed.end, owed.end + settings.meter_lag_seconds)
     for bound in bounds:
-        yield from (bound.start - lead_seconds(bound.product, world.products, world.fence, settings), bound.start, bound.end)
+        near = bound.start - lead_seconds(bound.product, world.products, world.fence, settings)
+        yield from (near, bound.start, bound.end)
+        if near <= now < bound.end:
+            yield from instants(world, bound.node, contract, settings, now)
         if bound.metered_since is not None and (view := world.meters.get(bound.node)) is not None:
             yield from (view.silent_at, view.at + settings.estimate_wait_seconds)
     for notice in contract.status.get("curtailments") or ():

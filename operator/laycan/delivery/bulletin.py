@@ -10,7 +10,7 @@ from laycan.delivery.nodes.desired import QUARANTINE, Target, Want
 from laycan.delivery.nodes.situation import Situation
 from laycan.kube.client import ApiError, Client
 from laycan.kube.world import World
-from laycan.resources.times import parse_time
+from laycan.resources.times import format_time, parse_time
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Bulletin:
             if state.startswith("withheld"):
                 log.error("ALARM circuit breaker: node %s %s; it keeps what it holds until a person looks", name, state)
             elif state.startswith("failed"):
-                log.error("node %s %s", name, state)
-                declared[name] = verdict.failed[name].onset
+                log.error("node %s %s, since %s", name, state, format_time(verdict.failed[name].onset))
+                declared[name] = verdict.failed[name].counts_from
         failed = [name for name, state in new if state.startswith("failed")]
         await asyncio.gather(*(self._read_lease(name) for name in failed))
         for name in failed:

@@ -18,7 +18,6 @@ from laycan.delivery.bulletin import Bulletin
 from laycan.delivery.devices.agenda import LotAgenda
 from laycan.delivery.devices.steps import LotSteps
 from laycan.delivery.faults.failures import pauses_all
-from laycan.delivery.faults.health import count_gpus
 from laycan.delivery.faults.heartbeats import LeaseWatch
 from laycan.delivery.nodes.attempt import Steps
 from laycan.delivery.nodes.drain import Drain
@@ -86,8 +85,7 @@ class Delivery:
 
     def planning_gpus(self, name: str) -> int:
         """GPUs of a node that a plan may count on: a drop counts once it has lasted for the dwell."""
-        node = self._world.nodes[name]
-        return self.situation.health.gpus(node, self._settings, self._clock(), count_gpus(self._world, node).there)
+        return self.situation.planning_gpus(name, self._clock())
 
     async def run(self) -> None:
         """Passes until cancelled."""

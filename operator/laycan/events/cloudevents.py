@@ -32,6 +32,8 @@ NAMES = frozenset(
         "delivery.restored",
         "delivery.substituted",
         "delivery.curtailed",
+        "delivery.degraded",
+        "delivery.recovered",
         "shortfall.opened",
         "shortfall.cured",
         "shortfall.cure_expired",

@@ -47,6 +47,13 @@ class MeterView:
         return self.at + 2 * self.report_seconds + 30
 
 
+def tells_more(old: MeterView | None, new: MeterView | None) -> bool:
+    """Whether a reading says more than that time went by: what was found or is there has changed, or silence ended."""
+    if old is None or new is None:
+        return old is not new
+    return (old.node_uid, old.gpus, old.findings) != (new.node_uid, new.gpus, new.findings) or new.at > old.silent_at
+
+
 def meter_view(obj: Raw) -> MeterView | None:
     """None for an object without times: nothing can be proven by it."""
     meta, spec = obj["metadata"], mapping(obj.get("spec"))

@@ -28,6 +28,7 @@ Raw = Mapping[str, Any]
 SILENCE_SECONDS = 130.0  # bookmarks come a minute apart, later on a busy server; 75 s broke healthy streams
 _SERVER_SECONDS = 290  # the server ends the stream after this; jittered, so that not all streams restart at once
 _EVENTS_PER_TURN = 256
+_ABSENT_SECONDS = 30.0  # how often it is asked for a kind that is not there
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -52,7 +53,10 @@ def object_key(obj: Raw) -> str:
 
 
 class Reflector:
-    """`view` projects a raw object; None means that this object is not of interest (any more)."""
+    """`view` projects a raw object; None means that this object is not of interest (any more).
+
+    An `optional` kind may not be there (a CRD that an upgrade is yet to bring): then its collection is empty, and is looked for again.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Reflector:
         view: Callable[[Raw], Any],
         clock: Callable[[], float],
         params: Mapping[str, str] | None = None,
+        optional: bool = False,
     ) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
@@ -70,7 +75,7 @@ class Reflector:
         self.relists = 0
         self.connected = False  # a stream is open; what the server ends by plan is resumed at once and does not count
         self._client, self._world, self._path, self._view, self._clock = client, world, path, view, clock
-        self._params = dict(params or {})
+        self._params, self._optional = dict(params or {}), optional
         self._version = ""  # "" = begin anew
         self._listed: set[str] | None = None  # keys seen since the stream began; None once it is complete
         self._failures = 0
@@ -84,7 +89,18 @@ class Reflector:
                 log.info("%s: the watch was compacted away, listing anew", self.kind)
                 self._version = ""
             except ApiError as error:
-                await self._wait_after(error)
+                if self._optional and error.status == 404:
+                    await self._do_without()
+                else:
+                    await self._wait_after(error)
+
+    async def _do_without(self) -> None:
+        if not self.synced.is_set() or self._world.keys(self.kind):
+            log.warning("%s are not served here; they are looked for again", self.kind)
+        self.connected, self._version, self._listed, self._failures = False, "", set(), 0
+        self.last_event = self._clock()
+        self._complete()
+        await asyncio.sleep(_ABSENT_SECONDS)
 
     async def _wait_after(self, error: ApiError) -> None:
         self.connected = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
-from laycan.kube.meter_views import MeterView
+from laycan.kube.meter_views import MeterView, tells_more
 from laycan.kube.views import ContractView, FenceView, NamespaceView, NodeView, PodView
 
 ONLY = "cluster"  # the key of kinds of which there is one object: `fence` and `epoch`
@@ -28,7 +28,7 @@ _INDEXED: Mapping[str, Callable[[Any], Collection[str]]] = {  # kind -> the node
 
 @dataclass(slots=True)
 class World:
-    """A change of a ResourceSlice or ResourceClaim is told as one of the nodes whose GPUs it is about, too."""
+    """A change of a ResourceSlice or ResourceClaim is told as one of the nodes whose GPUs it is about, too; so is news of a meter."""
 
     nodes: dict[str, NodeView] = field(default_factory=dict)  # name -> node
     pods: dict[str, PodView] = field(default_factory=dict)  # namespace/name -> pod that has a node
@@ -64,6 +64,8 @@ class World:
         self._set(kind, key, view)
         self._index(kind, key, old, view)
         self.changed(kind, key)
+        if kind == "meters" and tells_more(old, view):
+            self.changed("nodes", key)
 
     def take_answer(self, kind: str, key: str, view: Any) -> None:
         """Stores what a write was answered. It may come after the watch has told that the object is gone, and must not bring it back."""
@@ -79,6 +81,8 @@ class World:
         self._set(kind, key, None)
         self._index(kind, key, old, None)
         self.changed(kind, key)
+        if kind == "meters":
+            self.changed("nodes", key)
 
     def keys(self, kind: str) -> set[str]:
         value = getattr(self, kind)

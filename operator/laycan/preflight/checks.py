@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from laycan.preflight import fleet, installation, workloads
+from laycan.preflight import agents, fleet, installation, workloads
 from laycan.preflight.cluster import Cluster
 from laycan.preflight.finding import Check, Finding, Level
 
-CHECKS: tuple[Check, ...] = (*installation.CHECKS, *fleet.CHECKS, *workloads.CHECKS)
+CHECKS: tuple[Check, ...] = (*installation.CHECKS, *fleet.CHECKS, *agents.CHECKS, *workloads.CHECKS)
 _ORDER = {level: number for number, level in enumerate(Level)}
 
 

@@ -7,6 +7,7 @@ finding: silence must not look like health.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,7 @@ LISTS: Mapping[str, str] = {  # key of Cluster.items -> path
     "computecontracts": f"{_GROUP}/computecontracts",
     "computeproducts": f"{_GROUP}/computeproducts",
     "nodefences": f"{_GROUP}/nodefences",
+    "gpumeters": f"{_GROUP}/gpumeters",
 }
 
 
@@ -52,6 +54,7 @@ class Cluster:
     installed: bool = False
     settings: Settings = field(default_factory=Settings)
     hidden: Mapping[str, str] = field(default_factory=dict)  # key of LISTS, or `settings` -> why it could not be read
+    now: int = 0  # when it was read, Unix seconds
 
     def managed(self) -> list[Raw]:
         """The fleet."""
@@ -96,6 +99,7 @@ async def read(client: Client, release: str) -> Cluster:
         installed=settings is not None,
         settings=settings or Settings(),
         hidden=hidden,
+        now=int(time.time()),
     )
 
 

@@ -20,11 +20,13 @@ from laycan.resources.base import (
     NameRef,
     NodeGpus,
     Ppm,
+    Seconds,
     Time,
     rules,
     set_once,
     unchanged,
 )
+from laycan.resources.product import DegradedReason, Xid
 from laycan.resources.terms import Terms
 
 Phase = Literal["Received", "Rejected", "Quoted", "Expired", "Accepted", "Delivering", "Delivered", "Settled", "Cancelled", "Terminated"]
@@ -102,6 +104,18 @@ class BindingStatus(Model):
     metered_since: Time | None = Field(
         default=None, description="From then on the node's agent proves delivery, RFC 3339 UTC. Absent: node Ready and allocatable GPUs do."
     )
+
+
+class HealthPolicy(Model):
+    """A product's health policy as it stood at acceptance, with nothing left open: it stays with the contract."""
+
+    version: str = Field(description="Version of the policy.", min_length=1, max_length=64)
+    fatal_xids: list[Xid] = Field(description="XID codes after which a GPU is Unhealthy (NVIDIA's numbers).", max_length=256)
+    accept_degraded: list[DegradedReason] = Field(
+        description="Reasons of Degraded with which a GPU still counts as delivered.", max_length=32
+    )
+    clean_seconds: Seconds = Field(description="Fault-free time after a reset before a GPU is Healthy again, seconds.")
+    degraded_share_ppm: Ppm = Field(description="Share of an interval under hardware slowdown that makes a GPU Degraded, millionths.")
 
 
 class Quantities(Model):
@@ -256,6 +270,7 @@ class ContractStatus(Model):
     terms_digest: Digest | None = Field(default=None, description="Digest of terms at acceptance.")
     product_digest: Digest | None = Field(default=None, description="Digest of the product's promise at acceptance.")
     health_policy_digest: Digest | None = Field(default=None, description="Digest of the product's health policy at acceptance.")
+    health_policy: HealthPolicy | None = Field(default=None, description="That health policy itself, with every default said.")
     bindings: list[BindingStatus] | None = Field(
         default=None, description="What stands behind the contract: lots on nodes over time.", max_length=8192
     )

@@ -16,6 +16,7 @@ from laycan.resources.terms import Interruption, Tolerance
 
 GradeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
 Xid = Annotated[int, Field(ge=1, le=1023)]
+DegradedReason = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Detection(Model):
@@ -44,7 +45,7 @@ class Health(Model):
     fatal_xids: list[Xid] | None = Field(
         default=None, description="XID codes after which a GPU is Unhealthy (NVIDIA's numbers). Absent: the default list.", max_length=256
     )
-    accept_degraded: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
+    accept_degraded: list[DegradedReason] | None = Field(
         default=None, description="Reasons of Degraded with which a GPU still counts as delivered. Absent: none.", max_length=32
     )
     clean_seconds: Seconds | None = Field(

@@ -27,6 +27,15 @@ def test_a_new_node_of_a_promise_is_announced() -> None:
     assert told(bound("n1", "n2"), bound("n2")) == []
 
 
+def test_a_new_node_for_a_lost_one_says_what_was_lost() -> None:
+    """And why, where an agent knows; a planned move of what the buyer has says nothing of the kind."""
+    lost = {"type": "HandedOver", "status": "False", "reason": "Interrupted", "message": "0 of 1 lots: Xid79"}
+    lost["lastTransitionTime"] = "2027-01-04T00:00:00Z"
+    assert told(bound("n1"), bound("n2") | {"conditions": [lost]}) == [("Normal", "Rebound", "from n1 to n2: 0 of 1 lots: Xid79")]
+    had = {**lost, "status": "True", "reason": "Complete", "message": "1 of 1 lots"}
+    assert told(bound("n1") | {"conditions": [had]}, bound("n2") | {"conditions": [had]}) == [("Normal", "Rebound", "from n1 to n2")]
+
+
 def test_a_condition_is_announced_when_it_becomes_true() -> None:
     """Not again while it holds, and not when its message changes."""
     since = {"lastTransitionTime": "2027-01-04T00:00:00Z"}

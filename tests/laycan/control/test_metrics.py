@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from laycan.kube.credentials import Credentials
 from laycan.kube.views import ContractView, FenceView
 from laycan.kube.world import World
 from laycan.main import metrics_app
-from tests.laycan.control.town import SETTINGS, bound, contract, world
+from laycan.resources.meter import Signal
+from laycan.resources.verdict import Found
+from tests.laycan.control.town import NOW, SETTINGS, bound, contract, world
+from tests.laycan.delivery.worlds import meter
 
 
 @contextmanager
@@ -40,7 +44,7 @@ def read(metrics: Metrics) -> dict[tuple[str, str], float]:
 
 def took(metrics: Metrics, seen: World) -> dict[tuple[str, str], float]:
     with delivery(seen) as made:
-        metrics.take(seen, made, SETTINGS)
+        metrics.take(seen, made, SETTINGS, NOW)
     return read(metrics)
 
 
@@ -63,6 +67,25 @@ def test_counts() -> None:
     assert (found["laycan_fence_live", ""], found["laycan_lead_seconds", ""]) == (1, SETTINGS.lead_seconds)
     seen.contracts.clear()
     assert took(metrics, seen)["laycan_contracts", "Accepted"] == 0
+
+
+def test_agents() -> None:
+    """Silent agents, unfit GPUs by what was found (the code is no label) and strangers; machines that are not of the fleet are none."""
+    seen = world([], ["n1", "n2", "n3"])
+    rows = [("GPU-0", "Xid", 79), ("GPU-1", "Xid", 48), ("GPU-2", "Missing", 0), ("GPU-3", "Xid", 13), ("GPU-4", "Crumbling", 0)]
+    found = [Found(gpu, signal, code, 0, NOW - 500, None) for gpu, signal, code in rows]
+    seen.meters["n1"] = replace(meter("n1", *found, at=NOW), strangers=2)
+    seen.meters["n2"] = meter("n2", at=NOW - 630)
+    seen.meters["elsewhere"] = replace(meter("elsewhere", at=NOW - 9000), strangers=5)
+    with delivery(seen) as made:
+        made.situation.look(NOW)
+        metrics = Metrics()
+        metrics.take(seen, made, SETTINGS, NOW)
+    told = read(metrics)
+    assert (told["laycan_agents_silent", ""], told["laycan_stranger_processes", ""]) == (1, 2)
+    unfit = {reason: told["laycan_gpus_unfit", reason] for name, reason in told if name == "laycan_gpus_unfit"}
+    assert unfit.keys() == {*Signal, "Other"}
+    assert {reason: count for reason, count in unfit.items() if count} == {"Xid": 2, "Missing": 1, "Other": 1}
 
 
 def test_no_series_per_object() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from laycan.kube.meter_views import MeterView, MissedView
-from laycan.resources.verdict import Found
+from laycan.resources.verdict import Found, resolved
 from tests.laycan.control.desk import T0, Desk
 
 REPORT = 60
@@ -101,7 +101,7 @@ def test_an_application_error_is_delivered() -> None:
 def test_the_policy_of_the_acceptance_counts() -> None:
     """A policy that the product got later changes nothing for this contract."""
     desk = delivered()
-    desk.contract = replace(desk.contract, status={**desk.status, "healthPolicy": {"version": "1", "fatalXids": [13]}})
+    desk.contract = replace(desk.contract, status={**desk.status, "healthPolicy": resolved({"version": "1", "fatalXids": [13]})})
     desk.world.products["h100"] = {"spec": {**desk.world.products["h100"]["spec"], "health": {"version": "2", "fatalXids": [79]}}}
     meter(desk, "a", T0 + 60, xid("a", T0 + 50))
     meter(desk, "b", T0 + 60, xid("b", T0 + 50, code=13))

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from laycan.control.decision import Decision, PlannedBinding
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
+from laycan.resources.verdict import Found
 from tests.laycan.control.desk import HOLDER, T0, Desk
+from tests.laycan.delivery.worlds import meter
 
 LEAD = 60
 
@@ -93,3 +95,18 @@ def test_one_lots_outage_hides_no_other() -> None:
     desk.run(T0 + 211, desk.end + 60)
     outages = {0: 30, 1: 20}  # from the lost card until the node was back; from the last heartbeat until then
     assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2 * sum(outages.values()), "excused": 2 * sum(outages.values())}
+
+
+def test_a_card_that_the_agent_calls_unfit() -> None:
+    """Its lot gets another card of the node, the others keep theirs, and the buyer is told why; the choice needs no plan."""
+    desk = exact_desk()
+    desk.run(T0 - 3600, T0 - LEAD)
+    give(desk, 0, "gpu-0", "gpu-1")
+    give(desk, 1, "gpu-2", "gpu-3")
+    desk.at(T0)
+    desk.world.meters["a"] = meter("a", Found("U3", "Xid", 79, 0, T0 + 50, None), gpus=("U0", "U1", "U2", "U3", "U4", "U5"))
+    desk.at(T0 + 60)
+    assert cards(desk) == {0: ["U0", "U1"], 1: ["U2", "U4"]}
+    change = desk.told[-1]["data"]["change"]
+    assert (desk.news[-1], change["lots"], change["cause"]) == ("delivery.interrupted", [1], "Xid79")
+    assert "U3" not in str(desk.told[-1])

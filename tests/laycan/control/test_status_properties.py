@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laycan.control.lifecycle import TABLE, Phase
+from laycan.resources.verdict import Found
 from tests.laycan.control.desk import T0, Desk, short
+from tests.laycan.delivery.worlds import meter
 
 NODES = ("n1", "n2", "n3", "n4")
-TOLD = {"HandedOver", "AtRisk", "Shortfall", "Curtailed"}
+TOLD = {"HandedOver", "AtRisk", "Shortfall", "Curtailed", "Degraded"}
 
 acts = st.one_of(
     st.tuples(st.just("fail"), st.sampled_from(NODES), st.integers(0, 50)),
@@ -24,6 +26,7 @@ acts = st.one_of(
     st.tuples(st.just("give"), st.sampled_from(NODES), st.just(0)),
     st.tuples(st.just("take"), st.sampled_from(NODES), st.just(0)),
     st.tuples(st.just("plan"), st.sampled_from(NODES), st.integers(0, 7)),
+    st.tuples(st.just("find"), st.sampled_from(NODES), st.integers(0, 2)),
     st.tuples(st.just("deaf"), st.just(""), st.integers(0, 1)),
     st.tuples(st.just("delete"), st.just(""), st.integers(0, 9)),
 )
@@ -33,6 +36,7 @@ BEGIN = T0 - 40
 
 def fresh() -> Desk:
     desk = Desk(seconds=600, tolerance={"graceSeconds": 20, "cureSeconds": 60})
+    desk.world.products["h100"]["spec"] |= {"health": {"version": "1", "acceptDegraded": ["PcieDegraded"]}}  # type: ignore[index]
     desk.nodes(*NODES)
     desk.bind(T0 - 100, ("n1", T0, desk.end), ("n2", T0, desk.end))
     return desk
@@ -53,16 +57,29 @@ def act(desk: Desk, now: int, what: str, name: str, number: int) -> None:
     elif what == "take":
         desk.hand_over(name, holder="other" if number else "")
     elif what == "plan" and now < desk.end:
-        other = NODES[number % 4] if NODES[number % 4] != name else NODES[(number + 1) % 4]
-        lost = (short(now, desk.end),) if number == 7 else ()
-        desk.bind(now, (name, now, desk.end), *([] if lost else [(other, now, desk.end)]), short=lost)
-        if number > 2:
-            for each in {name, other} & desk.world.nodes.keys():
-                desk.hand_over(each)
+        plan(desk, now, name, number)
+    elif what == "find":
+        find(desk, now, name, number)
     elif what == "deaf":
         desk.deaf = bool(number)
     elif what == "delete" and number == 0:
         desk.delete()
+
+
+def plan(desk: Desk, now: int, name: str, number: int) -> None:
+    """The contract is bound to this node and another, or one lot stays without; most often access comes at once."""
+    other = NODES[number % 4] if NODES[number % 4] != name else NODES[(number + 1) % 4]
+    lost = (short(now, desk.end),) if number == 7 else ()
+    desk.bind(now, (name, now, desk.end), *([] if lost else [(other, now, desk.end)]), short=lost)
+    if number > 2:
+        for each in {name, other} & desk.world.nodes.keys():
+            desk.hand_over(each)
+
+
+def find(desk: Desk, now: int, name: str, number: int) -> None:
+    """The agent of the node reports nothing wrong, a GPU that is slower than it should be, or a broken one besides."""
+    found = (Found("GPU-1", "PcieDegraded", 0, 8, now - 5, None), Found("GPU-2", "Xid", 79, 0, now - 5, None))[:number]
+    desk.world.meters[name] = meter(name, *found, at=now)
 
 
 def perform(desk: Desk, storm: list[tuple[int, tuple[str, str, int]]], extra: set[int] = frozenset()) -> list[dict[str, Any]]:  # type: ignore[assignment]
@@ -93,9 +110,9 @@ def test_invariants(storm: list[tuple[int, tuple[str, str, int]]]) -> None:
 def test_invariants_in_long_storms(seed: int) -> None:
     """The same for forty acts at a time, most of them failures, returns and re-binds."""
     chance = random.Random(seed)
-    kinds = ["fail"] * 4 + ["recover"] * 4 + ["give"] * 3 + ["plan"] * 5 + ["gone", "take", "deaf"]
+    kinds = ["fail"] * 4 + ["recover"] * 4 + ["give"] * 3 + ["plan"] * 5 + ["gone", "take", "deaf", "find"]
     storm = [(chance.randint(3, 25), (chance.choice(kinds), chance.choice(NODES), chance.randint(0, 7))) for _ in range(40)]
-    assert len(check(storm).told) > 6
+    assert len(check(storm).told) > 4
 
 
 def check(storm: list[tuple[int, tuple[str, str, int]]]) -> Desk:

@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 
+from laycan.control.agenda import Priority
 from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.gate import Gate
 from laycan.control.requests import DeposedError, Requests
 from laycan.control.writer import Authority, Writer
+from laycan.kube.client import Client
+from laycan.kube.credentials import Credentials
 from laycan.resources.constants import FINALIZER
 from laycan.resources.times import format_time
+from laycan.resources.verdict import Found
 from tests.laycan.control.apiserver import Contracts, Fault
-from tests.laycan.control.town import HOUR, SETTINGS, bound, product, world
+from tests.laycan.control.town import HOUR, NOW, SETTINGS, bound, contract, product, world
+from tests.laycan.delivery.worlds import meter
 from tests.laycan.kube.scripted import serving
 
 BEGUN = int(time.time()) - 60
@@ -171,3 +176,18 @@ def test_nothing_is_written_without_the_lease() -> None:
 
     asyncio.run(go())
     assert api.writes == []
+
+
+def test_a_reading_of_a_meter_lets_its_contracts_be_metered_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those on its node are looked at again, after all that is urgent, and no others; what was found is urgent."""
+    made = world([contract("a", status=bound("n1")), contract("b", status=bound("n2"))])
+    requests = Requests(Client(Credentials("http://127.0.0.1:1", None, str)), made, Gate(made, lambda: None), lambda: True)
+    writer, touched = Writer(made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: NOW, requests), list[tuple[str, Priority]]()
+    writer.start()
+    made.put("meters", "n1", meter("n1"))
+    monkeypatch.setattr(Writer, "touch", lambda _, key, priority: touched.append((key, priority)))
+    made.put("meters", "n1", meter("n1", version=2))
+    assert touched == [("desk/a", Priority.COSMETIC)]
+    touched.clear()
+    made.put("meters", "n1", meter("n1", Found("GPU-0", "Missing", 0, 0, NOW, None), version=3))
+    assert touched == [("desk/a", Priority.COSMETIC), ("desk/a", Priority.FAILURE)]

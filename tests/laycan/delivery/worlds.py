@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from laycan.kube.meter_views import MeterView
 from laycan.kube.views import ContractView, FenceView, NodeView
 from laycan.kube.world import World
+from laycan.resources.constants import GRADE_LABEL
 from laycan.resources.times import format_time
+from laycan.resources.verdict import Found
 from laycan.settings import Settings
 
 T0 = 1_800_000_000  # Unix seconds
@@ -20,10 +23,17 @@ PRODUCT = "h100"
 def node(
     name: str, *, ready: bool = True, since: int = T0 - 86_400, gpus: int = 8, capacity: int = 8, uid: str = "", **more: Any
 ) -> NodeView:
-    """A managed node, Ready (or not) since long ago."""
+    """A managed node, Ready (or not) since long ago; of the hardware `grade` if that is named."""
+    labels = {GRADE_LABEL: more.pop("grade")} if "grade" in more else {}
     values: dict[str, Any] = {"managed": True, "holder": "", "annotations": {}, **more}
-    raw = {"metadata": {"labels": {}}, "spec": {}, "status": {"capacity": {"nvidia.com/gpu": str(capacity)}}}
+    raw = {"metadata": {"labels": labels}, "spec": {}, "status": {"capacity": {"nvidia.com/gpu": str(capacity)}}}
     return NodeView(name=name, uid=uid or f"uid-{name}", resource_version=1, raw=raw, ready=ready, ready_since=since, gpus=gpus, **values)
+
+
+def meter(node: str, *findings: Found, gpus: Sequence[str] = (), at: int = T0, version: int = 1, uid: str = "") -> MeterView:
+    """What the agent of a node has written; its GPUs are eight unless these are named."""
+    cards = frozenset(gpus or (f"GPU-{i}" for i in range(8)))
+    return MeterView(node, version, uid or f"uid-{node}", at - 86_400, at, at - 86_400, 300, cards, findings, (), 0, None)
 
 
 def binding(
@@ -47,7 +57,7 @@ def contract(
 ) -> ContractView:
     """A contract of the namespace `desk`; its uid is `uid-<name>`, its window ends with its last binding unless `end` says otherwise."""
     delivery = {"handover": {"namespace": holder}, "end": more.pop("end", max((b["end"] for b in bindings), default=""))}
-    spec = {"terms": {"delivery": delivery}, **more.pop("spec", {})}
+    spec = {"terms": {"productRef": {"name": PRODUCT}, "delivery": delivery}, **more.pop("spec", {})}
     status = {"phase": phase, "bindings": list(bindings)}
     annotations = more.pop("annotations", {})
     return ContractView("desk", name, f"uid-{name}", 1, 1, T0, deleting, (), annotations, spec, status)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from laycan.kube import client as client_module
+from laycan.kube import reflector as reflector_module
 from laycan.kube.reflector import Reflector
 from laycan.kube.views import namespace_view
 from laycan.kube.world import World
@@ -27,13 +28,13 @@ def complete(version: int = 10) -> dict[str, Any]:
     return {"type": "BOOKMARK", "object": {"metadata": {**END["metadata"], "resourceVersion": str(version)}}}
 
 
-def follow(answers: list[Answer], until: Callable[[World, Reflector], bool]) -> tuple[Scripted, World, Reflector]:
+def follow(answers: list[Answer], until: Callable[[World, Reflector], bool], optional: bool = False) -> tuple[Scripted, World, Reflector]:
     """Runs a reflector of namespaces against these answers until the condition holds."""
     api, world = Scripted(answers), World()
 
     async def go() -> Reflector:
         async with serving(api.handle) as client:
-            reflector = Reflector(client, world, "namespaces", "/api/v1/namespaces", namespace_view, time.monotonic)
+            reflector = Reflector(client, world, "namespaces", "/api/v1/namespaces", namespace_view, time.monotonic, optional=optional)
             task = asyncio.create_task(reflector.run())
             try:
                 async with asyncio.timeout(10):
@@ -105,3 +106,35 @@ def test_a_server_that_is_not_ready_is_asked_again(monkeypatch: pytest.MonkeyPat
     busy = refuses(429, "TooManyRequests")
     api, *_ = follow([busy, busy, busy, streams(event("ADDED", "a", 3), complete(), stay=True)], lambda world, _: "a" in world.namespaces)
     assert len(api.requests) == 4
+
+
+def test_a_kind_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optional one is empty until it comes: nobody waits for it, it is no silence, and what it had when it went is dropped."""
+    monkeypatch.setattr(reflector_module, "_ABSENT_SECONDS", 0.05)
+    absent, begun = refuses(404, "NotFound"), time.monotonic()
+    seen: list[tuple[bool, set[str]]] = []
+
+    def watch(world: World, reflector: Reflector) -> bool:
+        seen.append((reflector.synced.is_set(), set(world.namespaces)))
+        return "b" in world.namespaces
+
+    answers = [absent, absent, streams(event("ADDED", "a", 3), complete()), absent, streams(event("ADDED", "b", 4), complete(), stay=True)]
+    api, world, reflector = follow(answers, watch, optional=True)
+    assert len(api.requests) == 5
+    assert (True, set()) in seen, "complete, and empty"
+    assert world.namespaces.keys() == {"b"}, "what went with its kind is gone"
+    assert reflector.last_event > begun
+
+
+def test_a_kind_that_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other is waited for: without it nothing may be decided."""
+    monkeypatch.setattr(client_module, "_FIRST_PAUSE", 0.001)
+    synced: list[bool] = []
+
+    def watch(world: World, reflector: Reflector) -> bool:
+        synced.append(reflector.synced.is_set())
+        return "a" in world.namespaces
+
+    absent = refuses(404, "NotFound")
+    follow([absent, absent, absent, streams(event("ADDED", "a", 3), stay=True)], watch)
+    assert not any(synced)

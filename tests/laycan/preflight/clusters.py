@@ -49,3 +49,9 @@ def pod(namespace: str, name: str, on: str = "", of: str = "", gpus: int = 0, **
 def named(name: str, **more: Any) -> Raw:
     """An object of which the name matters, and what else is given."""
     return {"metadata": {"name": name}, **more}
+
+
+def meter(node: str = "n0", **spec: Any) -> Raw:
+    """What the agent of a node wrote at the beginning of 2027-01-04; nothing is wrong unless this says so."""
+    at = "2027-01-04T00:00:00Z"
+    return {"metadata": {"name": node}, "spec": {"nodeUid": "", "since": at, "at": at, "reportSeconds": 300, "gpus": [], **spec}}

@@ -13,7 +13,8 @@ from laycan.preflight.checks import CHECKS, inspect
 from laycan.preflight.cluster import Cluster
 from laycan.preflight.finding import Finding, Level
 from laycan.resources.constants import HOLDER_LABEL, PLURALS
-from tests.laycan.preflight.clusters import cluster, daemonset, named, node, pod
+from laycan.resources.times import parse_time
+from tests.laycan.preflight.clusters import cluster, daemonset, meter, named, node, pod
 
 ESTABLISHED = {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
 PLUGIN = "nvidia-plugin"
@@ -47,7 +48,8 @@ def sound(**more: Any) -> Cluster:
     device = {"name": "gpu-0", "attributes": {"uuid": {"string": "GPU-0"}}}
     slices = [named("s", spec={"driver": "gpu.nvidia.com", "nodeName": "n0", "devices": [device]})]
     known = {
-        "nodes": [node()], "customresourcedefinitions": crds(), "deviceclasses": [named("gpu.nvidia.com")], "resourceslices": slices,
+        "nodes": [node()], "gpumeters": [meter()],
+        "customresourcedefinitions": crds(), "deviceclasses": [named("gpu.nvidia.com")], "resourceslices": slices,
         **policies(),
     }  # fmt: skip
     return cluster(**(known | more))
@@ -127,6 +129,17 @@ TROUBLES: dict[str, tuple[str, Level, Callable[[], Cluster]]] = {  # words of th
         "autoscalers", Level.WARNING,
         lambda: sound(customresourcedefinitions=[*crds(), named("nodepools.karpenter.sh", spec={"group": "karpenter.sh"})]),
     ),
+    "no managed node has a GpuMeter": ("agents-run", Level.INFO, lambda: sound(gpumeters=[])),
+    "1 managed nodes have no GpuMeter: n1": ("agents-run", Level.WARNING, lambda: sound(nodes=[node(), node("n1")])),
+    "have no GpuMeter: n0": (
+        "agents-run", Level.WARNING,
+        lambda: sound(nodes=[node(), node("n1")], gpumeters=[meter(nodeUid="another"), meter("n1")]),
+    ),
+    "missed two reports: n0": ("agents-heard", Level.ERROR, lambda: replace(sound(), now=parse_time("2027-01-04T00:10:30Z"))),
+    "not the holder's are on GPUs of n0": (
+        "strangers-seen", Level.WARNING, lambda: sound(gpumeters=[meter(gpus=[{"uuid": "GPU-0", "strangers": 2}])]),
+    ),
+    "n0 by -1001 ms": ("clocks-right", Level.WARNING, lambda: sound(gpumeters=[meter(clock={"offsetMilliseconds": -1001})])),
     "handover namespace acme": ("handover-namespaces", Level.ERROR, lambda: sound(computecontracts=[contract("Accepted")])),
     "PriorityClasses above laycan-hold: tenant": ("priorities", Level.WARNING, lambda: sound(priorityclasses=rivals())),
 }  # fmt: skip
@@ -149,13 +162,14 @@ def test_every_check_has_a_trouble() -> None:
 
 
 def test_what_is_no_trouble() -> None:
-    """Steered and kept-off workloads, exempt namespaces, decided contracts and a desk's own namespace are left alone."""
+    """Steered and kept-off workloads, exempt namespaces, decided contracts, a desk's own namespace and a fair clock are left alone."""
     steered = {"nodeSelector": {HOLDER_LABEL: "acme"}}
     where = sound(
         daemonsets=[daemonset("kube-system", "kube-proxy"), daemonset("monitoring", "exporter"), daemonset("acme", "kept", **KEEP_OFF)],
         pods=[pod("kube-system", "p", "n0", "kube-proxy"), pod("monitoring", "e", "n0", "exporter"), pod("acme", "mine", spec=steered)],
         computecontracts=[contract("Rejected"), contract("Delivering")],
         namespaces=[{"metadata": {"name": "acme", "labels": {"laycan.dev/desk": "desk"}}}],
+        gpumeters=[meter(clock={"offsetMilliseconds": 1000})],
     )
     assert [each.check for each in inspect(where)] == ["levels"]
 

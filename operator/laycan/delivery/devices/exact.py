@@ -3,7 +3,7 @@
 At level Device each lot has a binding of its own, and a ResourceClaim of its own in the holder's namespace, whose name stays the
 same wherever the lot goes. The cards are chosen when the lot's lead begins, in the order of starts: intervals of equal count that fit
 a node at every instant can then always be given whole cards (interval graphs are coloured greedily by start). A lot keeps its cards
-for as long as they are there and fit.
+for as long as they are there and fit: not tainted by their driver, and fit by the agent's word under the policy of the lot's contract.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from laycan.delivery.faults.fitness import unfit_for
 from laycan.delivery.lead import lead_seconds
 from laycan.delivery.metering.served import Bound
 from laycan.delivery.nodes.desired import LIVE_PHASES
@@ -50,15 +51,17 @@ def _on_node(
     fit = {device.uuid: device.name for device in world.devices(node) if device.uuid and not device.unfit}
     rows = [row for row in _rows(world, node, key, bounds) if _near(world, row[1], settings, now)]
     rows.sort(key=lambda row: (row[1].start, row[0], row[1].lots))
+    unfit = {owner: unfit_for(world, node, world.contracts.get(owner), settings, now) for owner, _ in rows}
     used = _used_by_others(world, node)
     spare = sorted(fit, key=lambda uuid: (fit[uuid] in used, len(fit[uuid]), fit[uuid]))
     taken = [(b.start, b.end, set(b.devices)) for _, b in rows]
     for number, (owner, bound) in enumerate(rows):
         twice = any(cards & set(bound.devices) and a < bound.end and bound.start < z for a, z, cards in taken[:number])
-        if fit and (twice or len(bound.devices) < bound.gpus or not set(bound.devices) <= fit.keys()):
+        good = fit.keys() - unfit[owner].keys()
+        if fit and (twice or len(bound.devices) < bound.gpus or not set(bound.devices) <= good):
             busy = set().union(*(cards for i, (a, z, cards) in enumerate(taken) if i != number and a < bound.end and bound.start < z))
-            keep = [uuid for uuid in bound.devices if uuid in fit and uuid not in busy]
-            new = (keep + [uuid for uuid in spare if uuid not in busy and uuid not in keep])[: bound.gpus]
+            keep = [uuid for uuid in bound.devices if uuid in good and uuid not in busy]
+            new = (keep + [uuid for uuid in spare if uuid in good and uuid not in busy and uuid not in keep])[: bound.gpus]
             if len(new) == bound.gpus:
                 taken[number] = bound.start, bound.end, set(new)
                 yield (owner, bound), tuple(new)

@@ -2,16 +2,18 @@
 
 A held node has failed when it is NotReady for longer than its product allows, silent for longer (where the product asks), deleted,
 made anew under its name, short of the GPUs bound on it for longer than the dwell (a restart of the device plugin shows none for a
-while and moves nothing) or by its DRA driver's own word, reported as broken by a condition that the settings name for as long, or
-flapping. A cordon is no failure. What failed goes into quarantine, which the fence remembers.
+while and moves nothing) or by the word of its DRA driver or agent, reported as broken by a condition that the settings name for as
+long, or flapping. A cordon is no failure. What failed goes into quarantine, which the fence remembers.
 
 The circuit breaker looks at onsets: of the nodes that failed within any window no more than the settings' share is given up, in
 the order of failing. The others are withheld, and stay bound, until a person sets the annotation laycan.dev/breaker-reset on
-NodeFence/cluster to an instant after their onset, or they are well again.
+NodeFence/cluster to an instant after their onset, or they are well again. What an agent found long ago and a new policy calls fatal
+today counts for the breaker from today on.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +34,13 @@ NO_HEARTBEAT = "NoHeartbeat"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    reason: str  # NotReady | NoHeartbeat | Deleted | Recreated | GpusLost | Flapping | <condition>=<status>
+    reason: str  # NotReady | NoHeartbeat | Deleted | Recreated | GpusLost | Flapping | <condition>=<status> | Xid79, Missing, …
     onset: int  # Unix seconds
+    known: int = 0  # when it came to count, where that is later than the onset: by the word of an agent or a policy
+
+    @property
+    def counts_from(self) -> int:
+        return max(self.onset, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,17 @@ class Verdict:
     withheld: Mapping[str, Failure]  # beyond the breaker's limit: stay as they are
     recovered: frozenset[str]  # in quarantine, well for long enough (whether they are empty is for the drain to see)
     wake: int | None  # when the clock alone may change this
+    spared: frozenset[str] = frozenset()  # failed, but for a pause
+
+    def keeps(self, name: str) -> bool:
+        """Whether a node has failed and yet stays what it is until a person has looked: no plan may draw it away."""
+        return name in self.withheld or name in self.spared
 
 
 def judge(world: World, claims: Claims, health: Health, settings: Settings, now: int) -> Verdict:
     owners = world.fence.nodes if world.fence else {}
     found: dict[str, Failure] = {}
-    recovered, wakes = set(), list[int | None]()
+    recovered, spared, wakes = set[str](), set[str](), list[int | None]()
     suspects = health.late() | health.ailing
     for name in owners.keys() | claims.by_node.keys() | world.claims_on.keys():
         owner, node = owners.get(name, ""), world.nodes.get(name)
@@ -64,10 +76,13 @@ def judge(world: World, claims: Claims, health: Health, settings: Settings, now:
             continue
         failure, wake = _failure(name, owner, node, claims, world, health, settings, now)
         wakes.append(wake)
-        if failure is not None and not _paused(world, name, claims, settings, now):
+        if failure is not None and _paused(world, name, claims, settings, now):
+            spared.add(name)
+        elif failure is not None:
             found[name] = failure
     failed, withheld = _break_circuit(found, world, owners, health, settings)
-    return Verdict(failed, withheld, frozenset(recovered), min((wake for wake in wakes if wake is not None and wake > now), default=None))
+    wake = min((wake for wake in wakes if wake is not None and wake > now), default=None)
+    return Verdict(failed, withheld, frozenset(recovered), wake, frozenset(spared))
 
 
 def _failure(
@@ -108,14 +123,25 @@ def _by_condition(seen: Seen, settings: Settings, now: int) -> tuple[Failure | N
 
 
 def _by_count(seen: Seen, owner: str, bound: int, claims: list[Claim], settings: Settings, now: int) -> tuple[Failure | None, int | None]:
-    """GPUs that are bound and not there: withdrawn by the driver, or missing for longer than the dwell."""
+    """GPUs that are bound and not there: withdrawn by the driver, unfit by the agent's word, or missing for longer than the dwell."""
     usual = seen.last if seen.short_since is None else max(seen.gpus, seen.last)
-    if seen.withdrawn and usual - seen.withdrawn < max(bound, _bound_at(seen.withdrawn_since, owner, claims)):
-        return Failure("GpusLost", seen.withdrawn_since), None
-    if seen.short_since is None or seen.last - seen.withdrawn >= max(bound, _bound_at(seen.short_since, owner, claims)):
+    needed = max(bound, _bound_at(seen.withdrawn_since, owner, claims))
+    if (seen.withdrawn or seen.fitness.unfit) and seen.fit(usual) < needed:
+        return _withdrawn(seen, usual - needed), None
+    if seen.short_since is None or seen.fit(seen.last) >= max(bound, _bound_at(seen.short_since, owner, claims)):
         return None, None
     fails_at = seen.short_since + settings.dwell_seconds + 1
     return (Failure("GpusLost", seen.short_since), None) if fails_at <= now else (None, fails_at)
+
+
+def _withdrawn(seen: Seen, spare: int) -> Failure:
+    """In the agent's words where it has any; begun with the first GPU that nobody could spare."""
+    if not seen.fitness.unfit:
+        return Failure("GpusLost", seen.withdrawn_since)
+    starts = sorted(unfit.since for unfit in seen.fitness.unfit.values())
+    worst = next(iter(seen.fitness.unfit.values()))
+    onset = starts[max(0, spare)] if spare < len(starts) else seen.withdrawn_since
+    return Failure(worst.reason, min(onset, seen.withdrawn_since), seen.withdrawn_since)
 
 
 def _silence(name: str, known: list[Claim], products: Mapping[str, Any], health: Health) -> int | None:
@@ -175,17 +201,17 @@ def _break_circuit(
     fleet = sum(1 for node in world.nodes.values() if node.managed)
     limit = max(1, fleet * settings.breaker.share_ppm // 1_000_000) if settings.breaker.share_ppm else 0
     reset = breaker_reset(world)
-    onsets = [
-        onset for name, owner in owners.items() if owner.startswith(QUARANTINE) and (onset := _quarantined_at(name, world, health)) > reset
-    ]
+    quarantined = (_quarantined_at(name, world, health) for name, owner in owners.items() if owner.startswith(QUARANTINE))
+    onsets = sorted(onset for onset in quarantined if onset > reset)
     failed: dict[str, Failure] = {}
     withheld: dict[str, Failure] = {}
-    for name, failure in sorted(found.items(), key=lambda item: (item[1].onset, item[0])):
-        if failure.onset <= reset:
+    for name, failure in sorted(found.items(), key=lambda item: (item[1].counts_from, item[0])):
+        begun = failure.counts_from
+        if begun <= reset:
             failed[name] = failure
-        elif sum(1 for onset in onsets if onset > failure.onset - settings.breaker.window_seconds) < limit:
+        elif len(onsets) - bisect_right(onsets, begun - settings.breaker.window_seconds) < limit:
             failed[name] = failure
-            onsets.append(failure.onset)
+            insort(onsets, begun)
         else:
             withheld[name] = failure
     return failed, withheld
@@ -201,12 +227,12 @@ def breaker_reset(world: World) -> int:
 
 
 def _quarantined_at(name: str, world: World, health: Health) -> int:
-    """When a node in quarantine failed: as remembered, else its last change of readiness, which is not earlier."""
+    """When a node in quarantine failed: as remembered, else its last change of readiness or what its agent found, which is not earlier."""
     if name in health.declared:
         return health.declared[name]
-    node = world.nodes.get(name)
+    node, seen = world.nodes.get(name), health.seen(name)
     if node is not None:
-        return node.ready_since
+        return max([node.ready_since, *(min(unfit.since, seen.withdrawn_since) for unfit in seen.fitness.unfit.values())])
     return health.seen(name).gone_since or 0
 
 

@@ -10,7 +10,7 @@ All of it follows from the meter as it is now, so nothing of it is kept: a resta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from laycan.delivery.metering.reading import Gap
@@ -56,15 +56,6 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: i
     return [replace(gap, end=over) if gap.end is None else gap for gap in touching]
 
 
-def unfit_lots(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: int, now: int) -> tuple[int, ...]:
-    """Lots of the binding for which its node has no fit GPUs at this moment, by the agent's last word; none where no agent reports."""
-    view, node = world.meters.get(bound.node), world.nodes.get(bound.node)
-    if view is None or node is None or view.node_uid != node.uid:
-        return ()
-    bad = {s.gpu for s in spells(view.findings, policy) if s.covers(now) and not policy.delivers(s)}
-    return _without(view, bound, bad, lot_gpus, ahead)
-
-
 def _estimable(world: World, name: str, missed: MissedView) -> bool:
     node = world.nodes.get(name)
     heard = node is not None and world.alive(node) and node.ready_since <= missed.start
@@ -80,18 +71,18 @@ def _unfit(
     cuts = sorted({lo, *(t for s in bad for t in (s.start, s.end) if t is not None and lo < t < hi)})
     out: dict[int, int] = {}  # lot -> since when it is out
     for at in cuts:
-        lost = _without(view, bound, {spell.gpu for spell in bad if spell.covers(at)}, lot_gpus, ahead)
+        lost = lots_without(view, bound, {spell.gpu for spell in bad if spell.covers(at)}, lot_gpus, ahead)
         yield from (Gap(bound.node, out.pop(lot), at, (lot,)) for lot in sorted(out.keys() - lost))
         out = {lot: out.get(lot, at) for lot in lost}
     yield from (Gap(bound.node, since, None, (lot,)) for lot, since in out.items())
 
 
-def _without(view: MeterView, bound: Bound, unfit: set[str], lot_gpus: int, ahead: int) -> tuple[int, ...]:
+def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus: int, ahead: int) -> tuple[int, ...]:
+    """Lots of the binding that the fit GPUs of its node do not suffice for; `unfit` are uuids."""
     if bound.exact:
-        return () if set(bound.devices) <= view.gpus - unfit else bound.lots
-    fit = len(view.gpus - unfit)
-    served = max(0, fit - (ahead if unfit else 0)) // lot_gpus
-    return bound.lots[served:]
+        return () if set(bound.devices) <= view.gpus.difference(unfit) else bound.lots
+    fit = len(view.gpus.difference(unfit))
+    return bound.lots[max(0, fit - (ahead if unfit else 0)) // lot_gpus :]
 
 
 def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: int, wait: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from laycan.delivery.faults.failures import NO_HEARTBEAT, Verdict, bound_gpus, heartbeat_seconds, judge, unusable
+from laycan.delivery.faults.fitness import FIT, Fitness, fitness, meter_on, policies_on
 from laycan.delivery.faults.health import Health, count_gpus
 from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.delivery.nodes.desired import Target, claims_of, claims_of_world, node_target
@@ -47,13 +48,14 @@ class Situation:
     def look(self, now: int, full: bool = False) -> set[str]:
         """The nodes for which something may be different now."""
         world, claims = self._world, self.claims
-        names = self._nodes | claims.due(now) | self._fence_changes()
+        names = self._nodes | claims.due(now) | self.health.due(now) | self._fence_changes()
         self._nodes = set()
         if full:
             names = names | world.nodes.keys() | self._owners.keys() | claims.by_node.keys()
         for name in names:
             node = world.nodes.get(name)
-            self.health.observe(name, node, self._most_gpus(name, now), self._settings, now, count_gpus(world, node))
+            found = self._fitness(name, now)
+            self.health.observe(name, node, self._most_gpus(name, now), self._settings, now, count_gpus(world, node, found), found)
         names |= self._heard_again(now)
         names |= {source for name in names for claim in claims.on(name) for source in claim.moves_from}
         before = self.verdict
@@ -70,7 +72,8 @@ class Situation:
                 self.targets.pop(name, None)
         self.listens = self.wants_heartbeats()
         again = now + 1 if self.listens else None  # silence tells nobody
-        self.wake = min((instant for instant in (claims.wake(now), self.verdict.wake, again) if instant is not None), default=None)
+        fits = min(self.health.changes_at.values(), default=None)
+        self.wake = min((instant for instant in (claims.wake(now), self.verdict.wake, fits, again) if instant is not None), default=None)
         return names
 
     def target(self, name: str, now: int) -> Target | None:
@@ -88,6 +91,21 @@ class Situation:
     def unusable(self, now: int) -> frozenset[str]:
         """For the planner; see failures.unusable."""
         return unusable(self._world, self._settings, now, self.claims, self.health, self.verdict)
+
+    def planning_gpus(self, name: str, now: int) -> int:
+        """GPUs of a node that a plan may count on; no fewer than are bound on one that has failed and must not be given up yet."""
+        node = self._world.nodes[name]
+        found = self.health.gpus(node, self._settings, now, count_gpus(self._world, node).there)
+        if not self.verdict.keeps(name):
+            return found
+        return max(found, bound_gpus([claim for claim in self.claims.on(name) if claim.level == "Node"], now))
+
+    def _fitness(self, name: str, now: int) -> Fitness:
+        meter, node = meter_on(self._world, name), self._world.nodes.get(name)
+        if meter is None or node is None or not meter.findings:
+            return FIT
+        having = {claim.contract for claim in self.claims.on(name) if claim.live and claim.freeze_at <= now < claim.end}
+        return fitness(meter, policies_on(self._world, node, having), self._settings, now)
 
     def _note_silence(self) -> None:
         """Who is found silent is no longer taken for alive, whatever Ready still says; the last renewal is its last good sample."""
@@ -134,12 +152,18 @@ class Situation:
             return self._pod_matters(key)
         if kind == "products" or (kind == "fence" and self._lead_changed()):
             changed = [contract for contract in self._world.contracts if self._contract_matters(contract)]
-            return bool(changed) or kind == "fence"
+            return bool(changed) or kind == "fence" or self._policy_matters()
         return kind == "fence"
 
+    def _policy_matters(self) -> bool:
+        """Other findings may take GPUs away now."""
+        found = {name for name, meter in self._world.meters.items() if meter.findings}
+        self._nodes |= found
+        return bool(found)
+
     def _node_matters(self, name: str) -> bool:
-        node = self._world.nodes.get(name)
-        now = (*_essence(node), self._world.devices(name))
+        node, meter = self._world.nodes.get(name), meter_on(self._world, name)
+        now = (*_essence(node), self._world.devices(name), meter and (meter.gpus, meter.findings))
         if self._last.get(name, ()) == now:
             return False
         self._last[name] = now

@@ -14,7 +14,8 @@ from laycan.delivery.metering.served import Bound
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
 from laycan.kube.world import World
 from laycan.resources.times import format_time
-from tests.laycan.delivery.worlds import SETTINGS, T0, contract, node
+from laycan.resources.verdict import Found
+from tests.laycan.delivery.worlds import SETTINGS, T0, contract, meter, node
 
 LEAD = 5
 QUICK = SETTINGS.model_copy(update={"lead_seconds": LEAD})
@@ -74,6 +75,19 @@ class TestChoice:
         assert choose(world, "desk/a", bounds, QUICK, T0 + 9) == bounds
         world.drop("resource_slices", "s")
         assert choose(world, "desk/a", bounds, QUICK, T0 + 9) == bounds, "no driver, no news"
+
+    def test_a_card_that_the_agent_calls_unfit(self) -> None:
+        """It is not chosen, and a lot leaves it, under the policy of the lot's own contract; what has no dwell left counts, too."""
+        world, lax = town(), {"version": "1", "fatalXids": [13], "acceptDegraded": [], "cleanSeconds": 0, "degradedSharePpm": 0}
+        silent = Found("U1", "Unreadable", 0, 0, T0 - QUICK.dwell_seconds, None)
+        world.put("meters", "n1", meter("n1", Found("U0", "Xid", 79, 0, T0, None), silent, gpus=("U0", "U1", "U2", "U3")))
+        assert choose(world, "desk/a", (lot(0, 0, 50),), QUICK, T0)[0].devices == ("U2",)
+        assert choose(world, "desk/a", (lot(0, 0, 50, "U0", "U3", gpus=2),), QUICK, T0)[0].devices == ("U3", "U2")
+        too_many = (lot(0, 0, 50, "U0", "U1", "U2", gpus=3),)
+        assert choose(world, "desk/a", too_many, QUICK, T0) == too_many, "it waits for the plan"
+        put(world, "a", lot(0, 0, 50, "U0"))
+        world.contracts["desk/a"] = replace(world.contracts["desk/a"], status={"phase": "Delivering", "healthPolicy": lax})
+        assert choose(world, "desk/a", (lot(0, 0, 50, "U0"),), QUICK, T0)[0].devices == ("U0",)
 
     @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 25), st.integers(1, 3)), max_size=12), st.integers(0, 2**16))
     @settings(max_examples=200, deadline=None)

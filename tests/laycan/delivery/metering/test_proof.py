@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laycan.delivery.metering.meter import samples
-from laycan.delivery.metering.proof import metered, readable, unfit_lots, unproven
+from laycan.delivery.metering.proof import metered, readable, unproven
 from laycan.delivery.metering.reading import Gap
 from laycan.delivery.metering.served import Bound
 from laycan.kube.meter_views import MeterView, MissedView
@@ -159,14 +159,6 @@ class TestEstimable:
         view = meter(xid(GPUS[0], 90, None), missed=(self.GOOD,))
         found = samples([bound()], unproven(world(view), bound(), POLICY, 8, 0, 0, T + 500), T, T + 500)
         assert found == [Stretch(0, T, T + 90)]
-
-
-def test_now() -> None:
-    """A lot whose GPUs are unfit is not in hand, though nobody meters it yet."""
-    view, each = meter(xid(GPUS[0], 10, 40)), replace(bound(0, 1), metered_since=None, handed_over_at=None)
-    assert unfit_lots(world(view), each, POLICY, 4, 0, T + 49) == (1,)
-    assert unfit_lots(world(view), each, POLICY, 4, 0, T + 50) == ()
-    assert unfit_lots(world(None), each, POLICY, 4, 0, T + 49) == ()
 
 
 def test_the_meter_waits_for_the_latest_sample() -> None:

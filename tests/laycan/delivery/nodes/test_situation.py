@@ -14,7 +14,8 @@ from laycan.delivery.nodes.desired import claims_of_world, desired
 from laycan.delivery.nodes.situation import Situation
 from laycan.kube.views import FenceView, PodView
 from laycan.kube.world import ONLY, World
-from tests.laycan.delivery.worlds import SETTINGS, T0, binding, contract, node, world
+from laycan.resources.verdict import Found
+from tests.laycan.delivery.worlds import SETTINGS, T0, binding, contract, meter, node, world
 
 NODES = ("n0", "n1", "n2")
 OWNERS = ("", "acme", "beta", "frozen.uid-c0", "end.uid-c1", "quarantine.uid-c0")
@@ -47,6 +48,16 @@ def put_fence(owners: dict[str, str]) -> Change:
     return change
 
 
+def put_meter(name: str, rows: list[tuple[str, int, int, int | None]], uid: str) -> Change:
+    found = [Found(f"GPU-{gpu}", signal, 79, 0, T0 + start, lasts and T0 + start + lasts) for signal, gpu, start, lasts in rows]
+    return lambda seen, version: seen.put("meters", name, meter(name, *found, version=version, uid=uid))
+
+
+def put_policy(version: str, xid: int) -> Change:
+    spec = {"gpuProducts": [""], "health": {"version": version, "fatalXids": [xid]}}
+    return lambda seen, number: seen.put("products", "h100", {"metadata": {"name": "h100", "resourceVersion": str(number)}, "spec": spec})
+
+
 def drop(kind: str, key: str) -> Change:
     return lambda seen, _: seen.drop(kind, key)
 
@@ -76,6 +87,22 @@ changes = st.one_of(
         st.booleans(),
     ),
     st.builds(put_fence, st.dictionaries(names, st.sampled_from(OWNERS))),
+    st.builds(
+        put_meter,
+        names,
+        st.lists(
+            st.tuples(
+                st.sampled_from(["Xid", "Missing", "Unreadable"]),
+                st.integers(0, 7),
+                st.integers(-100, 500),
+                st.none() | st.integers(1, 300),
+            ),
+            max_size=3,
+        ),
+        st.sampled_from(["", "", "another"]),
+    ),
+    st.builds(put_policy, st.sampled_from(["1", "2"]), st.sampled_from([13, 79])),
+    st.builds(drop, st.just("meters"), names),
     st.builds(drop, st.just("nodes"), names),
     st.builds(drop, st.just("contracts"), st.sampled_from(["desk/c0", "desk/c1"])),
     st.just(drop("fence", ONLY)),
@@ -97,6 +124,9 @@ def test_incremental_is_full(history: list[tuple[Change, int]]) -> None:
         targets, _ = desired(seen, claims, frozenset(verdict.failed), verdict.recovered, SETTINGS, now)
         assert situation.targets == targets
         assert situation.wake is None or situation.wake > now
+        known = {name: situation.health.seen(name).fitness for name in NODES}
+        situation.look(now, full=True)
+        assert {name: situation.health.seen(name).fitness for name in NODES} == known
 
 
 def test_time_alone() -> None:
