@@ -15,7 +15,7 @@ from laycan.agent.conditions import Ill
 from laycan.agent.findings import Findings
 from laycan.agent.gpu import Gpu
 from laycan.agent.missed import MISSED_KEPT, Missed, missed, too_long
-from laycan.agent.nvml import GpuSample, NodeSample
+from laycan.agent.sample import GpuSample, NodeSample
 from laycan.resources.signals import Signal
 
 NO_DRIVER = NodeSample("", (), (), ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from laycan.agent.nvml import Fabric, GpuSample, Pcie
+from laycan.agent.sample import Fabric, GpuSample, Pcie
 from laycan.resources.signals import Signal
 
 _COMPLETED = 3  # nvmlGpuFabricState_t

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from laycan.agent.nvml import NodeSample
+from laycan.agent.sample import NodeSample
 
 # A pod's cgroup is kubepods-burstable-pod<uid>.slice under systemd, with underscores, and kubepods/burstable/pod<uid> elsewhere; the
 # uid of a static pod is a hash without dashes.

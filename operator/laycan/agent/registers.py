@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from laycan.agent.nvml import GpuSample
+from laycan.agent.sample import GpuSample
 
 
 class Counters(NamedTuple):
