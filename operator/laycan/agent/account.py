@@ -52,6 +52,11 @@ class Account:
         """Of a node without history; its first sample follows."""
         return cls(node_uid, sample_seconds, now, now, now)
 
+    @property
+    def complete(self) -> bool:
+        """Whether no GPU is missing."""
+        return not any(signal is Signal.MISSING for _, signal, _ in self.findings.open)
+
     def take(self, sample: NodeSample, moment: Moment, strangers: Mapping[str, int] | None = None) -> bool:
         """A sample, with the strangers' processes by GPU. Whether something changed that must be told at once."""
         now = max(moment.now, self.at)  # a clock that was set back waits until it is that late again

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from laycan.agent.conditions import conditions
 from laycan.agent.findings import Findings
 from laycan.agent.missed import Power
-from laycan.agent.sample import GpuSample
 from laycan.agent.registers import RESET, Counters, Registers, rise
+from laycan.agent.sample import GpuSample
 from laycan.agent.slowdown import Slowdown
 from laycan.resources.signals import Signal
 

@@ -7,7 +7,7 @@ pod and no strangers; a pod that is gone while its process still runs has no fol
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from laycan.agent.sample import NodeSample
@@ -29,15 +29,14 @@ class Processes:
         self._exempt, self._proc, self._logs = frozenset(exempt), proc, logs
         self._namespaces: dict[str, str] = {}  # pod uid -> namespace
 
-    def strangers(self, sample: NodeSample, holder: str) -> Mapping[str, int]:
-        """GPU -> how many; only GPUs with any. Nobody is a stranger where there is no holder."""
+    def strange(self, sample: NodeSample, holder: str) -> dict[str, frozenset[int]]:
+        """GPU -> pids of strangers on it; only GPUs with any. Nobody is one where there is no holder."""
         if not holder:
             return {}
         owned = {holder, *self._exempt, None}
-        pids = {pid for gpu in sample.gpus for pid in gpu.pids}
-        strange = {pid for pid in pids if self._namespace(pid) not in owned}
-        counts = {gpu.uuid: len(strange.intersection(gpu.pids)) for gpu in sample.gpus}
-        return {uuid: count for uuid, count in counts.items() if count}
+        strange = {pid for gpu in sample.gpus for pid in gpu.pids if self._namespace(pid) not in owned}
+        found = {gpu.uuid: strange.intersection(gpu.pids) for gpu in sample.gpus}
+        return {uuid: frozenset(pids) for uuid, pids in found.items() if pids}
 
     def _namespace(self, pid: int) -> str | None:
         """None for a process of no pod, or none any more; "" where its pod is not known any more."""

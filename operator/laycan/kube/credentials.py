@@ -35,13 +35,12 @@ class Credentials:
 
 def pod_credentials(account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")) -> Credentials | None:
     """The ServiceAccount's, in a pod, without the library: for a process that is to stay small. None elsewhere."""
-    host, port, token, authority = (
-        os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443"), account / "token", account / "ca.crt",
-    )  # fmt: skip
+    host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
+    token, authority = account / "token", account / "ca.crt"
     if not host or not token.exists():
         return None
     return Credentials(
-        server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        server=f"https://[{host}]:{port or 443}" if ":" in host else f"https://{host}:{port or 443}",
         tls=ssl.create_default_context(cafile=str(authority)),
         authorization=lambda: f"Bearer {token.read_text().strip()}",
         ca_file=str(authority),
