@@ -86,7 +86,10 @@ class Account:
         if not too_long(0, elapsed, self.sample_seconds):
             return False
         now = max(moment.now, self.at)
-        return any([self._without(gpu, unreadable=True, now=now) for gpu in self.gpus.values() if not self._blind(gpu)])
+        read = [gpu for gpu in self.gpus.values() if not self._blind(gpu)]
+        for gpu in read:
+            self._without(gpu, unreadable=True, now=now)
+        return bool(read)
 
     def hear(self, uuid: str, xid: int) -> bool:
         """An XID of a known GPU. Whether it must be told at once."""

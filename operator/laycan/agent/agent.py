@@ -51,7 +51,7 @@ class Options:
 
 
 class Agent:
-    """`sample` asks NVML (its argument: whether all GPUs were there the last time), `moment` the kernel. `account`: None before a sample."""
+    """`sample` asks NVML (told whether all GPUs were there the last time), `moment` the kernel; `account` is None before that."""
 
     def __init__(
         self, options: Options, client: Client, sample: Callable[[bool], NodeSample], moment: Callable[[], Moment], processes: Processes

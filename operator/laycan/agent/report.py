@@ -107,8 +107,8 @@ def _state(account: Account) -> Json:
         "uptime": account.uptime,
         "enumeratedIn": account.enumerated_in,
         "gpus": {
-            gpu.uuid: [gpu.seen, gpu.most_links, gpu.reset, gpu.slowdown.since, gpu.slowdown.nanoseconds, *gpu.counters]
-            for gpu in account.gpus.values()
+            uuid: [gpu.seen, gpu.most_links, gpu.reset, gpu.slowdown.since, gpu.slowdown.nanoseconds, *gpu.counters]
+            for uuid, gpu in sorted(account.gpus.items())
         },
     }
 
