@@ -88,11 +88,12 @@ class World:
         self.energy[slot] = 0
 
     def reboot(self) -> None:
-        """The agent with it; all GPUs are there again."""
+        """The agent with it; all GPUs are there again (one that is not is forgotten: test_account.py)."""
         self.now += 60
         self.boot, self.energy = self.boot + 1, [5, 5]
         self.restart(from_file=True)
         self.sample(0, ("sound", "sound"), 0)
+        self.publish()
 
     def publish(self) -> None:
         told = meter(self.account, AUTHOR)
