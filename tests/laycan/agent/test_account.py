@@ -27,7 +27,7 @@ ILLS: dict[str, tuple[dict[str, Any], tuple[str, int, int]]] = {  # what a sampl
 class TestFindings:
     @pytest.mark.parametrize("ill", ILLS)
     def test_from_the_good_sample_before_to_the_good_one_after(self, ill: str) -> None:
-        """Whatever is wrong with a card in two samples is a finding from the sample before them to the one after, told at once both times."""
+        """What is wrong with a card in two samples is a finding from the one before them to the one after, told at once both times."""
         changes, (signal, code, value) = ILLS[ill]
         account = begun()
         assert not account.take(node(card()), at(10))

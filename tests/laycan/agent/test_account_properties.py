@@ -156,7 +156,7 @@ def test_each_second(steps: list[Step]) -> None:
 
 @given(STEPS)
 def test_sampled_or_missed(steps: list[Step]) -> None:
-    """The stretches between samples, missed or not, tile the whole time from `since` to `at`; where a GPU was always read, it has the rest."""
+    """Missed stretches and the time that a GPU which was always read was sampled are together all the time there was."""
     world = World()
     world.run([step for step in steps if step[0] != "sample" or step[2] == ("sound", "sound")])
     account = world.account
