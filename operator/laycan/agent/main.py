@@ -57,8 +57,9 @@ async def _live(options: Options, client: Client, port: int, metrics_port: int) 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     session = Session(Nvml())
-    agent = Agent(options, client, session.sample, moment, Processes(options.exempt))
-    metrics = Metrics(agent.status, agent.publisher, lambda: agent.account, time.time)
+    processes = Processes(options.exempt)
+    agent = Agent(options, client, session.sample, moment, processes)
+    metrics = Metrics(agent.status, agent.publisher, processes, lambda: agent.account, time.time)
 
     def heard(events: list[XidEvent]) -> None:
         with suppress(RuntimeError):  # the loop has ended

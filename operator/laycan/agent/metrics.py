@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from laycan.agent.account import Account
+from laycan.agent.processes import Processes
 from laycan.agent.publish import Publisher
 from laycan.agent.registers import Registers
 from laycan.agent.status import Status
@@ -25,8 +26,15 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Metrics(Collector):
     """`account` is the node's, None before its first sample."""
 
-    def __init__(self, status: Status, publisher: Publisher, account: Callable[[], Account | None], now: Callable[[], float]) -> None:
-        self._status, self._publisher, self._account, self._now = status, publisher, account, now
+    def __init__(
+        self,
+        status: Status,
+        publisher: Publisher,
+        processes: Processes,
+        account: Callable[[], Account | None],
+        now: Callable[[], float],
+    ) -> None:
+        self._status, self._publisher, self._processes, self._account, self._now = status, publisher, processes, account, now
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -56,6 +64,10 @@ class Metrics(Collector):
             reports.add_metric([outcome], self._publisher.outcomes[outcome])
         yield reports
         yield GaugeMetricFamily("laycan_agent_reported_timestamp_seconds", "Latest write of the GpuMeter; 0 without.", written_at)
+        traced = float(self._processes.known)
+        yield GaugeMetricFamily(
+            "laycan_agent_pods_known", "1 while processes can be traced to namespaces; else none is a stranger.", traced
+        )
         if status.clock is not None:
             yield GaugeMetricFamily(
                 "laycan_agent_clock_offset_seconds",

@@ -6,6 +6,7 @@ pod and no strangers; a pod that is gone while its process still runs has no fol
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -28,6 +29,11 @@ class Processes:
     def __init__(self, exempt: Collection[str], proc: Path = Path("/proc"), logs: Path = Path("/var/log/pods")) -> None:
         self._exempt, self._proc, self._logs = frozenset(exempt), proc, logs
         self._namespaces: dict[str, str] = {}  # pod uid -> namespace
+
+    @property
+    def known(self) -> bool:
+        """Whether pods can be traced to their namespaces here."""
+        return os.access(self._logs, os.R_OK | os.X_OK)
 
     def strange(self, sample: NodeSample, holder: str) -> dict[str, frozenset[int]]:
         """GPU -> pids of strangers on it; only GPUs with any. Nobody is one where there is no holder."""
