@@ -65,9 +65,7 @@ class Metrics(Collector):
         yield reports
         yield GaugeMetricFamily("laycan_agent_reported_timestamp_seconds", "Latest write of the GpuMeter; 0 without.", written_at)
         traced = float(self._processes.known)
-        yield GaugeMetricFamily(
-            "laycan_agent_pods_known", "1 while processes can be traced to namespaces; else none is a stranger.", traced
-        )
+        yield GaugeMetricFamily("laycan_agent_pods_known", "1 while processes are traced to namespaces; else none is a stranger.", traced)
         if status.clock is not None:
             yield GaugeMetricFamily(
                 "laycan_agent_clock_offset_seconds",

@@ -40,7 +40,7 @@ class TestFindings:
     @pytest.mark.parametrize("silent", [{"recovery_action": None}, {"uncorrectable_ecc": None}, {"active_nvlinks": None}, {"fabric": None}])
     def test_what_is_not_told_stays_as_it_was(self, silent: dict[str, None]) -> None:
         """A question that NVML does not answer in one sample neither opens nor ends a finding."""
-        ills = {"recovery_action": 2, "uncorrectable_ecc": 1, "active_nvlinks": 17, "fabric": Fabric(1, 0)}
+        ills: dict[str, Any] = {"recovery_action": 2, "uncorrectable_ecc": 1, "active_nvlinks": 17, "fabric": Fabric(1, 0)}
         account = begun()
         account.take(node(card(**ills)), at(10))
         before = told(account)

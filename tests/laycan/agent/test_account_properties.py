@@ -11,11 +11,11 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laycan.agent.account import Account
+from laycan.agent.account import Account, Moment
 from laycan.agent.publish import said
 from laycan.agent.report import Author, meter, newest
 from laycan.resources.meter import GpuMeter
-from tests.laycan.agent.cards import NOON, Moment, card, name, node
+from tests.laycan.agent.cards import NOON, card, name, node
 from tests.laycan.agent.naive import AWAY, READ, Look, Naive
 
 PERIOD, SLOTS = 10, (0, 1)

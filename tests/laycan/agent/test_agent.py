@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from controlplane.waiting import until
 from laycan.agent.account import NO_DRIVER
 from laycan.agent.agent import Agent
 from laycan.agent.report import Author, meter
@@ -228,8 +229,7 @@ def test_a_call_that_hangs() -> None:
         assert await agent.publisher.write()
         machine.sample = node(card(0), card(1))
         release.set()
-        while agent.worker.ended < agent.worker.begun:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, "the call has returned", lambda: agent.worker.ended > agent.worker.begun)
         await later(agent, machine, 1)
         assert [each[0] for each in told(agent.account)] == ["Unreadable", "Unreadable"]
         assert [(each.start, each.end) for each in agent.account.missed] == [(NOON, NOON + 5)]
