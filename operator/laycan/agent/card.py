@@ -28,7 +28,7 @@ LINKS, LINK = pynvml.NVML_FI_DEV_NVLINK_LINK_COUNT, pynvml.NVML_FI_DEV_NVLINK_GE
 THERMAL = pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN  # nanoseconds
 POWER_BRAKE = pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN  # nanoseconds
 # From which driver on a number means this. NVIDIA has numbered anew within a release: up to 580.65 the slowdowns were 252 and 253, and 270
-# and 271 settings of power smoothing (compare nvidia-ml-py 13.580.65 with 13.580.82).
+# and 271 settings of power smoothing (compare nvidia-ml-py 13.580.65 with 13.580.82, which is why pyproject.toml asks for the latter).
 SINCE = {RECOVERY: (570, 0), THERMAL: (580, 82), POWER_BRAKE: (580, 82)}
 
 LINK_UP = (pynvml.NVML_NVLINK_STATE_ACTIVE, pynvml.NVML_NVLINK_STATE_SLEEP)
@@ -163,8 +163,8 @@ def values_of(handle: Handle, fields: Sequence[Field]) -> dict[Field, int]:
         raise
     values = {field: number(answer) for field, answer in zip(fields, answers, strict=True) if answer.nvmlReturn == pynvml.NVML_SUCCESS}
     troubles = {answer.nvmlReturn for answer in answers} - UNKNOWN_QUESTION - {pynvml.NVML_SUCCESS}
-    for trouble in troubles & NO_ANSWERS or (troubles if not values else ()):
-        raise pynvml.NVMLError(trouble)
+    if fatal := troubles & NO_ANSWERS or (troubles if not values else set()):
+        raise pynvml.NVMLError(min(fatal))
     return values
 
 

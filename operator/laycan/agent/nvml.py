@@ -32,7 +32,7 @@ class Nvml:
     def __init__(self) -> None:
         self._driver: str | None = None  # None: no session
         self._cards: dict[int, Card] = {}  # address of the handle -> card
-        self._uuids: dict[int, str] = {}  # index -> uuid when last told; a card that is lost does not tell it
+        self._uuids: list[str | None] = []  # by index, when last told: a card that is lost does not tell it
         self._set: Any = None  # nvmlEventSet_t; None where events are not supported
         self._waiting = threading.Lock()  # held while the event set is in use
 
@@ -60,11 +60,13 @@ class Nvml:
 
     def sample(self) -> NodeSample:
         """All GPUs now. Raises NvmlError; after NoDriverError (the driver went away) `open` may be called again."""
+        if self._driver is None:
+            raise NoDriverError("no session")
         gpus: list[GpuSample] = []
         lost: list[int] = []
         unreadable: list[int] = []
         try:
-            for index in range(pynvml.nvmlDeviceGetCount()):
+            for index in range(self._count()):
                 try:
                     gpus.append(self._card(index).sample(index))
                 except pynvml.NVMLError as error:
@@ -74,7 +76,7 @@ class Nvml:
         except pynvml.NVMLError as error:
             raise named(error) from error
         seen = {gpu.uuid for gpu in gpus}
-        return NodeSample(self._driver or "", tuple(gpus), self._known(lost, seen), self._known(unreadable, seen))
+        return NodeSample(self._driver, tuple(gpus), self._known(lost, seen), self._known(unreadable, seen))
 
     def events(self, timeout_seconds: float) -> list[XidEvent]:
         """XIDs since the last call, as soon as there is one, or [] after the timeout. Raises NvmlError like `sample`."""
@@ -106,7 +108,7 @@ class Nvml:
         self._unwatch()
         with suppress(pynvml.NVMLError):
             self._set = pynvml.nvmlEventSetCreate()
-            for index in range(pynvml.nvmlDeviceGetCount()):
+            for index in range(self._count()):
                 with suppress(pynvml.NVMLError):
                     handle = self._card(index).handle
                     if pynvml.nvmlDeviceGetSupportedEventTypes(handle) & XID:
@@ -118,6 +120,13 @@ class Nvml:
                 pynvml.nvmlEventSetFree(self._set)
         self._set = None
 
+    def _count(self) -> int:
+        """Cards that are enumerated. As long as they are as many, in whatever session, an index is taken for the same card's."""
+        count: int = pynvml.nvmlDeviceGetCount()
+        if count != len(self._uuids):
+            self._uuids = [None] * count
+        return count
+
     def _card(self, index: int) -> Card:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         where = address(handle)
@@ -128,8 +137,8 @@ class Nvml:
         return card
 
     def _known(self, indices: Iterable[int], seen: set[str]) -> tuple[str, ...]:
-        """The uuids that these cards had, without those that another index has now."""
-        return tuple(uuid for index in indices if (uuid := self._uuids.get(index)) and uuid not in seen)
+        """The uuids that these cards told, without those that another index has now."""
+        return tuple(uuid for index in indices if (uuid := self._uuids[index]) and uuid not in seen)
 
 
 def address(handle: Handle) -> int:
