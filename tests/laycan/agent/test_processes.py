@@ -104,7 +104,9 @@ def test_a_new_pod_is_found(host: Host) -> None:
     assert not processes.strange(node(card(0, pids=(77,))), "beta")
 
 
-@pytest.mark.parametrize(("label", "holder"), [("acme", "acme"), ("", ""), ("quarantine.1a2b", ""), ("frozen.none", ""), ("handover.gpus", "")])
+@pytest.mark.parametrize(
+    ("label", "holder"), [("acme", "acme"), ("", ""), ("quarantine.1a2b", ""), ("frozen.none", ""), ("handover.gpus", "")]
+)
 def test_holder(label: str, holder: str) -> None:
     """A value with a dot is a state of the node, in which nobody has it."""
     assert holder_of(label) == holder
