@@ -15,6 +15,8 @@ from typing import Any
 
 from yaml import YAMLError
 
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where a kubelet puts a pod's token and the API server's certificate
+
 
 class CredentialsError(Exception):
     """No usable kubeconfig and not in a cluster; the message says what was tried."""
@@ -33,8 +35,9 @@ class Credentials:
     insecure: bool = False
 
 
-def pod_credentials(account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")) -> Credentials | None:
+def pod_credentials(account: Path | None = None) -> Credentials | None:
     """The ServiceAccount's, in a pod, without the library: for a process that is to stay small. None elsewhere."""
+    account = account or ACCOUNT
     host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     token, authority = account / "token", account / "ca.crt"
     if not host or not token.exists():
