@@ -175,7 +175,6 @@ class Agent:
         self.status.xids += len(events)
         urgent = False
         for event in events:
-            log.warning("%s: XID %d", *event)
             if self.account is not None and event.uuid in self.account.gpus:
                 urgent |= self.account.hear(*event)
             else:
@@ -204,10 +203,10 @@ class Agent:
         if urgent:
             self.publisher.urge()
         now = set(self.account.findings.open)
-        for each in now - self._open:
-            log.warning("found: %s", each)
-        for each in self._open - now:
-            log.info("over: %s", each)
+        for gpu, signal, code in sorted(now - self._open):
+            log.warning("%s: %s%s", gpu, signal.value, f" {code}" if code else "")
+        for gpu, signal, code in sorted(self._open - now):
+            log.info("%s: %s%s is over", gpu, signal.value, f" {code}" if code else "")
         self._open = set(now)
 
     def _say(self, trouble: str) -> None:
