@@ -48,6 +48,7 @@ from tests.nvml.standin import NOT_SUPPORTED, StandIn, build
 NODES, REPORT_SECONDS, SAMPLE_SECONDS, GPUS = 12_500, 300, 10, 8
 NOON = 1_800_000_000
 BATCHES = 5
+ROWS = ("process", "meter", "reports", "events")
 LAUNCH = """
 import sys
 from pathlib import Path
@@ -270,11 +271,13 @@ def parse(told: Mapping[str, Any]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="process,meter,reports,events", help="which of the measurements")
+    parser.add_argument("--rows", default=",".join(ROWS), help="which of the measurements")
     parser.add_argument("--meters", type=int, default=500, help="nodes that report")
     parser.add_argument("--seconds", type=int, default=60, help="samples of the agent's process, one a second")
     parser.add_argument("--folder", type=Path, help="for the control plane and its logs; kept")
     given = parser.parse_args(arguments)
+    if unknown := sorted(set(given.rows.split(",")) - set(ROWS)):
+        parser.error(f"--rows: no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
     with tempfile.TemporaryDirectory(prefix="laycan-bench-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,8 +32,13 @@ def test_a_card_that_came_back(nvml: StandIn, monkeypatch: pytest.MonkeyPatch) -
     nvml.write()
     session = Session(Nvml())
     assert len(session.sample(complete=True).gpus) == 7
-    opened = []
-    monkeypatch.setattr(session._nvml, "open", lambda: opened.append(1) or Nvml.open(session._nvml))
+    opened: list[Nvml] = []
+
+    def again() -> None:
+        opened.append(session._nvml)
+        Nvml.open(session._nvml)
+
+    monkeypatch.setattr(session._nvml, "open", again)
     nvml.gpus.append(gone)
     nvml.write()
     session.sample(complete=False)

@@ -15,13 +15,17 @@ def test_results_and_errors_come_back() -> None:
     """As if the function had been called here, one call after the other in one thread."""
     threads: list[int] = []
 
+    def works() -> int:
+        threads.append(threading.get_ident())
+        return 7
+
     def fails() -> None:
         threads.append(threading.get_ident())
         raise ValueError("no")
 
     async def go() -> None:
         worker = Worker("test")
-        assert await worker.call(lambda: threads.append(threading.get_ident()) or 7, 10) == 7
+        assert await worker.call(works, 10) == 7
         with pytest.raises(ValueError, match="no"):
             await worker.call(fails, 10)
 
