@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from laycan.resources.meter import Signal
+from laycan.resources.signals import Signal
 
 # XIDs after which a GPU needs a reset or a repair: contract.md 8, from NVIDIA's catalogue and the lists of EKS and NVSentinel.
 FATAL_XIDS = (46, 48, 54, 62, 63, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 142, 143, 151, 155, 156, 158)
