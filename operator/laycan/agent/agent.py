@@ -23,7 +23,7 @@ from laycan.agent.findings import Key
 from laycan.agent.processes import Processes, holder_of
 from laycan.agent.publish import COLLECTION, Publisher
 from laycan.agent.report import Author, meter, newest, restored
-from laycan.agent.sample import NodeSample, NvmlError, StaleLibraryError, XidEvent
+from laycan.agent.sample import NodeSample, NoLibraryError, NvmlError, StaleLibraryError, XidEvent
 from laycan.agent.state import StateFile
 from laycan.agent.status import Status
 from laycan.agent.worker import HangingError, Worker
@@ -139,6 +139,11 @@ class Agent:
             sample = await self.worker.call(lambda: self._sample(complete), max(1.0, 0.9 * self._options.sample_seconds))
         except StaleLibraryError:
             raise
+        except NoLibraryError:
+            self.status.driver = False
+            self.status.samples["missed"] += 1
+            self._say("NVML's library is not here: NVIDIA's container runtime is needed (agent.runtimeClassName in the chart)")
+            return  # blind, which says nothing about the GPUs: nothing is found, and nothing proven either
         except (NvmlError, HangingError) as error:
             self._missed(error)
             return

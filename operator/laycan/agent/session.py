@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from laycan.agent.account import NO_DRIVER
 from laycan.agent.nvml import Nvml
-from laycan.agent.sample import NodeSample, NoDriverError, NvmlError, XidEvent
+from laycan.agent.sample import NodeSample, NoDriverError, NoLibraryError, NvmlError, XidEvent
 
 _AGAIN_SECONDS = 60.0  # NVML enumerates once per session: so often a card that came back is looked for
 _WAIT_SECONDS = 2.0  # for XIDs; a session that is to end waits for it
@@ -25,7 +25,7 @@ class Session:
     def sample(self, complete: bool) -> NodeSample:
         """All GPUs now, none without a driver; unless all are `complete`, those that came back are looked for now and then.
 
-        Raises NvmlError where NVML gives no sample.
+        Raises NvmlError where NVML gives no sample, NoLibraryError among them.
         """
         now = time.monotonic()
         try:
@@ -37,7 +37,7 @@ class Session:
             return self._nvml.sample()
         except NvmlError as error:
             self._there.clear()
-            if isinstance(error, NoDriverError):
+            if isinstance(error, NoDriverError) and not isinstance(error, NoLibraryError):
                 return NO_DRIVER
             raise
 

@@ -15,7 +15,7 @@ from controlplane.waiting import until
 from laycan.agent.account import NO_DRIVER
 from laycan.agent.agent import Agent
 from laycan.agent.report import Author, meter
-from laycan.agent.sample import NodeSample, NvmlError, StaleLibraryError, XidEvent
+from laycan.agent.sample import NodeSample, NoLibraryError, NvmlError, StaleLibraryError, XidEvent
 from laycan.resources.times import format_time
 from tests.laycan.agent.cards import NOON, begun, card, name, node, told
 from tests.laycan.agent.cluster import Machine, OneNode, agent_of
@@ -176,6 +176,23 @@ class TestDriver:
             assert agent.period == 10
             await later(agent, machine)
             assert machine.asked == [True, True, False]
+
+        play(story)
+
+    def test_blind(self) -> None:
+        """Without NVML's library nothing is found, and nothing sampled: the meter stays as it is, and its `at` goes no further."""
+
+        def blind() -> NodeSample:
+            raise NoLibraryError("NVML Shared Library Not Found")
+
+        async def story(agent: Agent, api: OneNode, machine: Machine) -> None:
+            await agent.round()
+            before = agent.meter()
+            machine.sample = blind
+            for _ in range(4):
+                await later(agent, machine)
+            assert agent.meter() == before
+            assert (agent.status.driver, agent.status.samples["missed"]) == (False, 4)
 
         play(story)
 

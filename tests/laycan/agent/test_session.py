@@ -8,7 +8,7 @@ import pytest
 
 from laycan.agent.account import NO_DRIVER
 from laycan.agent.nvml import Nvml
-from laycan.agent.sample import NvmlError, XidEvent
+from laycan.agent.sample import NoLibraryError, NvmlError, XidEvent
 from laycan.agent.session import Session
 from tests.nvml.standin import UNKNOWN, StandIn
 
@@ -24,6 +24,18 @@ def test_without_a_driver_and_with_one(nvml: StandIn) -> None:
     assert session.sample(complete=True) == NO_DRIVER
     nvml.reload()
     assert len(session.sample(complete=True).gpus) == 8
+
+
+def test_without_a_library(nvml: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no sample: whoever has no library does not know whether there is a driver."""
+    session = Session(Nvml())
+
+    def blind() -> None:
+        raise NoLibraryError("NVML Shared Library Not Found")
+
+    monkeypatch.setattr(session._nvml, "open", blind)
+    with pytest.raises(NoLibraryError):
+        session.sample(complete=True)
 
 
 def test_a_card_that_came_back(nvml: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

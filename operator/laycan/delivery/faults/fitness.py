@@ -23,8 +23,8 @@ from laycan.kube.sound import mapping, text_at
 from laycan.kube.views import ContractView, NodeView
 from laycan.kube.world import World
 from laycan.resources.constants import GRADE_LABEL
-from laycan.resources.signals import Signal
 from laycan.resources.product import Health as HealthPolicy
+from laycan.resources.signals import Signal
 from laycan.resources.verdict import Policy, Spell, Verdict, spells
 from laycan.settings import Settings
 
