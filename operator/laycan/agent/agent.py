@@ -29,6 +29,7 @@ from laycan.agent.status import Status
 from laycan.agent.worker import HangingError, Worker
 from laycan.kube.client import METADATA_ONLY, ApiError, Client
 from laycan.resources.constants import HOLDER_LABEL
+from laycan.resources.times import format_time
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Agent:
         self._accused: frozenset[int] = frozenset()  # processes that are strangers by a holder asked for after they were seen
         self._early: deque[XidEvent] = deque(maxlen=_EARLY)
         self._open: set[Key] = set()  # findings that were logged
-        self._trouble = ""
+        self._said: dict[str, str] = {}  # about -> the latest words
 
     @property
     def period(self) -> int:
@@ -89,18 +90,19 @@ class Agent:
         while not self._known:
             try:
                 await self.look()
-                self._go_on(newest([saved, await self._stored()], self._node_uid, self._options.sample_seconds))
+                self._go_on([saved, await self._stored()])
             except ApiError as error:
-                self._say(f"the API server does not tell what to go on with: {error}")
-                if account := newest([saved], "", self._options.sample_seconds):
-                    self._go_on(account)
-                else:
+                self._say("start", f"the API server does not tell what to go on with: {error}")
+                if saved is not None:
+                    self._go_on([saved])
+                if not self._known:
                     await asyncio.sleep(_RETRY_SECONDS * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
 
-    def _go_on(self, account: Account | None) -> None:
-        self.account, self._known = account, True
-        if account is not None:
-            log.info("goes on from %d with %d GPUs", account.at, len(account.gpus))
+    def _go_on(self, told: list[Json | None]) -> None:
+        self.account = newest(told, self._node_uid, self._moment().boot_id, self._options.sample_seconds)
+        self._known = self.account is not None or self._node_uid != ""
+        if self.account is not None:
+            log.info("goes on from %s with %d GPUs", format_time(self.account.at), len(self.account.gpus))
 
     async def _stored(self) -> Json | None:
         try:
@@ -115,8 +117,8 @@ class Agent:
         found = (await self._client.get(f"/api/v1/nodes/{self._options.node}", accept=METADATA_ONLY))["metadata"]
         self._node_uid, self._holder = found["uid"], holder_of((found.get("labels") or {}).get(HOLDER_LABEL, ""))
         if self.account is not None and self.account.node_uid != self._node_uid:
-            log.warning("the Node was made anew: so is its meter")
-            self.account = None
+            log.warning("the Node was made anew; the machine, and what is known of it, is the same")
+            self.account.node_uid = self._node_uid
         if self._client.dated and (offset := offset_milliseconds(*self._client.dated)) is not None:
             self.status.clock = ClockReading(kernel_synchronized(), offset)
 
@@ -150,7 +152,7 @@ class Agent:
         moment = self._moment()
         self.status.driver, self.status.sample_seconds = bool(sample.driver), time.monotonic() - begun
         self.status.samples["taken"] += 1
-        self._say("" if sample.driver else "there is no driver")
+        self._say("samples", "" if sample.driver else "there is no driver")
         if self._known:
             self._take(sample, moment, await self._strangers(sample))
 
@@ -168,10 +170,10 @@ class Agent:
     def _missed(self, error: NvmlError | HangingError) -> None:
         self.status.samples["missed"] += 1
         if isinstance(error, HangingError):
-            self.status.hangs += self._trouble != "NVML hangs"
-            self._say("NVML hangs")
+            self.status.hangs += self._said.get("samples") != "NVML hangs"
+            self._say("samples", "NVML hangs")
         else:
-            self._say(f"NVML gives no sample: {error}")
+            self._say("samples", f"NVML gives no sample: {error}")
         if self.account is not None:
             self._changed(self.account.miss(self._moment()))
 
@@ -214,8 +216,8 @@ class Agent:
             log.info("%s: %s%s is over", gpu, signal.value, f" {code}" if code else "")
         self._open = set(now)
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, about: str, trouble: str) -> None:
         """Once, and again when it changes."""
-        if trouble != self._trouble:
-            log.log(logging.WARNING if trouble else logging.INFO, trouble or "samples are taken again")
-        self._trouble = trouble
+        if trouble != self._said.get(about, ""):
+            log.log(logging.WARNING if trouble else logging.INFO, "%s", trouble or f"{about}: all is well again")
+        self._said[about] = trouble

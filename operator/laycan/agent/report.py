@@ -89,15 +89,19 @@ def restored(told: Mapping[str, Any], sample_seconds: int) -> Account:
     return account
 
 
-def newest(told: Iterable[Mapping[str, Any] | None], node_uid: str, sample_seconds: int) -> Account | None:
-    """The latest account of this machine among these; what cannot be read is passed over."""
+def newest(told: Iterable[Mapping[str, Any] | None], node_uid: str, boot_id: str, sample_seconds: int) -> Account | None:
+    """The latest account of this machine among these; what cannot be read is passed over.
+
+    A machine is told by its Node's uid ("": not known yet), or by its boot: a Node may be deleted and made anew under a running machine.
+    """
     found: list[Account] = []
     for each in told:
         try:
             account = restored(each, sample_seconds) if each is not None else None
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
-        if account is not None and node_uid in ("", account.node_uid):
+        if account is not None and (node_uid in ("", account.node_uid) or boot_id == account.boot_id):
+            account.node_uid = node_uid or account.node_uid
             found.append(account)
     return max(found, key=lambda account: account.at, default=None)
 

@@ -109,7 +109,7 @@ class World:
         if not from_file:
             told, naive = self.published
             self.naive = copy.deepcopy(naive)
-        account = newest([told], "uid", PERIOD)
+        account = newest([told], "uid", "", PERIOD)
         assert account is not None
         self.account, self.fresh = account, True
 
@@ -171,7 +171,7 @@ def test_a_restart_changes_nothing(steps: list[Step]) -> None:
     world = World()
     world.run(steps)
     told = meter(world.account, AUTHOR)
-    account = newest([None, {}, told], "uid", PERIOD)
+    account = newest([None, {}, told], "uid", "", PERIOD)
     assert account is not None
     assert account.findings.listed() == world.account.findings.listed()
     account.findings, account.restarted = world.account.findings, False

@@ -114,23 +114,51 @@ class TestBeginning:
         play(story, api, state=tmp_path / "state")
 
     def test_a_file_is_enough_while_the_api_server_is_away(self, tmp_path: Path) -> None:
-        """Samples count at once; when the API server is back, and this is another machine of that name, its meter begins anew."""
+        """Samples count at once, and are reported when it is back."""
         (tmp_path / "state").write_bytes(orjson.dumps(meter(begun(card(0), card(1)), Author("n1", "0.1.0", 300))))
 
         async def story(agent: Agent, api: OneNode, machine: Machine) -> None:
             api.away = True
             await agent.learn()
             await later(agent, machine)
-            assert agent.account is not None
-            assert (agent.account.node_uid, agent.account.since) == ("uid-1", NOON)
             assert not await agent.publisher.write()
-            api.away, api.uid = False, "uid-2"
+            api.away = False
             assert await agent.publisher.write()
-            assert agent.account is None
-            await later(agent, machine)
-            assert (agent.account.node_uid, agent.account.since) == ("uid-2", NOON + 20)
+            assert api.meter is not None
+            assert (api.meter["spec"]["since"], api.meter["spec"]["at"]) == (format_time(NOON), format_time(NOON + 10))
 
         play(story, learnt=False, state=tmp_path / "state")
+
+    def test_a_node_that_is_made_anew(self) -> None:
+        """Somebody deletes the Node and its kubelet registers it again: it is the same machine, with the same XIDs."""
+
+        async def story(agent: Agent, api: OneNode, machine: Machine) -> None:
+            await agent.round()
+            agent.hear([XidEvent(name(0), 79)])
+            await agent.publisher.write()
+            api.uid, api.meter = "uid-2", None
+            await later(agent, machine)
+            assert await agent.publisher.write()
+            assert api.meter is not None
+            spec = api.meter["spec"]
+            assert (spec["nodeUid"], spec["since"], [each["code"] for each in spec["findings"]]) == ("uid-2", format_time(NOON), [79])
+
+        play(story)
+
+    def test_another_machine_of_this_name(self) -> None:
+        """Its meter begins anew."""
+        api = OneNode()
+        api.meter, api.uid = meter(begun(), Author("n1", "0.0.9", 300)), "uid-2"
+
+        async def story(agent: Agent, _: OneNode, machine: Machine) -> None:
+            await later(agent, machine)
+            assert agent.account is not None
+            assert (agent.account.since, agent.account.missed) == (NOON + 10, [])
+            assert await agent.publisher.write()
+
+        machine = Machine()
+        machine.boot = "boot-of-another"
+        play(story, api, machine)
 
     def test_samples_before_the_api_server_has_answered_do_not_count(self) -> None:
         """Nobody knows yet what they would go on from; an XID that is heard meanwhile is kept."""

@@ -15,7 +15,7 @@ from laycan.kube.meter_views import meter_view
 from laycan.resources.constants import AGENT_STATE_ANNOTATION
 from laycan.resources.meter import GpuMeter
 from laycan.resources.times import format_time
-from tests.laycan.agent.cards import NOON, at, begun, card, name, node
+from tests.laycan.agent.cards import BOOT, NOON, at, begun, card, name, node
 
 AUTHOR = Author("n1", "0.1.0", 300)
 
@@ -76,7 +76,7 @@ def test_goes_on_without_the_annotation(lost: str) -> None:
     else:
         state["gpus"].pop(name(0))
         notes[AGENT_STATE_ANNOTATION] = orjson.dumps(state).decode()
-    account = newest([told], "uid-1", 10)
+    account = newest([told], "uid-1", BOOT, 10)
     assert account is not None
     account.take(node(*(card(slot, energy_millijoules=99_000_000) for slot in range(7))), at(110))
     assert account.missed[-1].least_watts == 0
@@ -85,17 +85,22 @@ def test_goes_on_without_the_annotation(lost: str) -> None:
 
 
 def test_the_newest_of_this_machine() -> None:
-    """Of a file and an object the later one counts; one of another machine of this name does not, nor one that is none."""
+    """Of a file and an object the later one counts; one of another machine of this name does not, nor one that is none.
+
+    Where the Node was made anew since, the same boot tells the same machine."""
     account = begun()
     early = meter(account, AUTHOR)
     account.take(node(card()), at(10))
     late = meter(account, AUTHOR)
     for order in ([early, late], [late, early]):
-        found = newest([None, *order, {"spec": {}}, {"spec": None}], "uid-1", 10)
+        found = newest([None, *order, {"spec": {}}, {"spec": None}], "uid-1", "boot-2", 10)
         assert found is not None
         assert found.at == NOON + 10
-    assert newest([early, late], "uid-2", 10) is None
-    assert newest([early], "", 10) is not None
+    assert newest([early, late], "uid-2", "boot-2", 10) is None
+    assert newest([early], "", "boot-2", 10) is not None
+    same = newest([early, late], "uid-2", BOOT, 10)
+    assert same is not None
+    assert (same.node_uid, same.since) == ("uid-2", NOON)
 
 
 def test_at_its_bounds() -> None:
