@@ -144,7 +144,7 @@ class Agent:
         except NoLibraryError:
             self.status.driver = False
             self.status.samples["missed"] += 1
-            self._say("NVML's library is not here: NVIDIA's container runtime is needed (agent.runtimeClassName in the chart)")
+            self._say("samples", "NVML's library is not here: NVIDIA's container runtime is needed (agent.runtimeClassName in the chart)")
             return  # blind, which says nothing about the GPUs: nothing is found, and nothing proven either
         except (NvmlError, HangingError) as error:
             self._missed(error)
