@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-STRETCH_SECONDS = 300
+from laycan.resources.signals import SLOWDOWN_SECONDS
+
 _PER_CENT_PPM = 10_000
 
 
@@ -34,9 +35,9 @@ class Slowdown:
         if end < boundary:
             self.nanoseconds += nanoseconds
             return []
-        last = end - end % STRETCH_SECONDS
+        last = end - end % SLOWDOWN_SECONDS
         upto_boundary, upto_last = (_part(nanoseconds, start, end, instant) for instant in (boundary, last))
-        found = [_share(self.since, boundary, self.nanoseconds + upto_boundary, STRETCH_SECONDS)]
+        found = [_share(self.since, boundary, self.nanoseconds + upto_boundary, SLOWDOWN_SECONDS)]
         if last > boundary:  # nothing was sampled in between: it was all alike
             found.append(_share(boundary, last, upto_last - upto_boundary, last - boundary))
         self.since, self.nanoseconds = last, nanoseconds - upto_last
@@ -44,7 +45,7 @@ class Slowdown:
 
 
 def _boundary(instant: int) -> int:
-    return instant - instant % STRETCH_SECONDS + STRETCH_SECONDS
+    return instant - instant % SLOWDOWN_SECONDS + SLOWDOWN_SECONDS
 
 
 def _part(nanoseconds: int, start: int, end: int, instant: int) -> int:

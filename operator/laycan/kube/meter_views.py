@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from laycan.kube.sound import mapping, seconds_at, text_at
+from laycan.resources.signals import SLOWDOWN_SECONDS
 from laycan.resources.times import parse_time
 from laycan.resources.verdict import Found
 
@@ -40,6 +41,11 @@ class MeterView:
     missed: tuple[MissedView, ...]
     strangers: int  # processes on its GPUs that are not the holder's
     clock_offset_milliseconds: int | None
+
+    @property
+    def complete_at(self) -> int:
+        """Up to when everything is told: slowdown is told once its stretch of the Unix clock is over."""
+        return self.at - self.at % SLOWDOWN_SECONDS
 
     @property
     def silent_at(self) -> int:

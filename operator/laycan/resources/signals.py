@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+SLOWDOWN_SECONDS = 300  # the stretches, aligned to the Unix clock, of which the share under slowdown is told once they are over
+
 
 class Signal(StrEnum):
     """`code` and `value` of a finding are of the meaning given here, 0 where none is."""

@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laycan.agent.slowdown import STRETCH_SECONDS, Slowdown, Stretch
+from laycan.agent.slowdown import Slowdown, Stretch
+from laycan.resources.signals import SLOWDOWN_SECONDS
 from tests.laycan.agent.cards import NOON, at, begun, card, node, told
 
 SECOND = 1_000_000_000
@@ -23,16 +24,16 @@ def test_beside_each_second_for_itself(offset: int, gains: list[tuple[int, int]]
         slow |= dict.fromkeys(range(now, now + wait), rate)
         found += slowdown.add(now, now + wait, rate * wait)
         now += wait
-    tiles = {(start, start + STRETCH_SECONDS): sum(slow.get(each, 0) for each in range(start, start + STRETCH_SECONDS))
-             for start in range(NOON, now - STRETCH_SECONDS + 1, STRETCH_SECONDS)}  # fmt: skip
+    tiles = {(start, start + SLOWDOWN_SECONDS): sum(slow.get(each, 0) for each in range(start, start + SLOWDOWN_SECONDS))
+             for start in range(NOON, now - SLOWDOWN_SECONDS + 1, SLOWDOWN_SECONDS)}  # fmt: skip
     wanted = {start: _rounded_up(total) for (start, _), total in tiles.items() if total >= 3 * SECOND}
-    said = {start - start % 300: ppm for begin, end, ppm in found for start in range(begin, end, STRETCH_SECONDS)}
+    said = {start - start % 300: ppm for begin, end, ppm in found for start in range(begin, end, SLOWDOWN_SECONDS)}
     assert said == wanted
     assert all(begin >= NOON + offset and end <= now for begin, end, _ in found)
 
 
 def _rounded_up(nanoseconds: int) -> int:
-    share = Fraction(nanoseconds, STRETCH_SECONDS * SECOND) * 100
+    share = Fraction(nanoseconds, SLOWDOWN_SECONDS * SECOND) * 100
     return -(-share.numerator // share.denominator) * 10_000
 
 

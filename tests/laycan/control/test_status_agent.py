@@ -172,9 +172,9 @@ def test_terminated_up_to_the_last_sample() -> None:
     desk.at(T0 + 630)
     assert desk.phase == "Delivering"
     assert all(b["end"] == "2027-01-04T00:10:30Z" for b in desk.status["bindings"])
-    meter(desk, "a", T0 + 660, xid("a", T0 + 620))
-    meter(desk, "b", T0 + 660)
-    desk.at(T0 + 661)
+    meter(desk, "a", T0 + 900, xid("a", T0 + 620))
+    meter(desk, "b", T0 + 900)
+    desk.at(T0 + 901)
     assert desk.phase == "Terminated"
     assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 80, "excused": 80}
 

@@ -86,12 +86,12 @@ def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus
 
 
 def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: int, wait: int) -> int:
-    """How far the meter may read: not beyond the latest sample of an agent, for which it waits `wait` seconds at most."""
+    """How far the meter may read: not beyond what an agent has told in full, for which it waits `wait` seconds at most."""
     for bound in bounds:
         if bound.metered_since is None or bound.end <= read or bound.start >= until:
             continue
         view = world.meters.get(bound.node)
-        sampled = max(view.at, bound.metered_since) if view is not None else read
-        if sampled < min(until, bound.end) and now < sampled + wait:
-            until = max(sampled, min(until, bound.start))
+        told = max(view.complete_at, bound.metered_since) if view is not None else read
+        if told < min(until, bound.end) and now < told + wait:
+            until = max(told, min(until, bound.start))
     return until

@@ -18,7 +18,7 @@ from laycan.kube.world import World
 from laycan.resources.verdict import Found, Policy, spells
 from laycan_verify.classes import Stretch
 
-T = 1_798_000_000
+T = 1_798_000_200  # a multiple of 300
 GPUS = tuple(f"GPU-{i}" for i in range(8))
 POLICY = Policy.of({"version": "1", "cleanSeconds": 10})
 
@@ -162,15 +162,16 @@ class TestEstimable:
 
 
 def test_the_meter_waits_for_the_latest_sample() -> None:
-    """It reads up to the last sample, waits for the next, and not for ever; a binding that is over or not metered holds nothing up."""
-    seen, each = world(meter(at=T + 100)), bound()
-    assert readable(seen, [each], T, T + 300, T + 360, 600) == T + 100
-    assert readable(seen, [each], T, T + 300, T + 700, 600) == T + 300
-    assert readable(seen, [replace(each, metered_since=None)], T, T + 300, T + 360, 600) == T + 300
-    assert readable(seen, [replace(each, end=T + 90)], T, T + 300, T + 360, 600) == T + 300
-    assert readable(world(None), [each], T + 50, T + 300, T + 360, 600) == T + 50
-    late = replace(each, start=T + 200, metered_since=T + 200)
-    assert readable(seen, [late], T, T + 300, T + 360, 600) == T + 200
+    """It reads as far as all is told, waits for the next, and not for ever; a binding that is over or not metered holds nothing up."""
+    seen, each = world(meter(at=T + 300)), bound()
+    assert readable(seen, [each], T, T + 500, T + 560, 600) == T + 300
+    assert readable(world(meter(at=T + 599)), [each], T, T + 590, T + 650, 600) == T + 300, "slowdown is not told yet"
+    assert readable(seen, [each], T, T + 500, T + 900, 600) == T + 500
+    assert readable(seen, [replace(each, metered_since=None)], T, T + 500, T + 560, 600) == T + 500
+    assert readable(seen, [replace(each, end=T + 290)], T, T + 500, T + 560, 600) == T + 500
+    assert readable(world(None), [each], T + 50, T + 500, T + 560, 600) == T + 50
+    late = replace(each, start=T + 400, metered_since=T + 400)
+    assert readable(seen, [late], T, T + 500, T + 560, 600) == T + 400
 
 
 LAST = 60
