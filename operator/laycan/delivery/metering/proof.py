@@ -86,12 +86,15 @@ def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus
 
 
 def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: int, wait: int) -> int:
-    """How far the meter may read: not beyond the latest sample of an agent, for which it waits `wait` seconds at most."""
+    """How far the meter may read: not beyond the latest sample of an agent, for which it waits `wait` seconds at most.
+
+    An agent that may still report is waited for in any case: what it has not told of yet is not unproven before it counts as silent.
+    """
     for bound in bounds:
         if bound.metered_since is None or bound.end <= read or bound.start >= until:
             continue
         view = world.meters.get(bound.node)
         sampled = max(view.at, bound.metered_since) if view is not None else read
-        if sampled < min(until, bound.end) and now < sampled + wait:
+        if sampled < min(until, bound.end) and now < max(sampled + wait, view.silent_at if view is not None else 0):
             until = max(sampled, min(until, bound.start))
     return until
