@@ -19,7 +19,7 @@ from laycan.delivery.metering.served import Bound
 from laycan.kube.views import physical_gpus
 from laycan.kube.world import World
 
-CONFIRM_SECONDS = 120  # how long the meter waits for the last heartbeat of a node that turned NotReady
+CONFIRM_SECONDS = 120  # so long the meter waits for the last heartbeat of a node that turned NotReady; one older than that is of no use
 
 
 def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, now: int) -> tuple[int, ...]:
@@ -69,8 +69,9 @@ def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: s
         mine = [g for g in still_open if g.node == bound.node and set(g.lots) <= set(bound.lots)]
         still_open = [g for g in still_open if g not in mine]
         past = [g.end for g in found if g.node == bound.node and g.end is not None and not set(g.lots).isdisjoint(bound.lots)]
-        floor = max(reading.until, bound.start, bound.handed_over_at, *past, 0)
-        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, now)
+        well = max(past, default=0)
+        floor = max(reading.until, bound.start, bound.handed_over_at, well)
+        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, well, now)
     found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
     return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
 
@@ -90,8 +91,8 @@ def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:
     return gap.node, gap.start, gap.lots
 
 
-def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int], floor: int, now: int) -> list[Gap]:
-    """Open and newly closed gaps of one binding that runs."""
+def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int], floor: int, well: int, now: int) -> list[Gap]:
+    """Open and newly closed gaps of one binding that runs. `floor`: none begins before; `well`: when its latest one ended."""
     node = world.nodes.get(bound.node)
     ready_since = min(node.ready_since, now) if node else 0
     lost = tuple(lot for lot in bound.lots if lot not in have)
@@ -104,25 +105,30 @@ def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int
         if out and node is not None and world.alive(node) and gap.start < ready_since:  # back without its GPUs: that Ready ended nothing
             gaps += [replace(gap, lots=out, end=ready_since), Gap(bound.node, ready_since, None, out)]
         elif out:
-            gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound.node, floor, now, gap.start))))
+            gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound.node, floor, well, now, gap.start))))
     rest = tuple(lot for lot in bound.lots if not any(lot in g.lots for g in mine))
     fresh = tuple(lot for lot in rest if lot in lost)
     if rest and node is not None and world.alive(node) and ready_since > floor:  # it was away and came back, unseen
         gaps.append(Gap(bound.node, _last_heartbeat(world, bound.node, floor, ready_since, floor), ready_since, rest))
         gaps += [Gap(bound.node, ready_since, None, fresh)] if fresh else []
     elif fresh:
-        gaps.append(Gap(bound.node, _onset(world, bound.node, floor, now, now), None, fresh))
+        gaps.append(Gap(bound.node, _onset(world, bound.node, floor, well, now, now), None, fresh))
     return gaps
 
 
-def _onset(world: World, name: str, floor: int, now: int, otherwise: int) -> int:
-    """When a loss began: the last heartbeat, else the change of the Ready condition; a loss of another kind when it was seen."""
+def _onset(world: World, name: str, floor: int, well: int, now: int, otherwise: int) -> int:
+    """When a loss began: the last heartbeat, else the change of the Ready condition; a loss of another kind when it was seen.
+
+    A heartbeat from before the floor says that the kubelet was not there in any second since, unless it is of a failure before this one.
+    """
     node = world.nodes.get(name)
     if node is None:
         return _last_heartbeat(world, name, floor, now, floor)
     if world.alive(node):
         return otherwise
     latest = now if node.ready else min(node.ready_since, now)
+    if max(well, latest - CONFIRM_SECONDS) <= world.last_seen.get(name, 0) < floor:
+        return floor
     return _last_heartbeat(world, name, floor, latest, max(floor, latest))
 
 

@@ -86,12 +86,15 @@ def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus
 
 
 def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: int, wait: int) -> int:
-    """How far the meter may read: not beyond what an agent has told in full, for which it waits `wait` seconds at most."""
+    """How far the meter may read: not beyond what an agent has told in full, for which it waits `wait` seconds at most.
+
+    An agent that may still report is waited for in any case: what it has not told of yet is not unproven before it counts as silent.
+    """
     for bound in bounds:
         if bound.metered_since is None or bound.end <= read or bound.start >= until:
             continue
         view = world.meters.get(bound.node)
         told = max(view.complete_at, bound.metered_since) if view is not None else read
-        if told < min(until, bound.end) and now < told + wait:
+        if told < min(until, bound.end) and now < max(told + wait, view.silent_at if view is not None else 0):
             until = max(told, min(until, bound.start))
     return until

@@ -92,7 +92,7 @@ class TestGaps:
     @pytest.mark.parametrize(
         ("heartbeat", "onset"),
         [(None, 140), (100, 100), (150, 140), (-50, 140)],
-        ids=["unknown", "known", "after NotReady", "before the hand-over"],
+        ids=["unknown", "known", "after NotReady", "of an earlier failure"],
     )
     def test_onset(self, heartbeat: int | None, onset: int) -> None:
         """The last heartbeat, if it lies between hand-over and NotReady; else the change of the condition."""
@@ -100,6 +100,19 @@ class TestGaps:
         if heartbeat is not None:
             seen.last_seen["a"] = T + heartbeat
         assert self.gaps(seen, Reading(), T + 150) == (Gap("a", T + onset, None, (0,)),)
+
+    def test_silent_since_before_the_hand_over(self) -> None:
+        """A kubelet whose last heartbeat came before the window began, or before what is read, was not there in any second since."""
+        seen = world(a=node("a", ready=False, since=T + 30))
+        seen.last_seen["a"] = T - 10
+        assert self.gaps(seen, Reading(), T + 31) == (Gap("a", T, None, (0,)),)
+
+    def test_a_heartbeat_of_the_failure_before(self) -> None:
+        """Until the new one is read, the last heartbeat known is of the failure before: it says nothing about this one."""
+        seen = world(a=node("a", ready=False, since=T + 100))
+        seen.last_seen["a"] = T + 20
+        before = Gap("a", T + 20, T + 70, (0,))
+        assert self.gaps(seen, Reading(gaps=(before,)), T + 101) == (before, Gap("a", T + 100, None, (0,)))
 
     def test_closed_when_ready_again(self) -> None:
         """The gap ends when the node turned Ready, not when that was noticed."""

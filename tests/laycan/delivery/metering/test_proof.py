@@ -174,6 +174,15 @@ def test_the_meter_waits_for_the_latest_sample() -> None:
     assert readable(seen, [late], T, T + 500, T + 560, 600) == T + 400
 
 
+def test_a_report_that_may_still_come_is_waited_for() -> None:
+    """However short the wait is set: what no sample covers yet is not read before its agent counts as silent, and is unproven then."""
+    seen, each = world(meter(at=T + 100)), bound()
+    silent = seen.meters["a"].silent_at
+    assert readable(seen, [each], T, T + 200, silent - 1, 10) == T + 100
+    assert unproven(seen, each, POLICY, 8, 0, T, silent) == [Gap("a", T + 100, None, (0,))]
+    assert readable(seen, [each], T, T + 200, silent, 10) == T + 200
+
+
 LAST = 60
 moments = st.integers(-5, LAST + 5)
 findings = st.builds(
