@@ -176,11 +176,11 @@ def test_the_meter_waits_for_the_latest_sample() -> None:
 
 def test_a_report_that_may_still_come_is_waited_for() -> None:
     """However short the wait is set: what no sample covers yet is not read before its agent counts as silent, and is unproven then."""
-    seen, each = world(meter(at=T + 100)), bound()
+    seen, each = world(meter(at=T + 300)), bound()
     silent = seen.meters["a"].silent_at
-    assert readable(seen, [each], T, T + 200, silent - 1, 10) == T + 100
-    assert unproven(seen, each, POLICY, 8, 0, T, silent) == [Gap("a", T + 100, None, (0,))]
-    assert readable(seen, [each], T, T + 200, silent, 10) == T + 200
+    assert readable(seen, [each], T, T + 400, silent - 1, 10) == T + 300
+    assert unproven(seen, each, POLICY, 8, 0, T, silent) == [Gap("a", T + 300, None, (0,))]
+    assert readable(seen, [each], T, T + 400, silent, 10) == T + 400
 
 
 LAST = 60
