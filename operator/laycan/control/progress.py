@@ -132,7 +132,8 @@ def _ask_agents(draft: Draft, world: World, owed: Due) -> None:
 
 
 def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
-    gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.contract.key, draft.now)
+    closing = draft.now >= owed.end and "earlyStopSeconds" not in draft.fields.get("handover", ())
+    gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.contract.key, draft.now, closing=closing)
     draft.reading = replace(draft.reading, gaps=gaps)
 
 
