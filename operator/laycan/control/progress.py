@@ -36,17 +36,17 @@ def end_early(draft: Draft, world: World, settings: Settings) -> None:
         _find_gaps(draft, world, owed)
         draft.ended_at = draft.now
         draft.bounds = cut(draft.bounds, draft.now)
+    _find_gaps(draft, world, owed)
     _ask_agents(draft, world, owed)
     if draft.phase is Phase.ACCEPTED and draft.ended_at <= owed.start:
         draft.step(Step.CANCEL)
         return
-    account = _account(draft, world, owed)
-    wait = settings.estimate_wait_seconds
-    if readable(world, draft.bounds, max(draft.reading.until, owed.start), draft.ended_at, draft.now, wait) < draft.ended_at:
-        return
-    draft.reading = replace(draft.reading, counters=account.read(draft.ended_at))
-    draft.metered = True
-    draft.step(Step.TERMINATE)
+    account, wait = _account(draft, world, owed), settings.estimate_wait_seconds
+    until = readable(world, draft.bounds, max(draft.reading.until, account.terms.start), account.terms.end, draft.now, wait)
+    draft.reading = replace(draft.reading, counters=account.read(max(until, account.terms.start)))
+    if until >= account.terms.end:
+        draft.metered = True
+        draft.step(Step.TERMINATE)
 
 
 def deliver(draft: Draft, world: World, decision: Decision | None, settings: Settings) -> None:
@@ -132,7 +132,7 @@ def _ask_agents(draft: Draft, world: World, owed: Due) -> None:
 
 
 def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
-    closing = draft.now >= owed.end and "earlyStopSeconds" not in draft.fields.get("handover", ())
+    closing = draft.ended_at is None and draft.now >= owed.end and "earlyStopSeconds" not in draft.fields.get("handover", ())
     gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.contract.key, draft.now, closing=closing)
     draft.reading = replace(draft.reading, gaps=gaps)
 

@@ -93,8 +93,16 @@ def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: 
     for bound in bounds:
         if bound.metered_since is None or bound.end <= read or bound.start >= until:
             continue
-        view = world.meters.get(bound.node)
-        sampled = max(view.at, bound.metered_since) if view is not None else read
-        if sampled < min(until, bound.end) and now < max(sampled + wait, view.silent_at if view is not None else 0):
+        sampled, *silent = silences(world, bound, read, wait)
+        if sampled < min(until, bound.end) and now < max(silent):
             until = max(sampled, min(until, bound.start))
     return until
+
+
+def silences(world: World, bound: Bound, read: int, wait: int) -> tuple[int, ...]:
+    """Up to when the binding is sampled, and when its agent counts as silent, and is waited for no more, if no other sample comes."""
+    view, since = world.meters.get(bound.node), bound.metered_since or 0
+    if view is None:
+        return read, read + wait
+    sampled = max(view.at, since)
+    return sampled, view.silent_at, sampled + wait
