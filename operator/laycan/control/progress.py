@@ -35,7 +35,7 @@ def end_early(draft: Draft, world: World, settings: Settings) -> None:
     if draft.ended_at is None:
         _find_gaps(draft, world, owed)
         draft.ended_at = draft.now
-        draft.bounds = cut(draft.bounds, draft.now)
+        draft.bounds = tuple(metered(world, bound) for bound in cut(draft.bounds, draft.now))
     _find_gaps(draft, world, owed)
     _ask_agents(draft, world, owed)
     if draft.phase is Phase.ACCEPTED and draft.ended_at <= owed.start:
@@ -103,7 +103,7 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
             bound = replace(bound, handed_over_at=draft.now)
         elif bound.handed_over_at is not None and draft.now < bound.start and not lots:
             bound = replace(bound, handed_over_at=None)
-        bounds.append(metered(world, bound, draft.now))
+        bounds.append(metered(world, bound))
         if bound.running(draft.now) and bound.handed_over_at is not None:
             have.update(lots)
     draft.bounds = tuple(bounds)

@@ -207,6 +207,25 @@ def test_woken_when_the_wait_is_over(deleted: bool, terminated: bool) -> None:
     assert desk.quantities == {"contracted": end * 16, "delivered": (end + read) * 8, OUT[end - read > 30]: (end - read) * 8}
 
 
+@pytest.mark.parametrize("terminated", [False, True], ids=["window over", "contract deleted"])
+def test_an_agent_that_came_unseen(terminated: bool) -> None:
+    """Its first report came while the operator was away: what it found counts all the same."""
+    desk = Desk(seconds=600)
+    desk.nodes("a", "b")
+    desk.bind(T0 - 7000, ("a", T0, desk.end), ("b", T0, desk.end))
+    desk.at(T0 - 7000)
+    desk.hand_over("a", "b")
+    desk.at(T0)
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 700, *([xid("a", T0 + 300)] if name == "a" else []))
+        desk.world.meters[name] = replace(desk.world.meters[name], since=T0 + 100, complete_since=T0 + 100)
+    if terminated:
+        desk.delete()
+    end = 599 if terminated else 600
+    desk.at(T0 + (599 if terminated else 700))
+    assert desk.quantities == {"contracted": end * 16, "delivered": (end + 300) * 8, "shortfall": (end - 300) * 8}
+
+
 def test_terminated_while_a_lot_is_out() -> None:
     """An outage that lasts at the end ends there, and says nothing more."""
     desk = delivered()

@@ -23,12 +23,15 @@ UPTIME_SECONDS = 2  # by how much the uptime may disagree with the clock over a 
 LEAST_WATTS, MOST_WATTS = 10, 2_000  # mean power of a GPU that is there: below the idle draw of any data-centre GPU, above the limit of all
 
 
-def metered(world: World, bound: Bound, now: int) -> Bound:
-    """The binding with the moment from which the agent's word counts, once its buyer has access and an agent reports of this node."""
+def metered(world: World, bound: Bound) -> Bound:
+    """The binding with the moment from which the agent's word counts, once its buyer has access and an agent reports of this node.
+
+    When that is noticed changes nothing: it may be over by then.
+    """
     view, node = world.meters.get(bound.node), world.nodes.get(bound.node)
     if bound.handed_over_at is None:
         return replace(bound, metered_since=None)
-    if bound.metered_since is not None or view is None or node is None or view.node_uid != node.uid or now >= bound.end:
+    if bound.metered_since is not None or view is None or node is None or view.node_uid != node.uid or view.since >= bound.end:
         return bound
     return replace(bound, metered_since=max(bound.handed_over_at, view.since))
 
