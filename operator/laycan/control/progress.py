@@ -35,18 +35,18 @@ def end_early(draft: Draft, world: World, settings: Settings) -> None:
     if draft.ended_at is None:
         _find_gaps(draft, world, owed)
         draft.ended_at = draft.now
-        draft.bounds = cut(draft.bounds, draft.now)
+        draft.bounds = tuple(metered(world, bound) for bound in cut(draft.bounds, draft.now))
+    _find_gaps(draft, world, owed)
     _ask_agents(draft, world, owed)
     if draft.phase is Phase.ACCEPTED and draft.ended_at <= owed.start:
         draft.step(Step.CANCEL)
         return
-    account = _account(draft, world, owed)
-    wait = settings.estimate_wait_seconds
-    if readable(world, draft.bounds, max(draft.reading.until, owed.start), draft.ended_at, draft.now, wait) < draft.ended_at:
-        return
-    draft.reading = replace(draft.reading, counters=account.read(draft.ended_at))
-    draft.metered = True
-    draft.step(Step.TERMINATE)
+    account, wait = _account(draft, world, owed), settings.estimate_wait_seconds
+    until = readable(world, draft.bounds, max(draft.reading.until, account.terms.start), account.terms.end, draft.now, wait)
+    draft.reading = replace(draft.reading, counters=account.read(max(until, account.terms.start)))
+    if until >= account.terms.end:
+        draft.metered = True
+        draft.step(Step.TERMINATE)
 
 
 def deliver(draft: Draft, world: World, decision: Decision | None, settings: Settings) -> None:
@@ -103,7 +103,7 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
             bound = replace(bound, handed_over_at=draft.now)
         elif bound.handed_over_at is not None and draft.now < bound.start and not lots:
             bound = replace(bound, handed_over_at=None)
-        bounds.append(metered(world, bound, draft.now))
+        bounds.append(metered(world, bound))
         if bound.running(draft.now) and bound.handed_over_at is not None:
             have.update(lots)
     draft.bounds = tuple(bounds)
@@ -132,7 +132,8 @@ def _ask_agents(draft: Draft, world: World, owed: Due) -> None:
 
 
 def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
-    gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.contract.key, draft.now)
+    closing = draft.ended_at is None and draft.now >= owed.end and "earlyStopSeconds" not in draft.fields.get("handover", ())
+    gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.contract.key, draft.now, closing=closing)
     draft.reading = replace(draft.reading, gaps=gaps)
 
 

@@ -8,6 +8,7 @@ from laycan.control.lifecycle import COMMITTED
 from laycan.control.tolerance import Tolerance, tolerance
 from laycan.delivery.faults.fitness import instants
 from laycan.delivery.lead import lead_seconds
+from laycan.delivery.metering.proof import silences
 from laycan.delivery.metering.reading import parse_reading
 from laycan.delivery.metering.served import Bound, Due, due
 from laycan.kube.views import ContractView
@@ -49,18 +50,18 @@ def _instants(
     contract: ContractView, owed: Due, bounds: list[Bound], allowed: Tolerance, world: World, settings: Settings, now: int
 ) -> Iterator[int]:
     yield from (owed.start, owed.start + 1, owed.end, owed.end + settings.meter_lag_seconds)
+    reading = parse_reading(contract.status)
     for bound in bounds:
         near = bound.start - lead_seconds(bound.product, world.products, world.fence, settings)
         yield from (near, bound.start, bound.end)
         if near <= now < bound.end:
             yield from instants(world, bound.node, contract, settings, now)
-        if bound.metered_since is not None and (view := world.meters.get(bound.node)) is not None:
-            yield from (view.silent_at, view.at + settings.estimate_wait_seconds)
+        if bound.metered_since is not None:
+            yield from silences(world, bound, max(reading.until, owed.start), settings.estimate_wait_seconds)
     for notice in contract.status.get("curtailments") or ():
         yield from (parse_time(notice["start"]), parse_time(notice["end"]))
     if now < owed.start:
         return
-    reading = parse_reading(contract.status)
     yield max(reading.until, owed.start) + settings.meter_seconds + settings.meter_lag_seconds
     onsets = [g.start for g in reading.gaps] + [b.start for b in bounds] + [b.end for b in bounds] + [owed.start]
     onsets += [o.since for o in reading.counters.outages] if reading.counters else []

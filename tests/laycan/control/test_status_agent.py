@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from laycan.kube.meter_views import MeterView, MissedView
+from laycan.resources.times import format_time
 from laycan.resources.verdict import Found, resolved
 from tests.laycan.control.desk import T0, Desk
 
 REPORT = 60
+OUT = {False: "excused", True: "shortfall"}  # beyond grace?
 
 
 def meter(desk: Desk, name: str, at: int, *findings: Found, missed: tuple[MissedView, ...] = ()) -> None:
@@ -23,6 +27,13 @@ def xid(name: str, start: int, end: int | None = None, code: int = 79) -> Found:
 
 def delivered(seconds: int = 3600) -> Desk:
     """Two lots on nodes `a` and `b`, handed over before the start, both metered by agents."""
+    desk = handed_over(seconds)
+    desk.at(T0)
+    return desk
+
+
+def handed_over(seconds: int = 3600) -> Desk:
+    """The same, not looked at since before its start."""
     desk = Desk(seconds=seconds)
     desk.nodes("a", "b", "spare")
     desk.bind(T0 - 7000, ("a", T0, desk.end), ("b", T0, desk.end))
@@ -31,7 +42,6 @@ def delivered(seconds: int = 3600) -> Desk:
     for name in ("a", "b", "spare"):
         meter(desk, name, T0 - 40)
     desk.at(T0 - 30)
-    desk.at(T0)
     return desk
 
 
@@ -177,6 +187,85 @@ def test_terminated_up_to_the_last_sample() -> None:
     desk.at(T0 + 901)
     assert desk.phase == "Terminated"
     assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 80, "excused": 80}
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["silent", "meter deleted"])
+@pytest.mark.parametrize("terminated", [False, True], ids=["window over", "contract deleted"])
+def test_woken_when_the_wait_is_over(deleted: bool, terminated: bool) -> None:
+    """Without another word of the agent the contract ends by itself, at the instant that it asked to be woken at."""
+    desk = delivered(seconds=600)
+    reports(desk, T0, T0 + 300, "a", "b")
+    meter(desk, "b", T0 + 100_000)
+    if deleted:
+        del desk.world.meters["a"]
+    if terminated:
+        desk.delete()
+    end, read = (301 if terminated else 600), (240 if deleted else 300)
+    desk.run(T0 + 301, T0 + read + desk.settings.estimate_wait_seconds + 99)
+    assert desk.phase == ("Terminated" if terminated else "Delivered")
+    assert desk.status["phaseSince"] == format_time(T0 + read + desk.settings.estimate_wait_seconds)
+    assert desk.quantities == {"contracted": end * 16, "delivered": (end + read) * 8, OUT[end - read > 30]: (end - read) * 8}
+
+
+@pytest.mark.parametrize("terminated", [False, True], ids=["window over", "contract deleted"])
+def test_an_agent_that_came_unseen(terminated: bool) -> None:
+    """Its first report came while the operator was away: what it found counts all the same."""
+    desk = Desk(seconds=600)
+    desk.nodes("a", "b")
+    desk.bind(T0 - 7000, ("a", T0, desk.end), ("b", T0, desk.end))
+    desk.at(T0 - 7000)
+    desk.hand_over("a", "b")
+    desk.at(T0)
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 700, *([xid("a", T0 + 300)] if name == "a" else []))
+        desk.world.meters[name] = replace(desk.world.meters[name], since=T0 + 100, complete_since=T0 + 100)
+    if terminated:
+        desk.delete()
+    end = 599 if terminated else 600
+    desk.at(T0 + (599 if terminated else 700))
+    assert desk.quantities == {"contracted": end * 16, "delivered": (end + 300) * 8, "shortfall": (end - 300) * 8}
+
+
+def test_terminated_while_a_lot_is_out() -> None:
+    """An outage that lasts at the end ends there, and says nothing more."""
+    desk = delivered()
+    reports(desk, T0, T0 + 600, "a", "b")
+    desk.world.nodes["a"] = replace(desk.world.nodes["a"], gpus=7)
+    desk.at(T0 + 610)
+    desk.delete()
+    desk.at(T0 + 630)
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 660)
+    desk.at(T0 + 660)
+    assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 20 * 8, "excused": 20 * 8}
+
+
+def test_an_outage_before_the_termination() -> None:
+    """It is kept while the end waits for an agent's last sample, though nothing had been metered before."""
+    desk = handed_over()
+    meter(desk, "b", T0 + 10)
+    desk.recover("a", at=T0 + 40)
+    desk.delete()
+    desk.at(T0 + 60)
+    assert desk.phase == "Accepted"
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 65)
+    desk.at(T0 + 65)
+    assert desk.quantities == {"contracted": 960, "delivered": 960 - 320, "shortfall": 320}
+
+
+def test_a_death_found_out_after_the_termination() -> None:
+    """The node had died before its contract was deleted: it turns NotReady while the end waits for the agent, which samples on."""
+    desk = delivered()
+    reports(desk, T0, T0 + 600, "a", "b")
+    desk.delete()
+    desk.at(T0 + 630)
+    desk.fail("a", at=T0 + 650, heartbeat=T0 + 605)
+    desk.at(T0 + 650)
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 660)
+    desk.at(T0 + 660)
+    assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 25 * 8, "excused": 25 * 8}
 
 
 def test_an_agent_that_comes_later() -> None:

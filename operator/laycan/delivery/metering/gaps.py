@@ -56,15 +56,21 @@ def ahead(world: World, name: str, key: str, now: int) -> int:
     return sum(other.gpus for other in others if other.running(now) and other.handed_over_at is not None)
 
 
-def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: str, lot_gpus: int, key: str, now: int) -> tuple[Gap, ...]:
-    """The gaps as they are known now: opened, set back to their onset, closed. The same world and time change nothing more."""
+def find_gaps(
+    world: World, bounds: Sequence[Bound], reading: Reading, holder: str, lot_gpus: int, key: str, now: int, *, closing: bool = False
+) -> tuple[Gap, ...]:
+    """The gaps as they are known now: opened, set back to their onset, closed. The same world and time change nothing more.
+
+    `closing`: nobody has looked since the last bindings ended, so what their nodes went through before is not known any better than
+    after a restart.
+    """
     found = [g for g in reading.gaps if g.end is not None]
     still_open = [g for g in reading.gaps if g.end is None]
     for bound in bounds:
         if bound.handed_over_at is None or now < bound.start:
             continue
         if bound.end <= now:
-            found += _late_news(world, bound, found, reading.until)
+            found += _late_news(world, bound, (*found, *still_open), reading.until, closing=closing or bound.end == now)
             continue
         mine = [g for g in still_open if g.node == bound.node and set(g.lots) <= set(bound.lots)]
         still_open = [g for g in still_open if g not in mine]
@@ -76,15 +82,27 @@ def find_gaps(world: World, bounds: Sequence[Bound], reading: Reading, holder: s
     return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
 
 
-def _late_news(world: World, bound: Bound, found: Sequence[Gap], until: int) -> list[Gap]:
-    """A binding that is over, but not metered: its node turns out to have died before the end."""
-    node = world.nodes.get(bound.node)
-    known = [g for g in found if g.node == bound.node and g.end is not None and g.end >= bound.end and set(g.lots) & set(bound.lots)]
-    floor = max(until, bound.start, bound.handed_over_at or 0)
-    seen = world.last_seen.get(bound.node, 0)
-    if known or (node is not None and node.ready) or not floor <= seen < bound.end:
+def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, closing: bool) -> list[Gap]:
+    """A binding that is over, but not metered: its node turns out to have been away before the end."""
+    mine = [g for g in known if g.node == bound.node and set(g.lots) & set(bound.lots)]
+    past = [g.end for g in mine if g.end is not None]
+    if len(past) < len(mine) or any(end >= bound.end for end in past):
         return []
-    return [Gap(bound.node, seen, bound.end, bound.lots)]
+    well = max(past, default=0)
+    start, end = _away(world, bound, max(until, bound.start, bound.handed_over_at or 0, well), well, closing=closing)
+    return [Gap(bound.node, start, end, bound.lots)] if start < end else []
+
+
+def _away(world: World, bound: Bound, floor: int, well: int, *, closing: bool) -> tuple[int, int]:
+    """From when until when the node of a binding that is over was away in its time; an empty stretch where nothing says so."""
+    node, seen, end = world.nodes.get(bound.node), world.last_seen.get(bound.node, 0), bound.end
+    if node is not None and node.ready:
+        unseen = node.ready_since <= end or (closing and seen < end)
+        back = min(node.ready_since, end)
+        return (_last_heartbeat(world, bound.node, floor, back, floor), back) if unseen else (end, end)
+    if node is not None and node.ready_since < end:
+        return _onset(world, bound.node, floor, well, end, end), end
+    return _last_heartbeat(world, bound.node, floor, end, floor if node is None and closing else end), end
 
 
 def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:

@@ -23,12 +23,15 @@ UPTIME_SECONDS = 2  # by how much the uptime may disagree with the clock over a 
 LEAST_WATTS, MOST_WATTS = 10, 2_000  # mean power of a GPU that is there: below the idle draw of any data-centre GPU, above the limit of all
 
 
-def metered(world: World, bound: Bound, now: int) -> Bound:
-    """The binding with the moment from which the agent's word counts, once its buyer has access and an agent reports of this node."""
+def metered(world: World, bound: Bound) -> Bound:
+    """The binding with the moment from which the agent's word counts, once its buyer has access and an agent reports of this node.
+
+    When that is noticed changes nothing: it may be over by then.
+    """
     view, node = world.meters.get(bound.node), world.nodes.get(bound.node)
     if bound.handed_over_at is None:
         return replace(bound, metered_since=None)
-    if bound.metered_since is not None or view is None or node is None or view.node_uid != node.uid or now >= bound.end:
+    if bound.metered_since is not None or view is None or node is None or view.node_uid != node.uid or view.since >= bound.end:
         return bound
     return replace(bound, metered_since=max(bound.handed_over_at, view.since))
 
@@ -93,8 +96,16 @@ def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: 
     for bound in bounds:
         if bound.metered_since is None or bound.end <= read or bound.start >= until:
             continue
-        view = world.meters.get(bound.node)
-        told = max(view.complete_at, bound.metered_since) if view is not None else read
-        if told < min(until, bound.end) and now < max(told + wait, view.silent_at if view is not None else 0):
+        told, *silent = silences(world, bound, read, wait)
+        if told < min(until, bound.end) and now < max(silent):
             until = max(told, min(until, bound.start))
     return until
+
+
+def silences(world: World, bound: Bound, read: int, wait: int) -> tuple[int, ...]:
+    """Up to when all is told of the binding, and when its agent counts as silent, and is waited for no more, if no other sample comes."""
+    view, since = world.meters.get(bound.node), bound.metered_since or 0
+    if view is None:
+        return read, read + wait
+    told = max(view.complete_at, since)
+    return told, view.silent_at, told + wait

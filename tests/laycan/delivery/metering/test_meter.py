@@ -131,6 +131,24 @@ class TestGaps:
             Stretch(0, T + 170, T + 200),
         ]
 
+    def test_away_and_back_before_the_end(self) -> None:
+        """Nobody looked before the binding was over: its node has been Ready since a moment inside it, so all until then is out."""
+        seen, over = world(a=node("a", since=T + 70)), bound(end=T + 100)
+        assert self.gaps(seen, Reading(), T + 150, over) == (Gap("a", T, T + 70, (0,)),)
+        seen.last_seen["a"] = T + 30
+        assert self.gaps(seen, Reading(), T + 150, over) == (Gap("a", T + 30, T + 70, (0,)),)
+
+    def test_not_ready_since_before_the_end(self) -> None:
+        """The change of the condition stands for a heartbeat that nobody knows, when nobody looked before the binding was over, too."""
+        seen = world(a=node("a", ready=False, since=T + 70))
+        assert self.gaps(seen, Reading(), T + 150, bound(end=T + 100)) == (Gap("a", T + 70, T + 100, (0,)),)
+
+    @pytest.mark.parametrize(("closing", "out"), [(True, (Gap("a", T, T + 100, (0,)),)), (False, ())], ids=["unseen", "seen well"])
+    @pytest.mark.parametrize("known", [{"a": node("a", since=T + 120)}, {}], ids=["back", "deleted"])
+    def test_what_happened_after_the_end(self, known: dict[str, NodeView], closing: bool, out: tuple[Gap, ...]) -> None:
+        """A node that went away since the end says nothing about the time before, but where nobody looked in between nothing else does."""
+        assert find_gaps(world(**known), [bound(end=T + 100)], Reading(), "acme", 8, "desk/c", T + 150, closing=closing) == out
+
     def test_the_meter_waits_for_a_heartbeat(self) -> None:
         """A fresh NotReady holds the meter back a lag before it, but not for ever."""
         seen, gaps = world(a=node("a", ready=False, since=T + 100)), [Gap("a", T + 100, None, (0,))]

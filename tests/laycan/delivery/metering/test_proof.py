@@ -52,19 +52,25 @@ class TestMetered:
     def test_from_hand_over_or_first_sample(self) -> None:
         """The agent's word counts from the hand-over on, or from its first sample where that is later; for good."""
         fresh = replace(bound(), metered_since=None)
-        assert metered(world(meter()), fresh, T + 5).metered_since == T
-        assert metered(world(meter(since=T + 3)), fresh, T + 5).metered_since == T + 3
-        assert metered(world(None), fresh, T + 5).metered_since is None
-        assert metered(world(None), bound(), T + 5).metered_since == T
+        assert metered(world(meter()), fresh).metered_since == T
+        assert metered(world(meter(since=T + 3)), fresh).metered_since == T + 3
+        assert metered(world(None), fresh).metered_since is None
+        assert metered(world(None), bound()).metered_since == T
+
+    def test_seen_when_it_is_over(self) -> None:
+        """An agent that came while nobody looked counts for a binding that has ended by now; one that came after its end does not."""
+        fresh = replace(bound(), metered_since=None)
+        assert metered(world(meter(since=T + 500)), fresh).metered_since == T + 500
+        assert metered(world(meter(since=T + 1000)), fresh).metered_since is None
 
     def test_another_machine(self) -> None:
         """The meter of an earlier node of that name says nothing about this one."""
         fresh = replace(bound(), metered_since=None)
-        assert metered(world(replace(meter(), node_uid="older")), fresh, T + 5).metered_since is None
+        assert metered(world(replace(meter(), node_uid="older")), fresh).metered_since is None
 
     def test_access_taken_back(self) -> None:
         """A binding whose access was taken back before its start begins anew."""
-        assert metered(world(meter()), replace(bound(), handed_over_at=None), T - 5).metered_since is None
+        assert metered(world(meter()), replace(bound(), handed_over_at=None)).metered_since is None
 
 
 class TestUnproven:
