@@ -235,8 +235,8 @@ def test_terminated_while_a_lot_is_out() -> None:
     desk.delete()
     desk.at(T0 + 630)
     for name in ("a", "b"):
-        meter(desk, name, T0 + 660)
-    desk.at(T0 + 660)
+        meter(desk, name, T0 + 900)
+    desk.at(T0 + 900)
     assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 20 * 8, "excused": 20 * 8}
 
 
@@ -249,8 +249,8 @@ def test_an_outage_before_the_termination() -> None:
     desk.at(T0 + 60)
     assert desk.phase == "Accepted"
     for name in ("a", "b"):
-        meter(desk, name, T0 + 65)
-    desk.at(T0 + 65)
+        meter(desk, name, T0 + 300)
+    desk.at(T0 + 300)
     assert desk.quantities == {"contracted": 960, "delivered": 960 - 320, "shortfall": 320}
 
 
@@ -263,8 +263,8 @@ def test_a_death_found_out_after_the_termination() -> None:
     desk.fail("a", at=T0 + 650, heartbeat=T0 + 605)
     desk.at(T0 + 650)
     for name in ("a", "b"):
-        meter(desk, name, T0 + 660)
-    desk.at(T0 + 660)
+        meter(desk, name, T0 + 900)
+    desk.at(T0 + 900)
     assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 25 * 8, "excused": 25 * 8}
 
 
