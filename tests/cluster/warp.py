@@ -1,5 +1,7 @@
 """A real operator process in another time: its clock is a file, which the test sets; machines are played with times of that clock.
 
+The clock moves in the operator once it has seen what the agents reported until then, as it would have long before in real time.
+
 The API server, its policies and the operator are real. What a kubelet and an agent would write (the Ready condition, the GpuMeter) the
 test writes, because theirs would carry today's times. After a jump the operator looks at everything within its period of a second.
 """
@@ -39,21 +41,30 @@ class Warped(Operator):
 
 def main() -> None:
     """`python -m tests.cluster.warp CLOCK --settings F --kubeconfig F --port N …`: as `laycan operator`, by that clock."""
-    from laycan.main import run
+    from laycan import main as shell
+    from laycan.control import office
+    from laycan.kube.meter_views import MeterView, meter_view
     from laycan.settings import load_settings
 
-    clock = Path(sys.argv[1])
+    file, reported, now = Path(sys.argv[1]), dict[str, int](), [0]
+
+    def seen(raw: Object) -> MeterView | None:
+        found = meter_view(raw)
+        if found is not None:
+            reported[found.node] = found.at
+        return found
+
+    def clock() -> int:
+        target, agents = struct.unpack("<qq", file.read_bytes())
+        if sum(at >= target for at in reported.values()) >= agents:
+            now[0] = target
+        return now[0]
+
+    setattr(office, "meter_view", seen)  # noqa: B010 - there it is a name imported from elsewhere
     given = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
-    raise SystemExit(
-        run(
-            load_settings(Path(given["--settings"])),
-            Path(given["--kubeconfig"]),
-            int(given["--port"]),
-            json_logs=False,
-            metrics_port=int(given["--metrics-port"]),
-            clock=lambda: struct.unpack("<q", clock.read_bytes())[0],
-        )
-    )
+    ports = int(given["--port"]), int(given["--metrics-port"])
+    settings = load_settings(Path(given["--settings"]))
+    raise SystemExit(shell.run(settings, Path(given["--kubeconfig"]), ports[0], json_logs=False, metrics_port=ports[1], clock=clock))
 
 
 @dataclass
@@ -83,7 +94,7 @@ class Age:
 
     @property
     def now(self) -> int:
-        found: int = struct.unpack("<q", self._clock.read_bytes())[0]
+        found: int = struct.unpack("<qq", self._clock.read_bytes())[0]
         return found
 
     def set(self, when: str | int) -> None:
@@ -92,7 +103,7 @@ class Age:
         for machine in self.machines.values():
             self.report(machine, now)
         new = self._clock.with_suffix(".new")
-        new.write_bytes(struct.pack("<q", now))
+        new.write_bytes(struct.pack("<qq", now, sum(not machine.silent for machine in self.machines.values())))
         new.replace(self._clock)
 
     def add(self, machines: Iterable[Machine]) -> None:
