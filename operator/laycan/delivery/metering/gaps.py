@@ -75,9 +75,8 @@ def find_gaps(
         mine = [g for g in still_open if g.node == bound.node and set(g.lots) <= set(bound.lots)]
         still_open = [g for g in still_open if g not in mine]
         past = [g.end for g in found if g.node == bound.node and g.end is not None and not set(g.lots).isdisjoint(bound.lots)]
-        well = max(past, default=0)
-        floor = max(reading.until, bound.start, bound.handed_over_at, well)
-        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, well, now)
+        floor = max(reading.until, bound.start, bound.handed_over_at, *past, 0)
+        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, now)
     found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
     return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
 
@@ -88,12 +87,11 @@ def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, 
     past = [g.end for g in mine if g.end is not None]
     if len(past) < len(mine) or any(end >= bound.end for end in past):
         return []
-    well = max(past, default=0)
-    start, end = _away(world, bound, max(until, bound.start, bound.handed_over_at or 0, well), well, closing=closing)
+    start, end = _away(world, bound, max(until, bound.start, bound.handed_over_at or 0, *past), closing=closing)
     return [Gap(bound.node, start, end, bound.lots)] if start < end else []
 
 
-def _away(world: World, bound: Bound, floor: int, well: int, *, closing: bool) -> tuple[int, int]:
+def _away(world: World, bound: Bound, floor: int, *, closing: bool) -> tuple[int, int]:
     """From when until when the node of a binding that is over was away in its time; an empty stretch where nothing says so."""
     node, seen, end = world.nodes.get(bound.node), world.last_seen.get(bound.node, 0), bound.end
     if node is not None and node.ready:
@@ -101,7 +99,7 @@ def _away(world: World, bound: Bound, floor: int, well: int, *, closing: bool) -
         back = min(node.ready_since, end)
         return (_last_heartbeat(world, bound.node, floor, back, floor), back) if unseen else (end, end)
     if node is not None and node.ready_since < end:
-        return _onset(world, bound.node, floor, well, end, end), end
+        return _onset(world, bound, floor, end, end), end
     return _last_heartbeat(world, bound.node, floor, end, floor if node is None and closing else end), end
 
 
@@ -109,8 +107,8 @@ def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:
     return gap.node, gap.start, gap.lots
 
 
-def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int], floor: int, well: int, now: int) -> list[Gap]:
-    """Open and newly closed gaps of one binding that runs. `floor`: none begins before; `well`: when its latest one ended."""
+def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int], floor: int, now: int) -> list[Gap]:
+    """Open and newly closed gaps of one binding that runs."""
     node = world.nodes.get(bound.node)
     ready_since = min(node.ready_since, now) if node else 0
     lost = tuple(lot for lot in bound.lots if lot not in have)
@@ -123,31 +121,31 @@ def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int
         if out and node is not None and world.alive(node) and gap.start < ready_since:  # back without its GPUs: that Ready ended nothing
             gaps += [replace(gap, lots=out, end=ready_since), Gap(bound.node, ready_since, None, out)]
         elif out:
-            gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound.node, floor, well, now, gap.start))))
+            gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound, floor, now, gap.start))))
     rest = tuple(lot for lot in bound.lots if not any(lot in g.lots for g in mine))
     fresh = tuple(lot for lot in rest if lot in lost)
     if rest and node is not None and world.alive(node) and ready_since > floor:  # it was away and came back, unseen
         gaps.append(Gap(bound.node, _last_heartbeat(world, bound.node, floor, ready_since, floor), ready_since, rest))
         gaps += [Gap(bound.node, ready_since, None, fresh)] if fresh else []
     elif fresh:
-        gaps.append(Gap(bound.node, _onset(world, bound.node, floor, well, now, now), None, fresh))
+        gaps.append(Gap(bound.node, _onset(world, bound, floor, now, now), None, fresh))
     return gaps
 
 
-def _onset(world: World, name: str, floor: int, well: int, now: int, otherwise: int) -> int:
+def _onset(world: World, bound: Bound, floor: int, now: int, otherwise: int) -> int:
     """When a loss began: the last heartbeat, else the change of the Ready condition; a loss of another kind when it was seen.
 
-    A heartbeat from before the floor says that the kubelet was not there in any second since, unless it is of a failure before this one.
+    A kubelet that was last heard shortly before the buyer's time began was not there in any second of it.
     """
-    node = world.nodes.get(name)
+    node = world.nodes.get(bound.node)
     if node is None:
-        return _last_heartbeat(world, name, floor, now, floor)
+        return _last_heartbeat(world, bound.node, floor, now, floor)
     if world.alive(node):
         return otherwise
     latest = now if node.ready else min(node.ready_since, now)
-    if max(well, latest - CONFIRM_SECONDS) <= world.last_seen.get(name, 0) < floor:
+    if latest - CONFIRM_SECONDS <= world.last_seen.get(bound.node, 0) < floor == max(bound.start, bound.handed_over_at or 0):
         return floor
-    return _last_heartbeat(world, name, floor, latest, max(floor, latest))
+    return _last_heartbeat(world, bound.node, floor, latest, max(floor, latest))
 
 
 def _last_heartbeat(world: World, name: str, floor: int, latest: int, otherwise: int) -> int:

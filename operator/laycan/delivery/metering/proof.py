@@ -49,7 +49,8 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: i
     over = bound.end if bound.end < now else None
     if view is None:
         return [Gap(bound.node, lo, over, bound.lots)]
-    found = [Gap(bound.node, lo, view.complete_since, bound.lots)] if lo < view.complete_since else []
+    known_from = _known_from(view, policy, bound.metered_since)
+    found = [Gap(bound.node, lo, known_from, bound.lots)] if lo < known_from else []
     found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m)) for m in view.missed]
     if now >= view.silent_at:
         found.append(Gap(bound.node, max(lo, view.at), None, bound.lots))
@@ -57,6 +58,12 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: i
         found += _unfit(view, spells(view.findings, policy), policy, bound, lot_gpus, ahead, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
     return [replace(gap, end=over) if gap.end is None else gap for gap in touching]
+
+
+def _known_from(view: MeterView, policy: Policy, metered_since: int) -> int:
+    """From when on the meter's history is whole: what it dropped, or lost when it began anew, may need its clean time yet."""
+    whole = view.complete_since <= min(view.since, metered_since)
+    return view.complete_since if whole else view.complete_since + policy.clean_seconds
 
 
 def _estimable(world: World, name: str, missed: MissedView) -> bool:

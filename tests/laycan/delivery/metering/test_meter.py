@@ -102,7 +102,7 @@ class TestGaps:
         assert self.gaps(seen, Reading(), T + 150) == (Gap("a", T + onset, None, (0,)),)
 
     def test_silent_since_before_the_hand_over(self) -> None:
-        """A kubelet whose last heartbeat came before the window began, or before what is read, was not there in any second since."""
+        """A kubelet whose last heartbeat came just before the buyer's time began was not there in any second of it."""
         seen = world(a=node("a", ready=False, since=T + 30))
         seen.last_seen["a"] = T - 10
         assert self.gaps(seen, Reading(), T + 31) == (Gap("a", T, None, (0,)),)

@@ -123,7 +123,15 @@ class TestUnproven:
 
     def test_history_that_was_dropped(self) -> None:
         """What the meter no longer lists is not proven."""
-        assert self.gaps(meter(complete=T + 100)) == [Gap("a", T, T + 100, (0,))]
+        assert self.gaps(meter(complete=T + 100)) == [Gap("a", T, T + 110, (0,))]
+
+    def test_the_clean_time_after_what_was_dropped(self) -> None:
+        """A fault that is not listed any more may have been fatal: until its clean time is over nothing is proven."""
+        view = replace(meter(complete=T + 100), since=T - 50)
+        assert self.gaps(view) == [Gap("a", T, T + 110, (0,))]
+        begun_anew = replace(meter(complete=T + 100), since=T + 100)  # its history is lost: the same
+        assert self.gaps(begun_anew) == [Gap("a", T, T + 110, (0,))]
+        assert self.gaps(replace(meter(), since=T, complete_since=T)) == [], "an agent that began before it was asked"
 
     def test_silence(self) -> None:
         """Two reports missed: nothing is proven since the last sample. Before that the next report is waited for."""
@@ -223,7 +231,7 @@ def test_each_second(found: list[Found], missed: list[MissedView], accept: list[
     for second in range(T, T + LAST):
         bad = {s.gpu for s in spells(found, policy) if s.covers(second) and not policy.delivers(s)}
         silent = view.silent_at <= T + LAST and second >= view.at
-        listed = second >= view.complete_since and not silent
+        listed = second >= view.complete_since + (policy.clean_seconds if since > 0 else 0) and not silent
         holes = [m for m in missed if m.start <= second < m.end]
         for place, lot in enumerate(each.lots):
             fit = not bad & set(each.devices) if exact else (8 - len(bad)) // 2 > place
