@@ -94,13 +94,13 @@ def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, 
 def _away(world: World, bound: Bound, floor: int, *, closing: bool) -> tuple[int, int]:
     """From when until when the node of a binding that is over was away in its time; an empty stretch where nothing says so."""
     node, seen, end = world.nodes.get(bound.node), world.last_seen.get(bound.node, 0), bound.end
-    if node is not None and node.ready:
+    if node is not None and world.alive(node):
         unseen = node.ready_since <= end or (closing and seen < end)
         back = min(node.ready_since, end)
         return (_last_heartbeat(world, bound.node, floor, back, floor), back) if unseen else (end, end)
-    if node is not None and node.ready_since < end:
+    if node is not None:
         return _onset(world, bound, floor, end, end), end
-    return _last_heartbeat(world, bound.node, floor, end, floor if node is None and closing else end), end
+    return _last_heartbeat(world, bound.node, floor, end, floor if closing else end), end
 
 
 def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:

@@ -106,6 +106,7 @@ class TestGaps:
         seen = world(a=node("a", ready=False, since=T + 30))
         seen.last_seen["a"] = T - 10
         assert self.gaps(seen, Reading(), T + 31) == (Gap("a", T, None, (0,)),)
+        assert self.gaps(seen, Reading(), T + 31, bound(end=T + 20)) == (Gap("a", T, T + 20, (0,)),)
 
     def test_a_heartbeat_of_the_failure_before(self) -> None:
         """Until the new one is read, the last heartbeat known is of the failure before: it says nothing about this one."""
