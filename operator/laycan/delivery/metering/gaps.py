@@ -83,12 +83,14 @@ def find_gaps(
 
 def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, closing: bool) -> list[Gap]:
     """A binding that is over, but not metered: its node turns out to have been away before the end."""
-    mine = [g for g in known if g.node == bound.node and set(g.lots) & set(bound.lots)]
-    past = [g.end for g in mine if g.end is not None]
-    if len(past) < len(mine) or any(end >= bound.end for end in past):
-        return []
-    start, end = _away(world, bound, max(until, bound.start, bound.handed_over_at or 0, *past), closing=closing)
-    return [Gap(bound.node, start, end, bound.lots)] if start < end else []
+    mine = [g for g in known if g.node == bound.node]
+    found: dict[tuple[int, int], list[int]] = {}
+    for lot in bound.lots:
+        past = [bound.end if g.end is None else g.end for g in mine if lot in g.lots]
+        floor = max(until, bound.start, bound.handed_over_at or 0, *past)
+        if floor < bound.end:
+            found.setdefault(_away(world, bound, floor, closing=closing), []).append(lot)
+    return [Gap(bound.node, start, end, tuple(lots)) for (start, end), lots in found.items() if start < end]
 
 
 def _away(world: World, bound: Bound, floor: int, *, closing: bool) -> tuple[int, int]:

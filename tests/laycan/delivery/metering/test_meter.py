@@ -144,6 +144,12 @@ class TestGaps:
         seen = world(a=node("a", ready=False, since=T + 70))
         assert self.gaps(seen, Reading(), T + 150, bound(end=T + 100)) == (Gap("a", T + 70, T + 100, (0,)),)
 
+    def test_lots_that_were_out_already(self) -> None:
+        """A lot's own outage up to the end hides nothing of what the other lots on its node lost."""
+        seen, over = world(a=node("a", ready=False, since=T + 70)), bound(lots=(0, 1), end=T + 100)
+        lost = Gap("a", T + 40, T + 110, (1,))
+        assert self.gaps(seen, Reading(gaps=(lost,)), T + 150, over) == (lost, Gap("a", T + 70, T + 100, (0,)))
+
     @pytest.mark.parametrize(("closing", "out"), [(True, (Gap("a", T, T + 100, (0,)),)), (False, ())], ids=["unseen", "seen well"])
     @pytest.mark.parametrize("known", [{"a": node("a", since=T + 120)}, {}], ids=["back", "deleted"])
     def test_what_happened_after_the_end(self, known: dict[str, NodeView], closing: bool, out: tuple[Gap, ...]) -> None:
