@@ -83,24 +83,26 @@ def find_gaps(
 
 def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, closing: bool) -> list[Gap]:
     """A binding that is over, but not metered: its node turns out to have been away before the end."""
-    mine = [g for g in known if g.node == bound.node and set(g.lots) & set(bound.lots)]
-    past = [g.end for g in mine if g.end is not None]
-    if len(past) < len(mine) or any(end >= bound.end for end in past):
-        return []
-    start, end = _away(world, bound, max(until, bound.start, bound.handed_over_at or 0, *past), closing=closing)
-    return [Gap(bound.node, start, end, bound.lots)] if start < end else []
+    mine = [g for g in known if g.node == bound.node]
+    found: dict[tuple[int, int], list[int]] = {}
+    for lot in bound.lots:
+        past = [bound.end if g.end is None else g.end for g in mine if lot in g.lots]
+        floor = max(until, bound.start, bound.handed_over_at or 0, *past)
+        if floor < bound.end:
+            found.setdefault(_away(world, bound, floor, closing=closing), []).append(lot)
+    return [Gap(bound.node, start, end, tuple(lots)) for (start, end), lots in found.items() if start < end]
 
 
 def _away(world: World, bound: Bound, floor: int, *, closing: bool) -> tuple[int, int]:
     """From when until when the node of a binding that is over was away in its time; an empty stretch where nothing says so."""
     node, seen, end = world.nodes.get(bound.node), world.last_seen.get(bound.node, 0), bound.end
-    if node is not None and node.ready:
+    if node is not None and world.alive(node):
         unseen = node.ready_since <= end or (closing and seen < end)
         back = min(node.ready_since, end)
         return (_last_heartbeat(world, bound.node, floor, back, floor), back) if unseen else (end, end)
-    if node is not None and node.ready_since < end:
+    if node is not None:
         return _onset(world, bound, floor, end, end), end
-    return _last_heartbeat(world, bound.node, floor, end, floor if node is None and closing else end), end
+    return _last_heartbeat(world, bound.node, floor, end, floor if closing else end), end
 
 
 def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:

@@ -57,7 +57,7 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: i
     if view.findings or not set(bound.devices) <= view.gpus or len(view.gpus) < bound.gpus:
         found += _unfit(view, spells(view.findings, policy), policy, bound, lot_gpus, ahead, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
-    return [replace(gap, end=over) if gap.end is None else gap for gap in touching]
+    return [replace(gap, end=over if gap.end is None else min(gap.end, bound.end)) for gap in touching]
 
 
 def _known_from(view: MeterView, policy: Policy, metered_since: int) -> int:

@@ -106,6 +106,7 @@ class TestGaps:
         seen = world(a=node("a", ready=False, since=T + 30))
         seen.last_seen["a"] = T - 10
         assert self.gaps(seen, Reading(), T + 31) == (Gap("a", T, None, (0,)),)
+        assert self.gaps(seen, Reading(), T + 31, bound(end=T + 20)) == (Gap("a", T, T + 20, (0,)),)
 
     def test_a_heartbeat_of_the_failure_before(self) -> None:
         """Until the new one is read, the last heartbeat known is of the failure before: it says nothing about this one."""
@@ -142,6 +143,12 @@ class TestGaps:
         """The change of the condition stands for a heartbeat that nobody knows, when nobody looked before the binding was over, too."""
         seen = world(a=node("a", ready=False, since=T + 70))
         assert self.gaps(seen, Reading(), T + 150, bound(end=T + 100)) == (Gap("a", T + 70, T + 100, (0,)),)
+
+    def test_lots_that_were_out_already(self) -> None:
+        """A lot's own outage up to the end hides nothing of what the other lots on its node lost."""
+        seen, over = world(a=node("a", ready=False, since=T + 70)), bound(lots=(0, 1), end=T + 100)
+        lost = Gap("a", T + 40, T + 110, (1,))
+        assert self.gaps(seen, Reading(gaps=(lost,)), T + 150, over) == (lost, Gap("a", T + 70, T + 100, (0,)))
 
     @pytest.mark.parametrize(("closing", "out"), [(True, (Gap("a", T, T + 100, (0,)),)), (False, ())], ids=["unseen", "seen well"])
     @pytest.mark.parametrize("known", [{"a": node("a", since=T + 120)}, {}], ids=["back", "deleted"])

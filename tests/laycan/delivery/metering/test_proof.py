@@ -121,6 +121,13 @@ class TestUnproven:
             Gap("a", T + 10, T + 50, (0,))
         ]
 
+    def test_nothing_lasts_beyond_the_binding(self) -> None:
+        """What its node leaves unproven after its end is of no concern to its lots: they may be elsewhere by then."""
+        over = replace(bound(), end=T + 150)
+        assert self.gaps(meter(complete=T + 200), over) == [Gap("a", T, T + 150, (0,))]
+        assert self.gaps(meter(missed=(MissedView(T + 100, T + 700, False, 0, 0, 0),)), over) == [Gap("a", T + 100, T + 150, (0,))]
+        assert self.gaps(meter(xid(GPUS[3], 10, 495)), replace(over, end=T + 499)) == [Gap("a", T + 10, T + 499, (0,))]
+
     def test_history_that_was_dropped(self) -> None:
         """What the meter no longer lists is not proven."""
         assert self.gaps(meter(complete=T + 100)) == [Gap("a", T, T + 110, (0,))]
