@@ -100,6 +100,17 @@ def test_a_fatal_xid_and_a_hot_spare() -> None:
     assert "shortfall.opened" not in desk.news
 
 
+def test_moved_at_the_first_look() -> None:
+    """Where the fault and the move away from it are seen at once, the outage is told from the last good sample all the same."""
+    desk = delivered()
+    reports(desk, T0, T0 + 600, "a", "b")
+    meter(desk, "a", T0 + 612, xid("a", T0 + 610))
+    desk.bind(T0 + 614, ("spare", T0 + 614, desk.end), ("b", T0, desk.end))
+    desk.at(T0 + 614)
+    assert desk.told[-1]["data"]["change"]["since"] == "2027-01-04T00:10:10Z"
+    assert desk.status["handover"]["interruptedSince"] == "2027-01-04T00:10:10Z"
+
+
 def test_an_application_error_is_delivered() -> None:
     """XID 13 is the buyer's job: take or pay."""
     desk = delivered()
