@@ -67,9 +67,10 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
         draft.conditions.put(c.HANDED_OVER, False, "NotStarted", "")
     account = _account(draft, world, owed)
     if started and draft.now < owed.end:
-        tell_handover(draft, world, owed, have, settings)
+        outlook = account.read(draft.now)
+        tell_handover(draft, world, owed, have, outlook, settings)
         tell_degraded(draft, world, owed, have, settings)
-        tell_shortfall(draft, account.read(draft.now), owed, have, tolerance(draft.contract, world).cure_seconds)
+        tell_shortfall(draft, outlook, owed, have, tolerance(draft.contract, world).cure_seconds)
     if draft.now >= owed.end:
         close_record(draft, owed)
     tell_outlook(draft, decision, owed)

@@ -14,26 +14,37 @@ from laycan.delivery.metering.served import Due
 from laycan.resources.times import format_time, parse_time
 
 
-def note_access(draft: Draft, owed: Due, complete: bool) -> None:
-    """Inside the window, at each look: `complete` says whether the buyer has all that is due now."""
+def note_access(draft: Draft, owed: Due, onset: int | None) -> None:
+    """Inside the window, at each look: since when the buyer lacks something that is due now, None when he has all of it."""
     record: dict[str, Any] = dict(draft.fields.get("handover") or {})
-    if complete and "lateSeconds" not in record:
-        got = [max(bound.handed_over_at or draft.now, bound.start) for bound in draft.bounds if bound.running(draft.now)]
-        got += [gap.end for gap in draft.reading.gaps if gap.end is not None]  # had before the start, and out when it came
-        record |= {"lateSeconds": max(0, max(got, default=draft.now) - owed.start), "interruptions": 0}
-    elif complete and "interruptedSince" in record:
+    if onset is None and "lateSeconds" not in record:
+        record |= {"lateSeconds": max(0, _first_had(draft, owed.start) - owed.start), "interruptions": 0}
+    elif onset is None and "interruptedSince" in record:
         took = draft.now - parse_time(record.pop("interruptedSince"))
         record["rebindSeconds"] = took
         record["longestRebindSeconds"] = max(took, record.get("longestRebindSeconds", 0))
-    elif not complete and "lateSeconds" in record:
-        onsets = [gap.start for gap in (*draft.reading.gaps, *draft.unproven) if gap.covers(draft.now)]
+    elif onset is not None and "lateSeconds" in record:
         if "interruptedSince" in record:
-            onsets.append(parse_time(record["interruptedSince"]))  # an onset may be set back, never forward
+            onset = min(onset, parse_time(record["interruptedSince"]))  # an onset may be set back, never forward
         else:
             record["interruptions"] = record.get("interruptions", 0) + 1
-        record["interruptedSince"] = format_time(min(onsets, default=draft.now))
+        record["interruptedSince"] = format_time(onset)
     if record:
         draft.fields["handover"] = record
+
+
+def _first_had(draft: Draft, start: int) -> int:
+    """When the buyer first had every lot that he has now: handed over, out neither in what is metered nor in what is not yet."""
+    running = [bound for bound in draft.bounds if bound.running(draft.now)]
+    first = max((max(bound.handed_over_at or draft.now, bound.start) for bound in running), default=draft.now)
+    if (counters := draft.reading.counters) and any(outage.since <= first for outage in counters.outages):
+        first = max(first, counters.until)
+    lots = {(bound.node, lot) for bound in running for lot in bound.lots}
+    gaps = (gap for gap in (*draft.reading.gaps, *draft.unproven) if any((gap.node, lot) in lots for lot in gap.lots))
+    for gap in sorted(gaps, key=lambda gap: gap.start):
+        if gap.start <= first and gap.end is not None:
+            first = max(first, gap.end)
+    return max(first, start)
 
 
 def close_record(draft: Draft, owed: Due) -> None:

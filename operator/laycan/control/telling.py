@@ -22,19 +22,18 @@ from laycan.settings import Settings
 from laycan_verify.classes import Class, Counters
 
 
-def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], settings: Settings) -> None:
+def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], outlook: Counters, settings: Settings) -> None:
     withdrawn = sum(n.gpus for n in draft.notices if n.start <= draft.now < n.end) // owed.lot_gpus
     missing = [lot for lot in range(owed.lots) if lot not in have]
     holds = len(missing) <= withdrawn
-    note_access(draft, owed, holds)
+    onset = min((outage.since for outage in outlook.outages if outage.lot in missing), default=draft.now)
+    note_access(draft, owed, None if holds else onset)
     was, why = draft.conditions.true(c.HANDED_OVER), draft.conditions.reason(c.HANDED_OVER)
     cause = "" if holds else _cause(draft, world, frozenset(missing), settings) if was else _known_cause(draft)
     message = f"{len(have)} of {owed.lots} lots" + (f": {cause}" if cause else "")
     lots: dict[str, Any] = {"lots": missing, "gpus": len(missing) * owed.lot_gpus}
     if was and not holds:
-        since = [g.start for g in (*draft.reading.gaps, *draft.unproven) if g.covers(draft.now)]
-        lots["since"] = format_time(min(since, default=draft.now))
-        lots |= {"cause": cause} if cause else {}
+        lots |= {"since": format_time(onset)} | ({"cause": cause} if cause else {})
         draft.flip(c.HANDED_OVER, False, "Interrupted", message, event="delivery.interrupted", change=lots)
     elif holds and not was:
         _tell_access(draft, owed, message, why)

@@ -100,6 +100,36 @@ def test_a_fatal_xid_and_a_hot_spare() -> None:
     assert "shortfall.opened" not in desk.news
 
 
+def test_late_by_a_broken_gpu() -> None:
+    """Handed over before the start, broken when it came: late until the clean time after the reset is over."""
+    desk = handed_over()
+    meter(desk, "a", T0 - 2, xid("a", T0 - 5))
+    reports(desk, T0, T0 + 60, "a", "b")
+    meter(desk, "a", T0 + 102, xid("a", T0 - 5, T0 + 100))
+    reports(desk, T0 + 120, T0 + 1200, "a", "b")
+    assert desk.status["handover"] == {"lateSeconds": 1000, "interruptions": 0}
+
+
+def test_on_time_though_nobody_looked() -> None:
+    """An outage inside the window that was over when the operator came back is not what the buyer waited for at its start."""
+    desk = handed_over()
+    meter(desk, "b", T0 + 300)
+    meter(desk, "a", T0 + 300, missed=(MissedView(T0 + 100, T0 + 130, False, 30, 0, 0),))
+    desk.at(T0 + 300)
+    assert desk.status["handover"] == {"lateSeconds": 0, "interruptions": 0}
+
+
+def test_moved_at_the_first_look() -> None:
+    """Where the fault and the move away from it are seen at once, the outage is told from the last good sample all the same."""
+    desk = delivered()
+    reports(desk, T0, T0 + 600, "a", "b")
+    meter(desk, "a", T0 + 612, xid("a", T0 + 610))
+    desk.bind(T0 + 614, ("spare", T0 + 614, desk.end), ("b", T0, desk.end))
+    desk.at(T0 + 614)
+    assert desk.told[-1]["data"]["change"]["since"] == "2027-01-04T00:10:10Z"
+    assert desk.status["handover"]["interruptedSince"] == "2027-01-04T00:10:10Z"
+
+
 def test_an_application_error_is_delivered() -> None:
     """XID 13 is the buyer's job: take or pay."""
     desk = delivered()
