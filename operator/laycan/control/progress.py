@@ -20,10 +20,11 @@ from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.devices.exact import choose
 from laycan.delivery.faults.fitness import policy_of, unfit_for
 from laycan.delivery.lead import lead_seconds
-from laycan.delivery.metering.gaps import ahead, find_gaps, possessed, readable_until
+from laycan.delivery.metering.gaps import find_gaps, possessed, readable_until
 from laycan.delivery.metering.meter import Account
 from laycan.delivery.metering.proof import lots_without, metered, readable, unproven
 from laycan.delivery.metering.served import Bound, Due, due
+from laycan.delivery.metering.sharing import Sharing, asked_for
 from laycan.kube.world import World
 from laycan.settings import Settings
 from laycan_verify.classes import Terms
@@ -97,9 +98,10 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start."""
     have: set[int] = set()
     bounds: list[Bound] = []
+    sharing = Sharing(world, draft.bounds, draft.contract.key)
     for bound in draft.bounds:
         near = bound.start - lead_seconds(bound.product, world.products, world.fence, settings) <= draft.now < bound.end
-        lots = _in_hand(draft, world, bound, owed, settings) if near else ()
+        lots = _in_hand(draft, world, bound, sharing, owed, settings) if near else ()
         if bound.handed_over_at is None and len(lots) == len(bound.lots) and near:
             bound = replace(bound, handed_over_at=draft.now)
         elif bound.handed_over_at is not None and draft.now < bound.start and not lots:
@@ -112,23 +114,19 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     return frozenset(have - {lot for gap in draft.unproven for lot in gap.lots if gap.covers(draft.now)})
 
 
-def _in_hand(draft: Draft, world: World, bound: Bound, owed: Due, settings: Settings) -> tuple[int, ...]:
+def _in_hand(draft: Draft, world: World, bound: Bound, sharing: Sharing, owed: Due, settings: Settings) -> tuple[int, ...]:
     """The lots of a binding that the buyer can use now: they are his, and their GPUs are fit by all that is known."""
-    key, now = draft.contract.key, draft.now
-    lots = possessed(world, bound, owed.holder, owed.lot_gpus, key, now)
-    unfit = unfit_for(world, bound.node, draft.contract, settings, now).keys() if lots else ()
-    lost = lots_without(world.meters[bound.node], bound, unfit, owed.lot_gpus, ahead(world, bound.node, key, now)) if unfit else ()
+    lots = possessed(world, bound, owed.holder, owed.lot_gpus, draft.contract.key, draft.now, sharing)
+    unfit = unfit_for(world, bound.node, draft.contract, settings, draft.now).keys() if lots else ()
+    lost = lots_without(world.meters[bound.node], bound, unfit, owed.lot_gpus, sharing.ahead(bound, draft.now)) if unfit else ()
     return tuple(lot for lot in lots if lot not in lost)
 
 
 def _ask_agents(draft: Draft, world: World, owed: Due) -> None:
     """What the nodes' agents leave unproven, this second included."""
-    policy, key, now = policy_of(world, draft.contract), draft.contract.key, draft.now
+    policy, sharing = policy_of(world, draft.contract), Sharing(world, draft.bounds, draft.contract.key)
     draft.unproven = tuple(
-        gap
-        for bound in draft.bounds
-        if bound.metered_since is not None
-        for gap in unproven(world, bound, policy, owed.lot_gpus, ahead(world, bound.node, key, now), draft.reading.until, now + 1)
+        gap for bound in draft.bounds for gap in unproven(world, bound, policy, owed.lot_gpus, sharing, draft.reading.until, draft.now)
     )
 
 
@@ -154,7 +152,7 @@ def _read_meter(draft: Draft, world: World, account: Account, settings: Settings
     counters = account.read(max(until, account.terms.start))
     gaps = tuple(g for g in draft.reading.gaps if g.end is None or g.end > counters.until)
     draft.reading = replace(draft.reading, counters=counters, gaps=gaps)
-    draft.bounds = tuple(b for b in draft.bounds if b.end > counters.until)
+    draft.bounds = tuple(b for b in draft.bounds if b.end > counters.until or asked_for(world, b, draft.contract.key))
     draft.notices = tuple(n for n in draft.notices if n.end > counters.until)
     if counters.until == account.terms.end:
         draft.metered = True

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from laycan.control.lifecycle import COMMITTED
 from laycan.control.tolerance import Tolerance, tolerance
-from laycan.delivery.faults.fitness import instants
+from laycan.delivery.faults.fitness import instants, policy_of
 from laycan.delivery.lead import lead_seconds
-from laycan.delivery.metering.proof import silences
+from laycan.delivery.metering.proof import silences, unproven
 from laycan.delivery.metering.reading import parse_reading
 from laycan.delivery.metering.served import Bound, Due, due
+from laycan.delivery.metering.sharing import Sharing
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.times import parse_time
@@ -50,12 +51,13 @@ def _instants(
     contract: ContractView, owed: Due, bounds: list[Bound], allowed: Tolerance, world: World, settings: Settings, now: int
 ) -> Iterator[int]:
     yield from (owed.start, owed.start + 1, owed.end, owed.end + settings.meter_lag_seconds)
-    reading = parse_reading(contract.status)
+    reading, sharing = parse_reading(contract.status), Sharing(world, bounds, contract.key)
     for bound in bounds:
         near = bound.start - lead_seconds(bound.product, world.products, world.fence, settings)
         yield from (near, bound.start, bound.end)
         if near <= now < bound.end:
             yield from instants(world, bound.node, contract, settings, now)
+            yield from sharing.changes(bound)
         if bound.metered_since is not None:
             yield from silences(world, bound, max(reading.until, owed.start), settings.estimate_wait_seconds)
     for notice in contract.status.get("curtailments") or ():
@@ -65,5 +67,7 @@ def _instants(
     yield max(reading.until, owed.start) + settings.meter_seconds + settings.meter_lag_seconds
     onsets = [g.start for g in reading.gaps] + [b.start for b in bounds] + [b.end for b in bounds] + [owed.start]
     onsets += [o.since for o in reading.counters.outages] if reading.counters else []
+    policy = policy_of(world, contract)
+    onsets += [g.start for b in bounds for g in unproven(world, b, policy, owed.lot_gpus, sharing, reading.until, now)]
     for onset in onsets:
         yield from (onset + allowed.grace_seconds + 1, onset + allowed.cure_seconds)

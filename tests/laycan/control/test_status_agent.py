@@ -100,6 +100,32 @@ def test_a_fatal_xid_and_a_hot_spare() -> None:
     assert "shortfall.opened" not in desk.news
 
 
+def test_told_in_the_second_that_it_is_due() -> None:
+    """Beyond grace, and beyond cure, by the instants that the contract asks to be woken at: no report, plan or reading need come by."""
+    desk = delivered()
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 612, *([xid("a", T0 + 610)] if name == "a" else []))
+        desk.world.meters[name] = replace(desk.world.meters[name], report_seconds=3600)
+    desk.run(T0 + 612, T0 + 1000)
+    assert [(event["type"][11:-3], event["time"]) for event in desk.told[-3:]] == [
+        ("delivery.interrupted", format_time(T0 + 612)),
+        ("shortfall.opened", format_time(T0 + 610 + 31)),
+        ("shortfall.cure_expired", format_time(T0 + 610 + 300)),
+    ]
+
+
+def test_silent_at_the_same_second_whenever_it_is_looked_at() -> None:
+    """A second before its agent counts as silent a lot is had, whoever looks."""
+    desk = delivered()
+    reports(desk, T0, T0 + 600, "a", "b")
+    silent = desk.world.meters["a"].silent_at
+    meter(desk, "b", T0 + 660)
+    desk.at(silent - 1)
+    assert desk.condition("HandedOver") == ("True", "Complete")
+    desk.at(silent)
+    assert desk.condition("HandedOver") == ("False", "Interrupted")
+
+
 def test_late_by_a_broken_gpu() -> None:
     """Handed over before the start, broken when it came: late until the clean time after the reset is over."""
     desk = handed_over()

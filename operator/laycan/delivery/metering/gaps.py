@@ -16,18 +16,20 @@ from dataclasses import replace
 from laycan.delivery.devices.exact import has_devices
 from laycan.delivery.metering.reading import Gap, Reading
 from laycan.delivery.metering.served import Bound
-from laycan.kube.views import physical_gpus
+from laycan.delivery.metering.sharing import Sharing
 from laycan.kube.world import World
 
 CONFIRM_SECONDS = 120  # so long the meter waits for the last heartbeat of a node that turned NotReady; one older than that is of no use
 
 
-def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, now: int) -> tuple[int, ...]:
+def possessed(
+    world: World, bound: Bound, holder: str, lot_gpus: int, key: str, now: int, sharing: Sharing | None = None
+) -> tuple[int, ...]:
     """The lots of a binding of contract `key` that the holder has at this moment.
 
     Access begins when fence and label both name the holder. Once begun it lasts until one of them names somebody else or both are
-    gone: a NodeFence that is deleted and made again takes the GPUs from nobody. Where contracts share a node with fewer healthy GPUs
-    than were sold on it, those that come first by key have theirs.
+    gone: a NodeFence that is deleted and made again takes the GPUs from nobody. Where a node has fewer healthy GPUs than were sold on it,
+    those that come first have theirs (`sharing`; without one the binding is alone of its contract).
     """
     node = world.nodes.get(bound.node)
     if node is None or not node.managed or not world.alive(node):
@@ -39,21 +41,8 @@ def possessed(world: World, bound: Bound, holder: str, lot_gpus: int, key: str, 
     named = {owner for owner in owners if owner}
     if named != {holder} or (bound.handed_over_at is None and "" in owners):
         return ()
-    gpus, built_in = world.gpus(node), len(world.devices(bound.node)) or physical_gpus(node)
-    whole = gpus >= built_in
-    return bound.lots[: max(0, gpus - (0 if whole else ahead(world, bound.node, key, now))) // lot_gpus]
-
-
-def ahead(world: World, name: str, key: str, now: int) -> int:
-    """GPUs of that node which other contracts have in use now and are counted for first."""
-    others = (
-        Bound.parse(raw)
-        for k in world.contracts_on.get(name, ())
-        if k < key
-        for raw in world.contracts[k].status.get("bindings") or ()
-        if raw["node"] == name
-    )
-    return sum(other.gpus for other in others if other.running(now) and other.handed_over_at is not None)
+    ahead = (sharing or Sharing(world, (bound,), key)).ahead(bound, now)
+    return bound.lots[: max(0, world.gpus(node) - ahead) // lot_gpus]
 
 
 def find_gaps(
@@ -64,6 +53,7 @@ def find_gaps(
     `closing`: nobody has looked since the last bindings ended, so what their nodes went through before is not known any better than
     after a restart.
     """
+    sharing = Sharing(world, bounds, key)
     found = [g for g in reading.gaps if g.end is not None]
     still_open = [g for g in reading.gaps if g.end is None]
     for bound in bounds:
@@ -76,7 +66,7 @@ def find_gaps(
         still_open = [g for g in still_open if g not in mine]
         past = [g.end for g in found if g.node == bound.node and g.end is not None and not set(g.lots).isdisjoint(bound.lots)]
         floor = max(reading.until, bound.start, bound.handed_over_at, *past, 0)
-        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now), floor, now)
+        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now, sharing), floor, now)
     found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
     return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
 

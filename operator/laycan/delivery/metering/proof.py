@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from laycan.delivery.metering.reading import Gap
 from laycan.delivery.metering.served import Bound
+from laycan.delivery.metering.sharing import Sharing
 from laycan.kube.meter_views import MeterView, MissedView
 from laycan.kube.world import World
 from laycan.resources.verdict import Policy, Spell, spells
@@ -36,17 +37,17 @@ def metered(world: World, bound: Bound) -> Bound:
     return replace(bound, metered_since=max(bound.handed_over_at, view.since))
 
 
-def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: int, read: int, now: int) -> list[Gap]:
-    """Where the agent does not prove delivery of the binding's lots from `read`, where the meter stands, up to `now`.
+def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, sharing: Sharing, read: int, now: int) -> list[Gap]:
+    """Where the agent does not prove delivery of the binding's lots from `read`, where the meter stands, up to and with second `now`.
 
-    The end of what lasts is None. `ahead`: GPUs of the node that other contracts of its holder are counted for first, where some are unfit.
+    The end of what lasts is None.
     """
     if bound.metered_since is None:
         return []
-    view, lo, hi = world.meters.get(bound.node), max(bound.start, bound.metered_since, read), min(bound.end, now)
+    view, lo, hi = world.meters.get(bound.node), max(bound.start, bound.metered_since, read), min(bound.end, now + 1)
     if lo >= hi:
         return []
-    over = bound.end if bound.end < now else None
+    over = bound.end if bound.end <= now else None
     if view is None:
         return [Gap(bound.node, lo, over, bound.lots)]
     known_from = _known_from(view, policy, bound.metered_since)
@@ -54,8 +55,8 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: i
     found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m)) for m in view.missed]
     if now >= view.silent_at:
         found.append(Gap(bound.node, max(lo, view.at), None, bound.lots))
-    if view.findings or not set(bound.devices) <= view.gpus or len(view.gpus) < bound.gpus:
-        found += _unfit(view, spells(view.findings, policy), policy, bound, lot_gpus, ahead, lo, hi)
+    bad = [spell for spell in spells(view.findings, policy) if not policy.delivers(spell)] if view.findings else []
+    found += _unfit(view, bad, bound, lot_gpus, sharing, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
     return [replace(gap, end=over if gap.end is None else min(gap.end, bound.end)) for gap in touching]
 
@@ -73,26 +74,23 @@ def _estimable(world: World, name: str, missed: MissedView) -> bool:
     return heard and ran_through and missed.least_watts >= LEAST_WATTS and missed.most_watts <= MOST_WATTS
 
 
-def _unfit(
-    view: MeterView, found: Sequence[Spell], policy: Policy, bound: Bound, lot_gpus: int, ahead: int, lo: int, hi: int
-) -> Iterator[Gap]:
+def _unfit(view: MeterView, bad: Sequence[Spell], bound: Bound, lot_gpus: int, sharing: Sharing, lo: int, hi: int) -> Iterator[Gap]:
     """When in [lo, hi) which lot had no fit GPUs."""
-    bad = [spell for spell in found if not policy.delivers(spell)]
-    cuts = sorted({lo, *(t for s in bad for t in (s.start, s.end) if t is not None and lo < t < hi)})
+    instants = (t for spell in bad for t in (spell.start, spell.end) if t is not None)
     out: dict[int, int] = {}  # lot -> since when it is out
-    for at in cuts:
-        lost = lots_without(view, bound, {spell.gpu for spell in bad if spell.covers(at)}, lot_gpus, ahead)
+    for at in sorted({lo, *(t for t in (*instants, *sharing.changes(bound)) if lo < t < hi)}):
+        lost = lots_without(view, bound, {spell.gpu for spell in bad if spell.covers(at)}, lot_gpus, sharing.ahead(bound, at))
         yield from (Gap(bound.node, out.pop(lot), at, (lot,)) for lot in sorted(out.keys() - lost))
         out = {lot: out.get(lot, at) for lot in lost}
     yield from (Gap(bound.node, since, None, (lot,)) for lot, since in out.items())
 
 
 def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus: int, ahead: int) -> tuple[int, ...]:
-    """Lots of the binding that the fit GPUs of its node do not suffice for; `unfit` are uuids."""
+    """Lots of the binding that the fit GPUs of its node do not suffice for; `unfit` are uuids, `ahead` GPUs that others get first."""
+    fit = view.gpus.difference(unfit)
     if bound.exact:
-        return () if set(bound.devices) <= view.gpus.difference(unfit) else bound.lots
-    fit = len(view.gpus.difference(unfit))
-    return bound.lots[max(0, fit - (ahead if unfit else 0)) // lot_gpus :]
+        return () if fit.issuperset(bound.devices) else bound.lots
+    return bound.lots[max(0, len(fit) - ahead) // lot_gpus :]
 
 
 def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: int, wait: int) -> int:

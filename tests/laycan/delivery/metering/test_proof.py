@@ -12,6 +12,7 @@ from laycan.delivery.metering.meter import samples
 from laycan.delivery.metering.proof import metered, readable, unproven
 from laycan.delivery.metering.reading import Gap
 from laycan.delivery.metering.served import Bound
+from laycan.delivery.metering.sharing import Sharing
 from laycan.kube.meter_views import MeterView, MissedView
 from laycan.kube.views import FenceView, NodeView
 from laycan.kube.world import World
@@ -21,6 +22,7 @@ from laycan_verify.classes import Stretch
 T = 1_798_000_200  # a multiple of 300
 GPUS = tuple(f"GPU-{i}" for i in range(8))
 POLICY = Policy.of({"version": "1", "cleanSeconds": 10})
+ALONE = Sharing(World(), (), "desk/c")
 
 
 def meter(
@@ -74,8 +76,8 @@ class TestMetered:
 
 
 class TestUnproven:
-    def gaps(self, view: MeterView | None, each: Bound | None = None, lot_gpus: int = 8, ahead: int = 0, now: int = T + 500) -> list[Gap]:
-        return unproven(world(view), each or bound(), POLICY, lot_gpus, ahead, 0, now)
+    def gaps(self, view: MeterView | None, each: Bound | None = None, lot_gpus: int = 8, now: int = T + 500) -> list[Gap]:
+        return unproven(world(view), each or bound(), POLICY, lot_gpus, ALONE, 0, now)
 
     def test_all_well(self) -> None:
         assert self.gaps(meter()) == []
@@ -116,8 +118,8 @@ class TestUnproven:
 
     def test_what_is_read_already(self) -> None:
         """Nothing before the meter's reading, and nothing after the binding, is open."""
-        assert unproven(world(None), bound(), POLICY, 8, 0, T + 300, T + 500) == [Gap("a", T + 300, None, (0,))]
-        assert unproven(world(meter(xid(GPUS[0], 10, None))), replace(bound(), end=T + 50), POLICY, 8, 0, 0, T + 500) == [
+        assert unproven(world(None), bound(), POLICY, 8, ALONE, T + 300, T + 500) == [Gap("a", T + 300, None, (0,))]
+        assert unproven(world(meter(xid(GPUS[0], 10, None))), replace(bound(), end=T + 50), POLICY, 8, ALONE, 0, T + 500) == [
             Gap("a", T + 10, T + 50, (0,))
         ]
 
@@ -126,7 +128,7 @@ class TestUnproven:
         over = replace(bound(), end=T + 150)
         assert self.gaps(meter(complete=T + 200), over) == [Gap("a", T, T + 150, (0,))]
         assert self.gaps(meter(missed=(MissedView(T + 100, T + 700, False, 0, 0, 0),)), over) == [Gap("a", T + 100, T + 150, (0,))]
-        assert self.gaps(meter(xid(GPUS[3], 10, 495)), replace(over, end=T + 499)) == [Gap("a", T + 10, T + 499, (0,))]
+        assert self.gaps(meter(xid(GPUS[3], 10, 495)), replace(over, end=T + 499), now=T + 500) == [Gap("a", T + 10, T + 499, (0,))]
 
     def test_history_that_was_dropped(self) -> None:
         """What the meter no longer lists is not proven."""
@@ -151,7 +153,7 @@ class TestEstimable:
     GOOD = MissedView(T + 100, T + 200, True, 100, 70, 690)
 
     def gaps(self, missed: MissedView, **state: int) -> list[Gap]:
-        return unproven(world(meter(missed=(missed,)), **state), bound(), POLICY, 8, 0, 0, T + 500)
+        return unproven(world(meter(missed=(missed,)), **state), bound(), POLICY, 8, ALONE, 0, T + 500)
 
     def test_the_node_ran_through(self) -> None:
         assert self.gaps(self.GOOD) == [Gap("a", T + 100, T + 200, (0,), estimable=True)]
@@ -178,7 +180,7 @@ class TestEstimable:
     def test_a_broken_gpu_is_not_estimated(self) -> None:
         """What was found wrong before the silence and is wrong after it was wrong in it."""
         view = meter(xid(GPUS[0], 90, None), missed=(self.GOOD,))
-        found = samples([bound()], unproven(world(view), bound(), POLICY, 8, 0, 0, T + 500), T, T + 500)
+        found = samples([bound()], unproven(world(view), bound(), POLICY, 8, ALONE, 0, T + 500), T, T + 500)
         assert found == [Stretch(0, T, T + 90)]
 
 
@@ -200,7 +202,7 @@ def test_a_report_that_may_still_come_is_waited_for() -> None:
     seen, each = world(meter(at=T + 300)), bound()
     silent = seen.meters["a"].silent_at
     assert readable(seen, [each], T, T + 400, silent - 1, 10) == T + 300
-    assert unproven(seen, each, POLICY, 8, 0, T, silent) == [Gap("a", T + 300, None, (0,))]
+    assert unproven(seen, each, POLICY, 8, ALONE, T, silent) == [Gap("a", T + 300, None, (0,))]
     assert readable(seen, [each], T, T + 400, silent, 10) == T + 400
 
 
@@ -234,7 +236,7 @@ def test_each_second(found: list[Found], missed: list[MissedView], accept: list[
     policy = Policy.of({"version": "1", "cleanSeconds": 4, "acceptDegraded": accept})
     view = replace(meter(*found, missed=tuple(missed), at=T + at, since=T + since), report_seconds=1)
     each = bound(1, devices=GPUS[2:4]) if exact else bound(0, 1, 2, 3)
-    made = samples([each], unproven(world(view), each, policy, 2, 0, 0, T + LAST), T, T + LAST)
+    made = samples([each], unproven(world(view), each, policy, 2, ALONE, 0, T + LAST), T, T + LAST)
     for second in range(T, T + LAST):
         bad = {s.gpu for s in spells(found, policy) if s.covers(second) and not policy.delivers(s)}
         silent = view.silent_at <= T + LAST and second >= view.at
