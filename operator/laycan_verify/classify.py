@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from laycan_verify.classes import DAY_SECONDS, MONTH_SECONDS, RANK, Class, Counters, Estimate, Outage, Stretch, Terms
 
@@ -21,13 +22,19 @@ def classify(
     samples: Iterable[Stretch], terms: Terms, events: Iterable[Stretch] = (), until: int | None = None, opening: Counters | None = None
 ) -> Counters:
     """Counters of the window up to `until` (its end); `opening` stands for all before it. However the time is cut, they are equal."""
-    return pieces(samples, terms, events, until, opening)[1]
+    return judge(samples, terms, events, until, opening).counters
 
 
-def pieces(
+class Judged(NamedTuple):
+    pieces: list[Stretch]  # the time from the opening to `until`, every second of every lot once, with its class
+    counters: Counters
+    carried: tuple[Outage, ...]  # the outages of the opening, with the class that they have by now
+
+
+def judge(
     samples: Iterable[Stretch], terms: Terms, events: Iterable[Stretch] = (), until: int | None = None, opening: Counters | None = None
-) -> tuple[list[Stretch], Counters]:
-    """The time from the opening to `until`, every second of every lot once, with its class; and the counters of `classify`."""
+) -> Judged:
+    """What `classify` counts, piece by piece."""
     begin = opening or Counters(terms.start)
     hi = max(begin.until, min(terms.end, terms.end if until is None else until))
     guessed = Counter({(e.lot, e.day): e.seconds for e in begin.estimates})
@@ -50,7 +57,8 @@ def pieces(
     estimated = begin.estimated + sum(s.end - s.start for s in made if s.estimated) * terms.lot_gpus
     today = tuple(Estimate(lot, day, n) for (lot, day), n in sorted(guessed.items()) if (day + 1) * DAY_SECONDS > hi and n)
     outages = tuple(Outage(run.since, run.lot, run.seconds, run.cls) for run in still)
-    return made, Counters(hi, {cls: total[cls] for cls in Class if total[cls]}, outages, month, used, estimated, today)
+    carried = tuple(sorted(Outage(run.since, run.lot, run.before, run.cls) for run in (*ended, *still) if run.before))
+    return Judged(made, Counters(hi, {cls: total[cls] for cls in Class if total[cls]}, outages, month, used, estimated, today), carried)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from laycan_verify import classify as module
 from laycan_verify.classes import Class, Counters, Stretch, Terms
-from laycan_verify.classify import classify, pieces
+from laycan_verify.classify import classify, judge
 
 
 def at(text: str) -> int:
@@ -253,16 +253,19 @@ def test_cuts_change_nothing(samples: list[Stretch], events: list[Stretch], term
 @given(samples=stretches(Class.DELIVERED), events=stretches(*EXCUSES), terms=tolerances, cut=st.integers(0, LAST))
 @settings(max_examples=200, deadline=None)
 def test_pieces_tile_the_time(samples: list[Stretch], events: list[Stretch], terms: Terms, cut: int) -> None:
-    """After any opening each second of each lot lies in one piece, and the pieces add up to what the counters gained."""
+    """After any opening each second of each lot lies in one piece, and the pieces add up to what the counters gained, once open outages are judged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MONTH_SECONDS", MONTH)
         patch.setattr(module, "DAY_SECONDS", DAY)
         opening = classify(samples, terms, events, cut)
-        made, counters = pieces(samples, terms, events, opening=opening)
+        made, counters, carried = judge(samples, terms, events, opening=opening)
     seconds = Counter((piece.lot, second) for piece in made for second in range(piece.start, piece.end))
     assert seconds == Counter({(lot, second): 1 for lot in range(LOTS) for second in range(cut, LAST)})
-    if not opening.outages:
-        gained: Counter[Class] = Counter()
-        for piece in made:
-            gained[piece.cls] += (piece.end - piece.start) * terms.lot_gpus
-        assert Counter(counters.gpu_seconds) - Counter(opening.gpu_seconds) == gained
+    total = Counter(opening.gpu_seconds)
+    for before, now in zip(sorted(opening.outages), carried, strict=True):
+        assert (before.since, before.lot, before.seconds) == (now.since, now.lot, now.seconds)
+        total[before.cls] -= before.seconds * terms.lot_gpus
+        total[now.cls] += now.seconds * terms.lot_gpus
+    for piece in made:
+        total[piece.cls] += (piece.end - piece.start) * terms.lot_gpus
+    assert +total == Counter(counters.gpu_seconds)
