@@ -253,7 +253,7 @@ def test_cuts_change_nothing(samples: list[Stretch], events: list[Stretch], term
 @given(samples=stretches(Class.DELIVERED), events=stretches(*EXCUSES), terms=tolerances, cut=st.integers(0, LAST))
 @settings(max_examples=200, deadline=None)
 def test_pieces_tile_the_time(samples: list[Stretch], events: list[Stretch], terms: Terms, cut: int) -> None:
-    """After any opening each second of each lot lies in one piece, and the pieces add up to what the counters gained, once open outages are judged."""
+    """After any opening each second of each lot lies in one piece; with the open outages, judged, they add up to the gain."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MONTH_SECONDS", MONTH)
         patch.setattr(module, "DAY_SECONDS", DAY)
