@@ -19,6 +19,7 @@ from laycan.delivery.metering.meter import Notice
 from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.metering.served import Bound
 from laycan.events.outbox import Outbox
+from laycan.evidence.books import Books
 from laycan.kube.views import ContractView
 from laycan.resources.digest import digest
 from laycan.resources.times import format_time, parse_time
@@ -35,6 +36,7 @@ class Draft:
     reading: Reading
     notices: tuple[Notice, ...]
     ended_at: int | None  # when it was cancelled or terminated
+    books: Books = field(default_factory=Books)
     unproven: tuple[Gap, ...] = ()  # by the nodes' agents; worked out anew each time
     metered: bool = False  # the meter has reached the end: its reading does not wait for the next round
     fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
@@ -61,6 +63,7 @@ class Draft:
             reading=parse_reading(status),
             notices=parse_notices(status),
             ended_at=parse_time(status["endedAt"]) if status.get("endedAt") else None,
+            books=Books.parse(status),
             fields={k: status[k] for k in _COPIED if k in status},
         )
 
@@ -129,6 +132,8 @@ class Draft:
             status["quantities"] = dump_quantities(self.reading.counters)
         if (meter := dump_meter(self.reading)) is not None:
             status["meter"] = meter
+        if receipts := self.books.dump():
+            status["receipts"] = receipts
         if self.outbox.entries:
             status["outbox"] = self.outbox.entries
         if "ledger" in self.contract.status:
@@ -173,7 +178,7 @@ def reason_json(reason: Reason) -> dict[str, Any]:
 
 def _without_meter(status: Mapping[str, Any], until: int) -> dict[str, Any]:
     """A status less what moves with the meter alone: its counters, and the history that it has passed."""
-    rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "epoch")}
+    rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "receipts", "epoch")}
     rest["bindings"] = [b for b in status.get("bindings") or () if parse_time(b["end"]) > until]
     gaps = (status.get("meter") or {}).get("gaps") or ()
     rest["gaps"] = [g for g in gaps if not g.get("end") or parse_time(g["end"]) > until]

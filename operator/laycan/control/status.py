@@ -16,7 +16,8 @@ from laycan.control.decision import Decision
 from laycan.control.draft import Draft, reason_json
 from laycan.control.finalizer import listens
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
-from laycan.control.progress import deliver, end_early
+from laycan.control.progress import complete, deliver, end_early
+from laycan.control.receipts import Seal
 from laycan.control.wakes import DISPUTE_SECONDS, next_wake
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
@@ -36,11 +37,13 @@ def next_status(
     source: str,
     epoch: int,
     now: int,
+    seal: Seal | None = None,
 ) -> dict[str, Any] | None:
     """The complete status to write, None when nothing is to be written.
 
     `acked` holds ids of events that the exchange has, `source` is the CloudEvents source, `epoch` the leader's, `now` in Unix
-    seconds. Raises ValueError for a decision that cannot be written (more lots at once than the contract has).
+    seconds; `seal` signs the receipts, without it there are none. Raises ValueError for a decision that cannot be written (more lots
+    at once than the contract has).
     """
     unheard = contract.deleting and not listens(contract, world)  # its end must not hang on a full outbox that nobody will empty
     draft = Draft.open(contract, source, acked, now, silent=unheard or "exchangeRef" not in contract.spec)
@@ -51,10 +54,10 @@ def next_status(
     if not contract.deleting and draft.phase in UNDECIDED:
         _decide(draft, world, decision)
     if contract.deleting and draft.phase in COMMITTED:
-        end_early(draft, world, settings)
+        end_early(draft, world, settings, seal)
     if draft.phase in COMMITTED:
-        deliver(draft, world, decision, settings)
-    if draft.phase is Phase.DELIVERED:
+        deliver(draft, world, decision, settings, seal)
+    if draft.phase is Phase.DELIVERED and complete(draft, world, seal):
         _settle(draft, world)
     _summarise(draft, decision)
     return draft.close(epoch, settings.meter_seconds)

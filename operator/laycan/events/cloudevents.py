@@ -37,6 +37,7 @@ NAMES = frozenset(
         "shortfall.cure_expired",
         "risk.raised",
         "risk.cleared",
+        "receipt.issued",
     }
 )
 

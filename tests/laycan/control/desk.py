@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from laycan.control.decision import Decision, PlannedBinding, Reason
+from laycan.control.receipts import Seal
 from laycan.control.status import next_status, next_wake
 from laycan.kube.views import ContractView, FenceView, NodeView
 from laycan.kube.world import World
@@ -57,6 +58,7 @@ class Desk:
         self.told: list[dict[str, Any]] = []  # every event, once, in order
         self.deaf = False
         self.settings = SETTINGS
+        self.seal: Seal | None = None
 
     # --- the world
 
@@ -110,7 +112,7 @@ class Desk:
             now = next_wake(self.contract, now, self.world, self.settings)
 
     def _next(self, now: int, acked: frozenset[str]) -> dict[str, Any] | None:
-        return next_status(self.contract, self.world, self.decision, acked, self.settings, SOURCE, 3, now)
+        return next_status(self.contract, self.world, self.decision, acked, self.settings, SOURCE, 3, now, self.seal)
 
     def _hear(self, status: dict[str, Any]) -> None:
         for entry in status.get("outbox", ()):

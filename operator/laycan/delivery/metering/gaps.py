@@ -83,7 +83,7 @@ def _late_news(world: World, bound: Bound, found: Sequence[Gap], until: int) -> 
     seen = world.last_seen.get(bound.node, 0)
     if known or (node is not None and node.ready) or not floor <= seen < bound.end:
         return []
-    return [Gap(bound.node, seen, bound.end, bound.lots)]
+    return [Gap(bound.node, seen, bound.end, bound.lots, cause="NodeNotReady")]
 
 
 def _order(gap: Gap) -> tuple[str, int, tuple[int, ...]]:
@@ -102,16 +102,18 @@ def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int
         if back:
             gaps.append(replace(gap, lots=back, end=ready_since if gap.start < ready_since else now))
         if out and node is not None and world.alive(node) and gap.start < ready_since:  # back without its GPUs: that Ready ended nothing
-            gaps += [replace(gap, lots=out, end=ready_since), Gap(bound.node, ready_since, None, out)]
+            gaps += [replace(gap, lots=out, end=ready_since), Gap(bound.node, ready_since, None, out, cause="AccessLost")]
         elif out:
             gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound.node, floor, now, gap.start))))
     rest = tuple(lot for lot in bound.lots if not any(lot in g.lots for g in mine))
     fresh = tuple(lot for lot in rest if lot in lost)
     if rest and node is not None and world.alive(node) and ready_since > floor:  # it was away and came back, unseen
-        gaps.append(Gap(bound.node, _last_heartbeat(world, bound.node, floor, ready_since, floor), ready_since, rest))
-        gaps += [Gap(bound.node, ready_since, None, fresh)] if fresh else []
+        away = _last_heartbeat(world, bound.node, floor, ready_since, floor)
+        gaps.append(Gap(bound.node, away, ready_since, rest, cause="NodeNotReady"))
+        gaps += [Gap(bound.node, ready_since, None, fresh, cause="AccessLost")] if fresh else []
     elif fresh:
-        gaps.append(Gap(bound.node, _onset(world, bound.node, floor, now, now), None, fresh))
+        why = "NodeDeleted" if node is None else "AccessLost" if world.alive(node) else "NodeNotReady"
+        gaps.append(Gap(bound.node, _onset(world, bound.node, floor, now, now), None, fresh, cause=why))
     return gaps
 
 

@@ -45,11 +45,11 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, ahead: i
         return []
     over = bound.end if bound.end < now else None
     if view is None:
-        return [Gap(bound.node, lo, over, bound.lots)]
-    found = [Gap(bound.node, lo, view.complete_since, bound.lots)] if lo < view.complete_since else []
-    found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m)) for m in view.missed]
+        return [Gap(bound.node, lo, over, bound.lots, cause="NoMeter")]
+    found = [Gap(bound.node, lo, view.complete_since, bound.lots, cause="HistoryDropped")] if lo < view.complete_since else []
+    found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m), "NotSampled") for m in view.missed]
     if now >= view.silent_at:
-        found.append(Gap(bound.node, max(lo, view.at), None, bound.lots))
+        found.append(Gap(bound.node, max(lo, view.at), None, bound.lots, cause="AgentSilent"))
     if view.findings or not set(bound.devices) <= view.gpus or len(view.gpus) < bound.gpus:
         found += _unfit(view, spells(view.findings, policy), policy, bound, lot_gpus, ahead, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
@@ -78,12 +78,16 @@ def _unfit(
     """When in [lo, hi) which lot had no fit GPUs."""
     bad = [spell for spell in found if not policy.delivers(spell)]
     cuts = sorted({lo, *(t for s in bad for t in (s.start, s.end) if t is not None and lo < t < hi)})
-    out: dict[int, int] = {}  # lot -> since when it is out
+    out: dict[int, tuple[int, str]] = {}  # lot -> since when it is out, and why
     for at in cuts:
-        lost = _without(view, bound, {spell.gpu for spell in bad if spell.covers(at)}, lot_gpus, ahead)
-        yield from (Gap(bound.node, out.pop(lot), at, (lot,)) for lot in sorted(out.keys() - lost))
-        out = {lot: out.get(lot, at) for lot in lost}
-    yield from (Gap(bound.node, since, None, (lot,)) for lot, since in out.items())
+        here = [spell for spell in bad if spell.covers(at)]
+        lost = _without(view, bound, {spell.gpu for spell in here}, lot_gpus, ahead)
+        for lot in sorted(out.keys() - lost):
+            since, why = out.pop(lot)
+            yield Gap(bound.node, since, at, (lot,), cause=why)
+        why = max(here, key=lambda spell: spell.start).reason if here else "GpusMissing"
+        out = {lot: out.get(lot, (at, why)) for lot in lost}
+    yield from (Gap(bound.node, since, None, (lot,), cause=why) for lot, (since, why) in out.items())
 
 
 def _without(view: MeterView, bound: Bound, unfit: set[str], lot_gpus: int, ahead: int) -> tuple[int, ...]:
