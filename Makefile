@@ -50,6 +50,7 @@ down: $(READY)
 
 generate: $(READY)
 	$(BIN)/python -m laycan.resources.crd crds
+	$(BIN)/python -m laycan.events.publish docs
 
 lock: $(READY)
 	$(BIN)/pip install --quiet uv

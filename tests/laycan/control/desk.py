@@ -9,6 +9,7 @@ from typing import Any
 from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.receipts import Seal
 from laycan.control.status import next_status, next_wake
+from laycan.events.schema import check
 from laycan.kube.views import ContractView, FenceView, NodeView
 from laycan.kube.world import World
 from laycan.resources.contract import ContractStatus
@@ -118,6 +119,7 @@ class Desk:
         for entry in status.get("outbox", ()):
             if all(entry["id"] != event["id"] for event in self.told):
                 self.told.append(json.loads(entry["body"]))
+                check(self.told[-1])  # in the form that docs/schemas publishes, and nothing besides
 
     def delete(self) -> None:
         self.contract = replace(self.contract, deleting=True)
