@@ -1,0 +1,130 @@
+"""How much: the steps that are arithmetic, on the quantities and on the readings that they were made from (evidence.md 6)."""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import Any
+
+from laycan_verify.bundle import Bundle, Receipt
+from laycan_verify.classes import Class, Stretch
+from laycan_verify.classify import judge
+from laycan_verify.forms import COUNTED
+from laycan_verify.merkle import root
+from laycan_verify.steps import NOT, Findings
+from laycan_verify.strict import canonical, clock, need
+from laycan_verify.trust import Trust
+
+
+def quantities(bundle: Bundle, trust: Trust) -> Findings:
+    """The classes add up to what was contracted, incidents to what was not delivered, and periods to the cumulative total."""
+    total, periods = Counter[str](), dict[int, Any]()
+    firm = bundle.fields["terms"].get("firmness", {}).get("class") != "Interruptible"
+    for receipt in bundle.receipts:
+        says, (start, end), name = receipt.says, receipt.period, receipt.name
+        mine, due = says["quantities"], (end - start) * bundle.terms.lots * bundle.terms.lot_gpus
+        need(mine["contractedGpuSeconds"] == due, f"{name}: quantities.contractedGpuSeconds is not {due}")
+        need(sum(mine[field] for field in COUNTED) == due, f"{name}: quantities do not add up to contractedGpuSeconds")
+        need(mine["estimatedGpuSeconds"] <= mine["deliveredGpuSeconds"], f"{name}: quantities.estimatedGpuSeconds is more than delivered")
+        need(not (firm and mine["curtailedGpuSeconds"]), f"{name}: quantities.curtailedGpuSeconds: a Firm contract cannot be curtailed")
+        for field, classes in list(COUNTED.items())[1:]:
+            lost = sum(incident["gpuSeconds"] for incident in says["incidents"] if incident["class"] in classes)
+            need(lost == mine[field], f"{name}: incidents add up to {lost}, not to quantities.{field}")
+        total.update(mine)
+        total.subtract(periods.get(start, {}))
+        periods[start] = mine
+        after = [other for at, other in periods.items() if at > start]
+        for field, amount in says["cumulative"].items():
+            sums = total[field] - sum(other[field] for other in after)
+            need(amount == sums, f"{name}: cumulative.{field} is {amount}, and the periods add up to {sums}")
+    yield f"{bundle.name}: {total['deliveredGpuSeconds']} of {total['contractedGpuSeconds']} GPU-seconds delivered; all sums are right"
+    if total["buyerCausedGpuSeconds"]:
+        yield f"{NOT}{bundle.name}: that {total['buyerCausedGpuSeconds']} GPU-seconds are the buyer's: no instruction is part of a bundle"
+
+
+def readings(bundle: Bundle, trust: Trust) -> Findings:
+    """The readings are those that the receipts name, and `classify` makes the quantities of them."""
+    for receipt in bundle.receipts:
+        if receipt.readings in bundle.readings:
+            _named(bundle, receipt)
+    unknown = bundle.fields.get("readings", {}).keys() - {receipt.readings for receipt in bundle.receipts}
+    need(not unknown, f"{bundle.name}: readings {min(unknown, default='')!r} are named by no receipt")
+    known = list(takewhile(lambda receipt: receipt.readings in bundle.readings, bundle.latest))
+    for receipt, counted in zip(known, _counted(bundle, known), strict=True):
+        for field, amount in counted.items():
+            said = receipt.says["quantities"][field]
+            need(said == amount, f"{receipt.name}: quantities.{field} is {said}, and the readings give {amount}")
+    yield f"{bundle.name}: {len(known)} periods are what their readings give"
+    if len(known) < len(bundle.latest):
+        yield f"{NOT}{bundle.name}: quantities from {clock(bundle.latest[len(known)].period[0])} on, which were given without readings"
+
+
+def _named(bundle: Bundle, receipt: Receipt) -> None:
+    """The readings given are the ones that the receipt names, and it names their devices."""
+    name, says, rows, terms = receipt.name, receipt.says, bundle.readings[receipt.readings], bundle.terms
+    leaves = [canonical(each, name) for each in bundle.raw.get("readings", {}).get(receipt.readings, [])]
+    need(root(leaves).hex() == receipt.readings, f"{name}: meter.rootSha256 is not the root of its readings")
+    need(len(rows) == says["meter"]["readings"], f"{name}: meter.readings is not their number, {len(rows)}")
+    for row in rows:
+        own = row["lot"] < terms.lots and receipt.period[0] <= row["start"] < row["end"] <= receipt.period[1]
+        need(own, f"{name}: a reading is not of its period and lots: lot {row['lot']} from {clock(row['start'])}")
+        whole = len(set(row["devices"])) == len(row["devices"]) in (0, terms.lot_gpus) and row["class"] == Class.DELIVERED
+        need(
+            whole or (not row["devices"] and "estimated" not in row), f"{name}: a reading of lot {row['lot']} has not the devices of a lot"
+        )
+    need(rows == sorted(rows, key=lambda row: (row["lot"], row["start"])), f"{name}: the readings are not in order of lot and start")
+    devices = sorted({device for row in rows for device in row["devices"]})
+    named = {"commitmentRoot": root(device.encode() for device in devices).hex(), "count": len(devices)}
+    need(says["devices"] == named, f"{name}: devices are not those of its readings")
+
+
+def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int]]:
+    """The quantities of each period, as all readings together give them; `known` are the first periods of the contract.
+
+    An outage that still lasts at their end and is within grace may have become either: later readings decide, and the receipt may know.
+    """
+    terms, starts = bundle.terms, [receipt.period[0] for receipt in known]
+    rows = [row for receipt in known for row in bundle.readings[receipt.readings]]
+    samples = [Stretch(row["lot"], row["start"], row["end"], Class(row["class"]), row.get("estimated", False)) for row in rows]
+    judged = judge(samples, terms, until=known[-1].period[1] if known else terms.start)
+    lasting = {outage.lot: outage.since for outage in judged.counters.outages if outage.seconds <= terms.grace_seconds}
+    sums = [Counter[str]() for _ in known]
+    for piece in judged.pieces:
+        is_open = piece.cls in (Class.GRACE, Class.SHORTFALL) and piece.start >= lasting.get(piece.lot, piece.end)
+        for place in range(bisect_right(starts, piece.start) - 1, bisect_left(starts, piece.end)):
+            start, end = known[place].period
+            amount = (min(piece.end, end) - max(piece.start, start)) * terms.lot_gpus
+            sums[place].update({"open" if is_open else piece.cls: amount, "estimated": amount * piece.estimated})
+    for receipt, found in zip(known, sums, strict=True):
+        counted = {field: sum(found[cls] for cls in classes) for field, classes in COUNTED.items()}
+        excused = receipt.says["quantities"]["excusedGpuSeconds"] - counted["excusedGpuSeconds"]
+        excused = max(0, min(excused, found["open"]))
+        counted["excusedGpuSeconds"] += excused
+        counted["shortfallGpuSeconds"] += found["open"] - excused
+        yield {**counted, "estimatedGpuSeconds": found["estimated"]}
+
+
+def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
+    """No device is delivered twice in one second, to whomever."""
+    claims, nameless = list[tuple[str, int, int, object, str]](), 0
+    for bundle in bundles:
+        for receipt in bundle.latest:
+            for row in bundle.readings.get(receipt.readings, []):
+                claims += [(device, row["start"], row["end"], (bundle.contract, row["lot"]), receipt.name) for device in row["devices"]]
+                nameless += row["class"] == Class.DELIVERED and not row["devices"]
+    before, until, holder, where = "", 0, object(), ""  # of those before, the one that lasts longest
+    for device, start, end, who, name in sorted(claims):
+        twice = device == before and start < until and who != holder
+        need(not twice, f"{name}: readings: device {device} is delivered at {clock(start)}, and in {where} too")
+        if device != before or end > until:
+            before, until, holder, where = device, end, who, name
+    yield f"{len({claim[0] for claim in claims})} devices, none delivered twice in one second"
+    if nameless:
+        yield f"{NOT}{nameless} readings that name no device"
+
+
+def complete(bundle: Bundle, trust: Trust) -> Findings:
+    """Readings of every period were given."""
+    for receipt in bundle.latest:
+        need(receipt.readings in bundle.readings, f"{receipt.name}: meter.rootSha256: the readings were not given")
+    yield f"{bundle.name}: readings of all periods were given"
