@@ -32,7 +32,7 @@ STEPS = [
 
 def verify(files: Mapping[str, bytes], trust: bytes, quorum: int | None = None, all_readings: bool = False) -> tuple[int, list[str]]:
     """The exit code, and what there is to say; `files` are bundles by name."""
-    code, lines = 1, []
+    code, lines = 1, list[str]()
     try:
         trusted = Trust.of(read(TRUST, parse(trust, "trust file"), "trust file"), quorum)
         bundles = [open_bundle(data, name) for name, data in files.items()]

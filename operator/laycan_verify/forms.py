@@ -19,7 +19,7 @@ TRUST: Shape = {
     "witnesses": [{"name": TEXT, "publicKey": octets32}],
 }
 
-READING = {"lot": count, **PERIOD, "class": MEASURED, "estimated?": bool, "product": TEXT, "devices": [HEX]}
+READING = {"lot": count, **PERIOD, "class": MEASURED, "estimated?": bool, "product?": TEXT, "devices?": [HEX]}
 ENVELOPE = {"payload": octets, "payloadType": TEXT, "signatures": [{"keyid": TEXT, "sig": octets}]}
 TOLERANCE: Shape = {"graceSeconds?": count, "graceCapPpm?": count, ...: ...}
 BUNDLE: Shape = {
@@ -57,7 +57,7 @@ COUNTED = {  # they add up to contractedGpuSeconds
     "shortfallGpuSeconds": [Class.SHORTFALL],
 }
 QUANTITIES = dict.fromkeys(("contractedGpuSeconds", *COUNTED, "estimatedGpuSeconds"), count)
-INCIDENT = {"class": TEXT, **PERIOD, "lots": LOTS, "cause": str, "gpuSeconds": count}
+INCIDENT = {"class": TEXT, **PERIOD, "lots": LOTS, "cause?": TEXT, "gpuSeconds": count}
 STATEMENT = {
     "_type": r"https://in-toto\.io/Statement/v1",
     "subject": [{"name": TEXT, "digest": {"sha256": HEX}}],

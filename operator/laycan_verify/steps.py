@@ -137,11 +137,11 @@ def one_history(bundles: Sequence[Bundle], trust: Trust) -> Findings:
     """No two files show another head of one size, another entry at one place, or another receipt of one number."""
     known: dict[tuple[object, ...], tuple[bytes, str]] = {}  # what can be one thing only -> it, and in which file
     for bundle in bundles:
-        heads = {(head.origin, "head of size", head.size): head.root for head in bundle.heads}
-        entries = {(receipt.checkpoint.origin, "entry", receipt.index): receipt.body for receipt in bundle.receipts}
-        numbers = {(*bundle.contract, "receipt", place): receipt.envelope["payload"] for place, receipt in enumerate(bundle.receipts, 1)}
-        for origin in {head.origin for head in bundle.heads} & {what[0] for what in known} - {what[0] for what in heads.keys() & known}:
-            yield f"{NOT}{bundle.name}: whether {origin!r} is there the same log as before: it has no head of a size that was seen before"
-        for what, value in {**heads, **entries, **numbers}.items():
+        heads = [((head.origin, "head of size", head.size), head.root) for head in bundle.heads]
+        entries = [((receipt.checkpoint.origin, "entry", receipt.index), receipt.body) for receipt in bundle.receipts]
+        numbers = [((*bundle.contract, "receipt", place), r.envelope["payload"]) for place, r in enumerate(bundle.receipts, 1)]
+        for origin in {what[0] for what, _ in heads} & {what[0] for what in known} - {what[0] for what, _ in heads if what in known}:
+            yield f"{NOT}{bundle.name}: whether its {origin!r} is that of the files before: no head has the size of one of theirs"
+        for what, value in [*heads, *entries, *numbers]:
             other, where = known.setdefault(what, (value, bundle.name))
             need(value == other, f"{bundle.name}: {' '.join(map(str, what))} is another than in {where}: two histories")
