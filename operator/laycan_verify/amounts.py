@@ -23,23 +23,23 @@ def quantities(bundle: Bundle, trust: Trust) -> Findings:
     total, periods = Counter[str](), dict[int, Any]()
     firm = bundle.fields["terms"].get("firmness", {}).get("class") != "Interruptible"
     for receipt in bundle.receipts:
-        says, (start, end), name = receipt.says, receipt.period, receipt.name
+        says, (start, end) = receipt.says, receipt.period
         mine, due = says["quantities"], (end - start) * bundle.terms.lots * bundle.terms.lot_gpus
-        need(mine["contractedGpuSeconds"] == due, f"{name}: quantities.contractedGpuSeconds is not {due}")
-        need(sum(mine[field] for field in COUNTED) == due, f"{name}: quantities do not add up to contractedGpuSeconds")
-        need(mine["estimatedGpuSeconds"] <= mine["deliveredGpuSeconds"], f"{name}: quantities.estimatedGpuSeconds is more than delivered")
-        need(not (firm and mine["curtailedGpuSeconds"]), f"{name}: quantities.curtailedGpuSeconds: a Firm contract cannot be curtailed")
+        receipt.need(mine["contractedGpuSeconds"] == due, f"quantities.contractedGpuSeconds is not {due}")
+        receipt.need(sum(mine[field] for field in COUNTED) == due, "quantities do not add up to contractedGpuSeconds")
+        receipt.need(mine["estimatedGpuSeconds"] <= mine["deliveredGpuSeconds"], "quantities.estimatedGpuSeconds is more than delivered")
+        receipt.need(not (firm and mine["curtailedGpuSeconds"]), "quantities.curtailedGpuSeconds: a Firm contract cannot be curtailed")
         for field, classes in list(COUNTED.items())[1:]:
             told = sum(incident["gpuSeconds"] for incident in says["incidents"] if incident["class"] in classes)
             whole = told == mine[field] or (told < mine[field] and len(says["incidents"]) == INCIDENTS)
-            need(whole, f"{name}: incidents add up to {told}, and quantities.{field} is {mine[field]}")
+            receipt.need(whole, f"incidents add up to {told}, and quantities.{field} is {mine[field]}")
         total.update(mine)
         total.subtract(periods.get(start, {}))
         periods[start] = mine
         after = [other for at, other in periods.items() if at > start]
         for field, amount in says["cumulative"].items():
             right = total[field] - sum(other[field] for other in after)
-            need(amount == right, f"{name}: cumulative.{field} is {amount}, and the periods add up to {right}")
+            receipt.need(amount == right, f"cumulative.{field} is {amount}, and the periods add up to {right}")
     yield f"{bundle.name}: {total['deliveredGpuSeconds']} of {total['contractedGpuSeconds']} GPU-seconds delivered; the sums are right"
     if total["buyerCausedGpuSeconds"]:
         yield f"{NOT}{bundle.name}: that {total['buyerCausedGpuSeconds']} GPU-seconds are the buyer's: a bundle holds no instructions"
@@ -56,7 +56,7 @@ def readings(bundle: Bundle, trust: Trust) -> Findings:
     for receipt, counted in zip(known, _counted(bundle, known), strict=True):
         for field, amount in counted.items():
             said = receipt.says["quantities"][field]
-            need(said == amount, f"{receipt.name}: quantities.{field} is {said}, and the readings give {amount}")
+            receipt.need(said == amount, f"quantities.{field} is {said}, and the readings give {amount}")
     yield f"{bundle.name}: the quantities of {len(known)} periods are what the readings give"
     if len(known) < len(bundle.latest):
         yield f"{NOT}{bundle.name}: quantities from {clock(bundle.latest[len(known)].period[0])} on, for want of readings"
@@ -64,22 +64,21 @@ def readings(bundle: Bundle, trust: Trust) -> Findings:
 
 def _named(bundle: Bundle, receipt: Receipt) -> None:
     """The readings that were given are those that the receipt names, of its period, and on its devices."""
-    name, says, rows, terms = receipt.name, receipt.says, bundle.readings[receipt.readings], bundle.terms
-    leaves = [canonical(row, name) for row in bundle.raw.get("readings", {}).get(receipt.readings, [])]
-    need(root(leaves).hex() == receipt.readings, f"{name}: meter.rootSha256 is not the root of the readings")
-    need(len(rows) == says["meter"]["readings"], f"{name}: meter.readings is not their number, {len(rows)}")
-    need(rows == sorted(rows, key=lambda row: (row["lot"], row["start"])), f"{name}: the readings are not in order of lot and start")
+    says, rows, terms = receipt.says, bundle.readings[receipt.readings], bundle.terms
+    leaves = [canonical(row, receipt.name) for row in bundle.raw.get("readings", {}).get(receipt.readings, [])]
+    receipt.need(root(leaves).hex() == receipt.readings, "meter.rootSha256 is not the root of the readings")
+    receipt.need(len(rows) == says["meter"]["readings"], f"meter.readings is not their number, {len(rows)}")
+    receipt.need(rows == sorted(rows, key=lambda row: (row["lot"], row["start"])), "the readings are not in order of lot and start")
     for row in rows:
-        which, named = f"{name}: the reading of lot {row['lot']} from {clock(row['start'])}", row.get("devices", [])
+        which, named = f"the reading of lot {row['lot']} from {clock(row['start'])}", row.get("devices", [])
         own = row["lot"] < terms.lots and receipt.period[0] <= row["start"] < row["end"] <= receipt.period[1]
-        need(own, f"{which} is not of the period and the lots")
-        need(
-            len(named) == len(set(named)) in (0, terms.lot_gpus), f"{which} names {len(set(named))} devices, and a lot has {terms.lot_gpus}"
-        )
-        need(row["class"] == Class.DELIVERED or not (named or row.get("estimated")), f"{which} has devices, and delivers nothing")
+        receipt.need(own, f"{which} is not of the period and the lots")
+        whole = len(named) == len(set(named)) in (0, terms.lot_gpus)
+        receipt.need(whole, f"{which} names {len(set(named))} devices, and a lot has {terms.lot_gpus}")
+        receipt.need(row["class"] == Class.DELIVERED or not (named or row.get("estimated")), f"{which} has devices, and delivers nothing")
     devices = sorted({device for row in rows for device in row.get("devices", [])})
     right = {"commitmentRoot": root(map(bytes.fromhex, devices)).hex(), "count": len(devices)}
-    need(says["devices"] == right, f"{name}: devices are not those of the readings")
+    receipt.need(says["devices"] == right, "devices are not those of the readings")
 
 
 def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int]]:
@@ -119,7 +118,7 @@ def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
     last, until, holder, where = "", 0, object(), ""  # device, and of its claims so far the one that lasts longest
     for device, start, end, who, name in sorted(claims):
         twice = device == last and start < until and who != holder
-        need(not twice, f"{name}: readings: device {device} is delivered at {clock(start)} and later, and so it is in {where}")
+        receipt.need(not twice, f"readings: device {device} is delivered at {clock(start)} and later, and so it is in {where}")
         if device != last or end > until:
             last, until, holder, where = device, end, who, name
     yield f"{len({claim[0] for claim in claims})} devices, none of them delivered twice in one second"
@@ -130,5 +129,5 @@ def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
 def complete(bundle: Bundle, trust: Trust) -> Findings:
     """Readings of every period were given."""
     for receipt in bundle.latest:
-        need(receipt.readings in bundle.readings, f"{receipt.name}: meter.rootSha256: these readings were not given")
+        receipt.need(receipt.readings in bundle.readings, "meter.rootSha256: these readings were not given")
     yield f"{bundle.name}: readings of all periods were given"

@@ -9,7 +9,7 @@ from laycan_verify.classes import Terms
 from laycan_verify.forms import BUNDLE, EVENT, STATEMENT
 from laycan_verify.merkle import root
 from laycan_verify.notes import Checkpoint
-from laycan_verify.strict import UnreadableError, canonical, parse, read
+from laycan_verify.strict import UnreadableError, canonical, need, parse, read
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,9 @@ class Receipt:
     body: bytes
     proof: list[bytes]
     checkpoint: Checkpoint  # that the proof is to
+
+    def need(self, holds: object, sentence: str) -> None:
+        need(holds, f"{self.name}: {sentence}")
 
     @cached_property
     def event(self) -> Any:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from laycan_verify.amounts import complete, deliveries, quantities, readings
 from laycan_verify.bundle import Bundle, open_bundle
 from laycan_verify.forms import TRUST
-from laycan_verify.steps import Findings, chain, confirmation, digests, log, one_history, signatures
+from laycan_verify.steps import Findings, chain, confirmation, digests, entries, heads, one_history, signatures
 from laycan_verify.strict import RefusedError, UnreadableError, parse, read
 from laycan_verify.trust import Trust
 
@@ -25,7 +25,7 @@ def each(step: Callable[[Bundle, Trust], Findings]) -> Step:
 # In this order, each with the exit code where it fails.
 STEPS = [
     *((2, each(step)) for step in (signatures, digests, confirmation)),
-    *((3, each(chain)), (4, each(log)), (4, one_history)),
+    *((3, each(chain)), (4, each(heads)), (4, each(entries)), (4, one_history)),
     *((5, each(quantities)), (5, each(readings)), (6, deliveries)),
 ]
 

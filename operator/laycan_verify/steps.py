@@ -15,20 +15,21 @@ from laycan_verify.strict import canonical, clock, digest, need, parse, read
 from laycan_verify.trust import Trust, signer, valid
 
 Findings = Iterator[str]
-NOT = "not checked: "
+NOT, IN_TOTO = "not checked: ", "application/vnd.in-toto+json"
 
 
 def signatures(bundle: Bundle, trust: Trust) -> Findings:
     """Every receipt is signed by a key that was valid when it was first witnessed, or without witnesses when its period ended."""
     unseen = 0
     for receipt in bundle.receipts:
-        key, name = signer(receipt.envelope, trust.keys, "receipts", receipt.name), receipt.name
+        key, operator = signer(receipt.envelope, trust.keys, "receipts", receipt.name), receipt.says["operator"]
         seen = trust.seen(bundle.heads, receipt.checkpoint.origin, receipt.index)
         unseen += seen is None
-        valid(key, receipt.period[1] if seen is None else seen, name)
-        need(receipt.envelope["payloadType"] == "application/vnd.in-toto+json", f"{name}: payloadType is not that of a statement")
-        need(receipt.says["operator"]["id"] == trust.operator, f"{name}: operator.id is not {trust.operator!r}")
-        need(receipt.says["operator"]["keyId"] == key["keyId"], f"{name}: operator.keyId is not that of the signature")
+        time = receipt.period[1] if seen is None else seen
+        receipt.need(valid(key, time), f"the key {key['keyId']!r} was not valid at {clock(time)}")
+        receipt.need(receipt.envelope["payloadType"] == IN_TOTO, f"payloadType is not {IN_TOTO}")
+        receipt.need(operator["id"] == trust.operator, f"operator.id is not {trust.operator!r}")
+        receipt.need(operator["keyId"] == key["keyId"], f"operator.keyId is not that of the signature, {key['keyId']!r}")
     yield f"{bundle.name}: {len(bundle.receipts)} receipts are signed by {trust.operator!r}"
     if unseen:
         yield f"{NOT}{bundle.name}: when {unseen} receipts were signed: nobody cosigned, so it counts as when their periods ended"
@@ -39,15 +40,15 @@ def digests(bundle: Bundle, trust: Trust) -> Findings:
     _, contract_id, uid = bundle.contract
     terms, product = bundle.fields["terms"], bundle.fields["product"]
     mine = {f"{part}Digest": digest(canonical(bundle.raw[part], f"{bundle.name}: {part}")) for part in ("terms", "product", "healthPolicy")}
+    agreed = terms["productRef"].get("digest", mine["productDigest"])
     need(terms["contractId"] == contract_id, f"{bundle.name}: terms.contractId is not contract.contractId")
     need(product["name"] == terms["productRef"]["name"], f"{bundle.name}: product.name is not terms.productRef.name")
-    agreed = terms["productRef"].get("digest", mine["productDigest"])
     need(agreed == mine["productDigest"], f"{bundle.name}: product has not the digest terms.productRef.digest")
+    subject = [{"name": contract_id, "digest": {"sha256": mine["termsDigest"].removeprefix("sha256:")}}]
     for receipt in bundle.receipts:
         for field, value in {"contractId": contract_id, "uid": uid, **mine}.items():
-            need(receipt.says["contract"][field] == value, f"{receipt.name}: contract.{field} is not that of the bundle, {value!r}")
-        subject = [{"name": contract_id, "digest": {"sha256": mine["termsDigest"].removeprefix("sha256:")}}]
-        need(receipt.statement["subject"] == subject, f"{receipt.name}: subject is not this contract with these terms")
+            receipt.need(receipt.says["contract"][field] == value, f"contract.{field} is not that of the bundle, {value!r}")
+        receipt.need(receipt.statement["subject"] == subject, "subject is not this contract with these terms")
     yield f"{bundle.name}: terms, product and health policy are those of the receipts"
 
 
@@ -59,7 +60,7 @@ def confirmation(bundle: Bundle, trust: Trust) -> Findings:
         return
     envelope = read(ENVELOPE, parse(bundle.fields["confirmation"]["envelope"], name), name)
     key = signer(envelope, trust.exchanges.get(bundle.contract[0], []), "confirmations", name)
-    valid(key, terms.get("tradeTime", terms["delivery"]["start"]), name)
+    need(valid(key, terms.get("tradeTime", terms["delivery"]["start"])), f"{name}: the key {key['keyId']!r} was not valid at the trade")
     need(envelope["payload"] == canonical(bundle.raw["terms"], name), f"{name}: payload is not terms")
     yield f"{name}: the terms are signed by {bundle.contract[0]!r}"
 
@@ -70,20 +71,18 @@ def chain(bundle: Bundle, trust: Trust) -> Findings:
     due = {"start": max(delivery["start"], bundle.receipts[0].says["contract"]["due"]["start"]), "end": delivery["end"]}
     until, previous = due["start"], None
     for sequence, receipt in enumerate(bundle.receipts, 1):
-        says, (start, end), name = receipt.says, receipt.period, receipt.name
-        need(says["sequence"] == sequence, f"{name}: sequence is {says['sequence']}, not {sequence}")
-        need(says.get("previousReceiptDigest") == previous, f"{name}: previousReceiptDigest is not that of the receipt before")
+        says, (start, end) = receipt.says, receipt.period
+        receipt.need(says["sequence"] == sequence, f"sequence is {says['sequence']}, not {sequence}")
+        receipt.need(says.get("previousReceiptDigest") == previous, "previousReceiptDigest is not that of the receipt before")
         due, most = says["contract"]["due"], due
-        need(due["start"] == most["start"] and due["end"] <= most["end"], f"{name}: contract.due goes beyond what was due before")
-        need(
-            start < end == min(due["end"], start - start % DAY_SECONDS + DAY_SECONDS),
-            f"{name}: period.end is no end of a day or of what is due",
-        )
+        receipt.need(due["start"] == most["start"] and due["end"] <= most["end"], "contract.due goes beyond what was due before")
+        last = min(due["end"], start - start % DAY_SECONDS + DAY_SECONDS)
+        receipt.need(start < end == last, f"period.end is not {clock(last)}, where its day or what is due ends")
         if "corrects" in says:
-            need(0 < says["corrects"] < sequence, f"{name}: corrects is the sequence of no earlier receipt")
-            need(bundle.receipts[says["corrects"] - 1].period == receipt.period, f"{name}: period is not that of the receipt it corrects")
+            receipt.need(0 < says["corrects"] < sequence, "corrects is not the sequence of an earlier receipt")
+            receipt.need(receipt.period == bundle.receipts[says["corrects"] - 1].period, "period is not that of the receipt it corrects")
         else:
-            need(start == until, f"{name}: period.start is not {clock(until)}, where the period before ends")
+            receipt.need(start == until, f"period.start is not {clock(until)}, where the period before ends")
             until = end
         previous = digest(receipt.envelope["payload"])
     yield f"{bundle.name}: receipts 1 to {len(bundle.receipts)} follow each other, and tile {clock(due['start'])} to {clock(until)}"
@@ -93,44 +92,43 @@ def chain(bundle: Bundle, trust: Trust) -> Findings:
         yield f"{NOT}{bundle.name}: why only {clock(due['start'])} to {clock(due['end'])} is due, by the operator's word"
 
 
-def log(bundle: Bundle, trust: Trust) -> Findings:
-    """The receipts stand in a log that only grew, under heads that the operator signed and enough witnesses cosigned."""
-    exchange, contract_id, uid = bundle.contract
-    heads: dict[str, Checkpoint] = {}  # origin -> the latest so far
+def heads(bundle: Bundle, trust: Trust) -> Findings:
+    """The operator signed each head of the log, no witness's cosignature is wrong, and the log only grew."""
+    latest: dict[str, Checkpoint] = {}  # origin -> head
+    home = re.escape(f"{trust.operator}/{bundle.contract[0]}") + "(/[0-9]+)?"
     for place, (head, proof) in enumerate(bundle.checkpoints):
-        name = f"{bundle.name}: checkpoints[{place}]"
-        need(re.fullmatch(re.escape(f"{trust.operator}/{exchange}") + "(/[0-9]+)?", head.origin), f"{name}: origin is not of {exchange!r}")
+        name, old = f"{bundle.name}: checkpoints[{place}]", latest.get(head.origin)
+        need(re.fullmatch(home, head.origin), f"{name}: origin is not that of the log of {bundle.contract[0]!r}")
         keys = [key for key in trust.keys if key["use"] == "checkpoints" and by(head, LOG, head.origin, key["publicKey"])]
-        need(
-            keys and all(signed(head, head.origin, key["publicKey"]) for key in keys),
-            f"{name}: note is not signed by a trusted key for checkpoints",
-        )
         seen = trust.seen(bundle.heads, head.origin, head.size - 1)
-        valid(keys[0], bundle.receipts[-1].period[1] if seen is None else seen, name)
+        now = [key for key in keys if valid(key, bundle.receipts[-1].period[1] if seen is None else seen)]
+        right = now and all(signed(head, head.origin, key["publicKey"]) for key in keys)
+        need(right, f"{name}: note is not signed by a key for checkpoints that is trusted and was valid")
         for witness, public in trust.witnesses.items():
             wrong = by(head, WITNESS, witness, public) and cosigned_at(head, witness, public) is None
             need(not wrong, f"{name}: note has a wrong cosignature of {witness!r}")
-        old = heads.get(head.origin)
-        grown = proof is None if old is None else proof is not None and extends(old.root, old.size, head.root, head.size, proof)
-        need(grown, f"{name}: consistency does not prove that the log only grew since the checkpoint before")
-        heads[head.origin] = head
-    index = dict.fromkeys(heads, -1)  # origin -> of the latest receipt so far
-    for receipt in bundle.receipts:
-        name, head = receipt.name, receipt.checkpoint
-        need(index[head.origin] < receipt.index, f"{name}: index is not after that of the receipt before")
-        need(receipt.event["subject"] == contract_id, f"{name}: body.subject is not {contract_id!r}")
-        need(receipt.event["id"].startswith(f"{uid}/"), f"{name}: body.id is of another contract")
-        at_its_place = includes(head.root, head.size, receipt.index, leaf_hash(receipt.body), receipt.proof)
-        need(at_its_place, f"{name}: proof does not lead from body at index to the root of its checkpoint")
-        seen = trust.seen(bundle.heads, head.origin, receipt.index)
-        need(
-            seen is not None or not trust.quorum,
-            f"{name}: no checkpoint that holds it has {trust.quorum} cosignatures of trusted witnesses",
-        )
-        index[head.origin] = receipt.index
-    yield f"{bundle.name}: the receipts are entries of {' and '.join(map(repr, heads))}, each cosigned by {trust.quorum} or more"
-    if len(heads) > 1:
+        grew = proof is None if old is None else proof is not None and extends(old.root, old.size, head.root, head.size, proof)
+        need(grew, f"{name}: consistency does not prove that the log only grew since the checkpoint before")
+        latest[head.origin] = head
+    yield f"{bundle.name}: {' and '.join(map(repr, latest))} only grew, in {len(bundle.checkpoints)} signed heads"
+    if len(latest) > 1:
         yield f"{NOT}{bundle.name}: what a log held after its last head here, before it was begun anew"
+
+
+def entries(bundle: Bundle, trust: Trust) -> Findings:
+    """Each receipt is an entry of the log, under a head that enough witnesses cosigned."""
+    before: dict[str, int] = {}  # origin -> index
+    for receipt in bundle.receipts:
+        head = receipt.checkpoint
+        receipt.need(before.get(head.origin, -1) < receipt.index, "index is not after that of the receipt before")
+        receipt.need(receipt.event["subject"] == bundle.contract[1], f"body.subject is not {bundle.contract[1]!r}")
+        receipt.need(receipt.event["id"].startswith(f"{bundle.contract[2]}/"), f"body.id is not of {bundle.contract[2]!r}")
+        found = includes(head.root, head.size, receipt.index, leaf_hash(receipt.body), receipt.proof)
+        receipt.need(found, "proof does not lead from body at index to the root of its checkpoint")
+        seen = trust.quorum == 0 or trust.seen(bundle.heads, head.origin, receipt.index) is not None
+        receipt.need(seen, f"checkpoint: none that holds it is cosigned by {trust.quorum} of the trusted witnesses")
+        before[head.origin] = receipt.index
+    yield f"{bundle.name}: {len(bundle.receipts)} receipts are entries of it, each seen by {trust.quorum} witnesses or more"
 
 
 def one_history(bundles: Sequence[Bundle], trust: Trust) -> Findings:

@@ -6,7 +6,7 @@ from typing import Any
 
 from laycan_verify.dsse import pae, verifies
 from laycan_verify.notes import Checkpoint, cosigned_at
-from laycan_verify.strict import FOREVER, RefusedError, UnreadableError, clock, need
+from laycan_verify.strict import FOREVER, RefusedError, UnreadableError, need
 
 Key = Mapping[str, Any]
 
@@ -54,6 +54,5 @@ def signer(envelope: Mapping[str, Any], keys: Iterable[Key], use: str, name: str
     return key
 
 
-def valid(key: Key, at: int, name: str) -> None:
-    """At a second, Unix."""
-    need(key.get("validFrom", 0) <= at < key.get("revokedAt", FOREVER), f"{name}: the key {key['keyId']!r} was not valid at {clock(at)}")
+def valid(key: Key, at: int) -> bool:
+    return bool(key.get("validFrom", 0) <= at < key.get("revokedAt", FOREVER))

@@ -18,7 +18,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer._crypto_signer import CryptoSigner
 
 DAY = 86_400
 IN_TOTO = "application/vnd.in-toto+json"
@@ -112,7 +112,9 @@ class Key:
         return f"— {name} {b64(mark + time.to_bytes(8, 'big') + signature)}\n"
 
 
-RECEIPTS, HEADS, WITNESS, OTHER_WITNESS, EXCHANGE = map(Key, ("receipts-1", "heads-1", "witness.example/w1", "w2.example", "confirmations-1"))
+RECEIPTS, HEADS, WITNESS, OTHER_WITNESS, EXCHANGE = map(
+    Key, ("receipts-1", "heads-1", "witness.example/w1", "w2.example", "confirmations-1")
+)
 OPERATOR, ENDPOINT = "operator.example", "venue/endpoint"
 
 
@@ -322,7 +324,8 @@ class Story:
         """Restates the period of that receipt by other losses."""
         self.losses = list(losses)
         period = self.receipts[sequence - 1]["period"]
-        self.issue(self.predicate(*(at(period[name].removesuffix("Z")) for name in ("start", "end")), corrects=sequence))
+        start, end = (at(period[name].removesuffix("Z")) for name in ("start", "end"))
+        self.issue(self.predicate(start, end, corrects=sequence))
         self.log.head(time)
 
     def days(self, count: int = 10**6, **head: Any) -> Story:
@@ -351,7 +354,7 @@ class Story:
         return deepcopy(made)
 
 
-def trust(keys: Sequence[JSON] = (), witnesses: Sequence[Key] = (WITNESS,), **others: JSON) -> JSON:
+def trust(keys: Sequence[JSON] = (), witnesses: Sequence[Key] = (WITNESS,), **others: Any) -> JSON:
     """The trust file; `keys` stand for the operator's own."""
     return {
         "version": 1,
