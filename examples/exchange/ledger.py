@@ -91,10 +91,10 @@ class Ledger:
         """The contract stands where its event of the highest sequence says: an older one that comes late changes nothing."""
         self._db.execute(STANDS, (uid, sequence, event_id))
 
-    def contract(self, uid: str) -> bytes | None:
-        """The newest event of a contract: all that your own books need."""
-        found: bytes | None = self._value("SELECT body FROM contract JOIN event USING (id) WHERE uid = ?", uid)
-        return found
+    def newest(self, uid: str) -> tuple[int, bytes]:
+        """Sequence and body of a contract's newest event, which is all that your own books need; 0 and nothing without any."""
+        sql = "SELECT sequence, body FROM contract JOIN event USING (id) WHERE uid = ?"
+        return self._db.execute(sql, (uid,)).fetchone() or (0, b"")
 
     def events(self, kind: str = "%") -> list[tuple[bytes, int]]:
         """Bodies and when they came, contract by contract, each in its own order."""

@@ -17,14 +17,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from laycan_verify import notes
 from laycan_verify.forms import ENVELOPE, STATEMENT
-from laycan_verify.strict import RefusedError, UnreadableError, canonical, digest, need, parse, read
+from laycan_verify.strict import RefusedError, UnreadableError, canonical, count, digest, need, parse, read
 
 from .keys import ForgedError, Keys
 from .ledger import Ledger
 
 PATIENCE = 60  # seconds that an entry may be missing until we ask for it
+HOLD = 5.0  # seconds that a checkpoint waits for entries that are on their way
 TYPE = "dev.laycan.{}.v1"
 EVENT = {"specversion": r"1\.0", "id": ".+", "type": "[a-z0-9_.]+", "subject": str, "sequence?": "[0-9]{20}", "data": dict, ...: ...}
+HEAD = {"contract": str, "sequence": count, "headDigest": str, ...: ...}
+REPLACED = {"change": {"origin": str, "heads": [HEAD], ...: ...}, ...: ...}
 HEARTBEAT = {"checkpoint": notes.read_note, "origin": str, ...: ...}
 
 
@@ -53,11 +56,12 @@ class Witness:
 class Receiver:
     """Of one ExchangeEndpoint. `origin` names its log, `<operator>/<namespace>/<endpoint>`; "" where there is none to check."""
 
-    def __init__(self, ledger: Ledger, keys: Keys, origin: str = "", witness: Witness | None = None) -> None:
-        self.ledger, self.keys, self.origin, self.witness = ledger, keys, origin, witness
-        self._lock = threading.Lock()
+    def __init__(self, ledger: Ledger, keys: Keys, origin: str = "", witness: Witness | None = None, hold: float = HOLD) -> None:
+        self.ledger, self.keys, self.origin, self.witness, self.hold = ledger, keys, origin, witness, hold
+        self._turn = threading.Condition()  # one request at a time
         self._length = 0  # of their log, as far as we heard
         self._waiting: tuple[int, float] | None = None  # for which index, since when (Unix seconds); None until the first answer
+        self._successor = ""  # the log that the operator writes instead of ours
         self._refused: set[str] = set()  # indices that we did not take: the operator tries them again by itself
         for body, received in ledger.events(TYPE.format("key.rotated")):
             with suppress(RefusedError):
@@ -65,7 +69,7 @@ class Receiver:
 
     def receive(self, headers: Mapping[str, str], body: bytes, now: float) -> Answer:
         """`headers` by names in lower case, `now` in Unix seconds. Raises only where the ledger cannot be written: answer 500 then."""
-        with self._lock:
+        with self._turn:
             try:
                 message_id = self.keys.check(headers, body, now)  # first of all: what is forged is not even parsed
                 if message_id.startswith("checkpoint/"):
@@ -93,6 +97,10 @@ class Receiver:
             raise UnreadableError(f"the body is event {event['id']!r}, and webhook-id is {message_id!r}")
         if (self.origin or index) and not re.fullmatch("0|[1-9][0-9]{0,14}", index):
             raise UnreadableError("laycan-log-index is missing, or no index")
+        if event["type"] == TYPE.format("log.replaced") and self.origin:
+            self._replaced(read(REPLACED, event["data"], "the event: data")["change"])
+        if self._successor:
+            self._follow(self._successor)
         place, known = int(index) if index else None, self.ledger.body(message_id)
         if known not in (None, body):
             raise ConflictError(f"{message_id} has other bytes than it had before")
@@ -105,10 +113,11 @@ class Receiver:
                 self._take(event, body, now)
             if place is not None:
                 self.ledger.put(place, message_id)
+        self._turn.notify_all()  # a checkpoint may wait for it
         return {}  # new or not, it is on the disk
 
     def _take(self, event: Mapping[str, Any], body: bytes, now: int) -> None:
-        """What is new to us. Your own books follow from `ledger.contract`, not from here: this is called once, and a crash may follow."""
+        """What is new to us. Your own books follow from `ledger.newest`, not from here: this is called once, and a crash may follow."""
         uid, _, number = event["id"].rpartition("/")
         if event["type"] == TYPE.format("receipt.issued") and self.keys.operator:
             self._receipt(uid, event, now)
@@ -137,6 +146,22 @@ class Receiver:
         need(after is None or after.cites == mine, f"{name} is not the one that the next one cites")
         self.ledger.keep_receipt(uid, number, mine, cites)
 
+    def _follow(self, origin: str) -> None:
+        """Only our log. That the operator lost it and begins another is for a person to accept; until then nothing is taken."""
+        if origin != self.origin:
+            self._successor = origin
+            raise ConflictError(
+                f"the operator writes the log {origin!r} instead of {self.origin!r}: ask why, before you start with that --origin"
+            )
+
+    def _replaced(self, change: Mapping[str, Any]) -> None:
+        """A log that follows a lost one must go on where the contracts stood, by what we have of them."""
+        self._follow(change["origin"])
+        for head in change["heads"]:
+            uid, (sequence, body) = head["contract"], self.ledger.newest(head["contract"])
+            if sequence > head["sequence"] or (sequence == head["sequence"] and digest(body) != head["headDigest"]):
+                raise ConflictError(f"{self.origin} does not go on where contract {uid} was: we have its event {sequence}")
+
     # --- checkpoints
 
     def _heartbeat(self, body: bytes, now: int) -> dict[str, Any]:
@@ -147,12 +172,12 @@ class Receiver:
         size, name = checkpoint.size, f"the checkpoint of {checkpoint.size} entries"
         if not self.origin:
             return {}
-        need(said["origin"] == checkpoint.origin == self.origin, f"{name} is of the log {checkpoint.origin!r}, ours is {self.origin!r}")
-        signed = any(notes.signed(checkpoint, self.origin, key["publicKey"]) for key in self.keys.valid("checkpoints", now))
-        need(signed, f"{name} is not signed by a key that is trusted for checkpoints")
+        signed = any(notes.signed(checkpoint, checkpoint.origin, key["publicKey"]) for key in self.keys.valid("checkpoints", now))
+        need(signed and said["origin"] == checkpoint.origin, f"{name} is not signed by a key that is trusted for checkpoints")
+        self._follow(checkpoint.origin)
         self._length = max(self._length, size)
-        if size > self.ledger.have + 1:
-            return {}  # some of them are not here yet: we say nothing about what we have not seen
+        if not self._turn.wait_for(lambda: size <= self.ledger.have + 1, self.hold):
+            return {}  # some of them are not here: we say nothing about what we have not seen
         if self.ledger.root(size) != checkpoint.root:
             raise ConflictError(f"{name} has another root than the entries that we were sent: there are two histories")
         if size < (before := self.ledger.longest) and not self.ledger.has_checkpoint(size):

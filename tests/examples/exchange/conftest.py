@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,10 @@ def new_exchange(tmp_path: Path, office: Office) -> Iterator[Callable[..., Excha
     """Starts kits; all on one ledger, one after the other."""
     made: list[Exchange] = []
 
-    def start(**trust: str) -> Exchange:
+    def start(**options: Any) -> Exchange:
         for before in made:
             before.close()
-        made[:] = [Exchange(tmp_path / "exchange.sqlite", office, **trust)]
+        made[:] = [Exchange(tmp_path / "exchange.sqlite", office, **options)]
         return made[0]
 
     yield start

@@ -27,13 +27,13 @@ def rows(ledger: Path, sql: str) -> list[Any]:
 
 
 class Exchange:
-    """The kit on a port of this machine, in a thread. `clock` is added to its own."""
+    """The kit on a port of this machine, in a thread. A checkpoint waits for `hold` seconds for entries that are not here."""
 
-    def __init__(self, ledger: Path, office: Office, **trust: str) -> None:
-        self.path, self.office, self.ahead = ledger, office, 0.0
+    def __init__(self, ledger: Path, office: Office, hold: float = 0.0, **trust: str) -> None:
+        self.path, self.office = ledger, office
         self.ledger = Ledger(ledger, office.origin)
         keys = Keys(secrets_of(SECRET), office.trust_file(**trust))
-        self.receiver = Receiver(self.ledger, keys, office.origin, Witness(ME, key("witness")))
+        self.receiver = Receiver(self.ledger, keys, office.origin, Witness(ME, key("witness")), hold)
         self.server = Server(("127.0.0.1", 0), self.receiver)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()

@@ -29,6 +29,10 @@ def dumps(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
 def key(use: str, life: int = 1) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{use} {life}".encode()).digest())
 
@@ -138,7 +142,7 @@ class Office:
             "meter": {"kind": "agent", "readings": 0, "rootSha256": "0" * 64, "missedSamples": 0},
         }
         if before:
-            predicate["previousReceiptDigest"] = "sha256:" + hashlib.sha256(before[-1]).hexdigest()
+            predicate["previousReceiptDigest"] = digest(before[-1])
         predicate = {k: v for k, v in {**predicate, **changed}.items() if v is not None}
         statement = {
             "_type": "https://in-toto.io/Statement/v1",
@@ -163,6 +167,22 @@ class Office:
         event |= {"type": "dev.laycan.key.rotated.v1", "datacontenttype": "application/json", "data": data}
         self.lives[use] = old + 1
         return self.append(event_id, dumps(event))
+
+    def replace(self, life: int, heads: dict[str, tuple[int, bytes]]) -> None:
+        """The log is lost: another one begins, and says where each contract's history stood."""
+        before, self.log = self.origin, []
+        self.origin = f"oper-1/desk/gcx/{life}"
+        said = [{"contract": uid, "sequence": n, "headDigest": digest(body)} for uid, (n, body) in heads.items()]
+        change = {"origin": self.origin, "replaces": {"origin": before, "size": 1}, "heads": said, "contracts": len(said)}
+        event: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": f"log/{life}/1",
+            "source": "urn:laycan:8a1c",
+            "subject": self.origin,
+            "time": NOW,
+        }
+        event |= {"type": "dev.laycan.log.replaced.v1", "datacontenttype": "application/json", "data": {"change": change}}
+        self.append(f"log/{life}/1", dumps(event))
 
     def head(self, size: int | None = None) -> str:
         """The log's checkpoint of that size, of all of it where none is given."""
@@ -211,5 +231,5 @@ class Post:
 
     def heartbeat(self, office: Office, head: str | None = None) -> tuple[int, dict[str, Any]]:
         checkpoint = office.head() if head is None else head
-        body = dumps({"checkpoint": checkpoint, "origin": office.origin})
+        body = dumps({"checkpoint": checkpoint, "origin": checkpoint.partition("\n")[0]})
         return self(office.headers(f"checkpoint/{office.origin}/{len(office.log)}/{int(time.time())}", body), body)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.examples.exchange.kit import ME, Exchange
-from tests.examples.exchange.office import cosignature_time, key, note, raw, tree_hash
+from tests.examples.exchange.office import Post, cosignature_time, key, note, raw, tree_hash
 
 
 class TestReceipts:
@@ -123,11 +124,22 @@ class TestCheckpoints:
         assert exchange.post.heartbeat(exchange.office, exchange.office.head(2))[0] == 200
         assert exchange.post.heartbeat(exchange.office)[0] == 200
 
+    def test_it_waits_for_what_is_on_its_way(self, new_exchange: Callable[..., Exchange]) -> None:
+        """A head over entries that arrive a moment later is cosigned then: else a busy log would never be."""
+        made = new_exchange(hold=10.0)
+        for _ in range(3):
+            made.office.say("c1")
+        with ThreadPoolExecutor(1) as other, Post(made.server.server_port) as post:
+            heartbeat = other.submit(post.heartbeat, made.office)
+            for index in range(3):
+                assert not heartbeat.done()
+                assert made.send(index)[0] == 200
+            assert "cosignature" in heartbeat.result()[1]
+
     def test_heads_that_are_not_the_operators(self, exchange: Exchange) -> None:
-        """Of another log, by another key, under another name, or nothing of the sort."""
+        """By another key, under another name, or nothing of the sort."""
         root = tree_hash([body for _, body in exchange.office.log])
         for head in (
-            note("oper-1/desk/other", 1, root, key("checkpoints")),
             note(exchange.office.origin, 1, root, key("stranger")),
             note(exchange.office.origin, 1, root, key("receipts")),
             note("oper-1/desk/gcx/2", 1, root, key("checkpoints"), exchange.office.origin),
@@ -137,3 +149,36 @@ class TestCheckpoints:
             assert (status, set(reply)) == (422, {"error"})
         assert exchange.post.heartbeat(exchange.office, "hello")[0] == 400
         assert exchange.ledger.longest == 0
+        assert exchange.say()[0] == 200
+
+    def test_a_head_of_another_log(self, exchange: Exchange) -> None:
+        """Two endpoints lead here, or the operator has begun anew: nothing more is taken until a person has looked."""
+        root = tree_hash([body for _, body in exchange.office.log])
+        other = note("oper-1/desk/other", 1, root, key("checkpoints"))
+        assert [exchange.post.heartbeat(exchange.office, other)[0], exchange.say()[0]] == [409, 409]
+
+
+class TestReplaced:
+    """The operator has lost its log."""
+
+    def test_a_person_decides(self, exchange: Exchange, new_exchange: Callable[..., Exchange]) -> None:
+        """Until somebody starts the receiver with the new name, nothing of the new log is taken; then the history goes on in it."""
+        exchange.say("c1")
+        one = exchange.office.log[1][1]
+        exchange.office.replace(2, {"c1": (1, one), "c9": (4, b"of which we have nothing")})
+        again = exchange.office.append("c1/1", one)
+        status, reply = exchange.send(0)
+        assert (status, "oper-1/desk/gcx/2" in reply["error"]) == (409, True)
+        assert [exchange.send(again)[0], exchange.post.heartbeat(exchange.office)[0], exchange.say("c1")[0]] == [409] * 3
+        accepted = new_exchange()
+        assert [accepted.send(index) for index in range(3)] == [(200, {"have": 0}), (200, {}), (200, {})]
+        assert "cosignature" in accepted.post.heartbeat(accepted.office)[1]
+        assert accepted.ids == ["c1/1", "c1/2", "log/2/1", "warm-up/1"]
+
+    @pytest.mark.parametrize("stood", [(1, b"other bytes"), (0, b"")])
+    def test_it_says_something_else(self, exchange: Exchange, new_exchange: Callable[..., Exchange], stood: tuple[int, bytes]) -> None:
+        """A new log that forgets events which we have, or says that they were others, is not taken."""
+        exchange.say("c1")
+        exchange.office.replace(2, {"c1": stood})
+        accepted = new_exchange()
+        assert accepted.send(0)[0] == 409
