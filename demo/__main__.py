@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import signal
 import sys
@@ -39,7 +38,7 @@ class Play:
         self.dead: list[str] = []
         self._told: set[str] = set()  # uids of the Events that the log has told
         self.restarts = 0
-        self._heard = 0  # lines of the receiver's ledger that the log has told
+        self._heard = 0  # number of the exchange's event that the log told last
         self._rebinds_told = 0
         self._cues = list(CUES)
 
@@ -106,15 +105,14 @@ class Play:
                 )
 
     def _tell_webhooks(self) -> None:
-        """What the exchange's receiver verified since the last look, one line for all of it."""
-        lines = self.stage.ledger.read_text().splitlines() if self.stage.ledger.exists() else []
-        heard = [entry["event"] for entry in map(json.loads, lines[self._heard :]) if "event" in entry]
-        self._heard = len(lines)
+        """What the exchange verified since the last look, one line for all of it."""
+        heard = self.stage.exchange.events(after=self._heard)
         if heard:
+            self._heard = heard[-1][0]
             told = ", ".join(
-                f"{e['subject'].rsplit('-', 1)[-1]} {e['type'].removeprefix('dev.laycan.').removesuffix('.v1')}" for e in heard
+                f"{e['subject'].rsplit('-', 1)[-1]} {e['type'].removeprefix('dev.laycan.').removesuffix('.v1')}" for _, e in heard
             )
-            self.show.say(f"webhooks verified by the receiver: {told}", "cyan")
+            self.show.say(f"webhooks verified by the exchange: {told}", "cyan")
 
     def act(self, cue: Cue, contracts: list[Object]) -> None:
         serving = self._serving(contracts)
@@ -185,7 +183,7 @@ def perform(folder: Path, keep: bool) -> int:
             play.open()
             play.run()
             final = play.round()
-        summary = summarise(final, play.observer, stage.ledger, play.refusals)
+        summary = summarise(final, play.observer, stage.exchange, play.refusals)
         summary.add("restarts of the operator", play.restarts)
         status = report(show, summary)
         if keep:

@@ -15,11 +15,11 @@ from controlplane.api import Api
 from controlplane.fleet import ALIVE, KUBELET_LABEL, apply_fleet, daemonsets
 from controlplane.local import ControlPlane
 from controlplane.process import Process, free_ports
+from demo.exchange import NAME, Exchange
 from demo.script import DESK, INTRUDER, Object, load, namespace
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = "laycan-system"
-EXCHANGE = "gcx"
 Say = Callable[..., None]
 
 
@@ -35,9 +35,8 @@ class Stage:
     processes: list[Process]
 
     @property
-    def ledger(self) -> Path:
-        """The receiver's record, a line of JSON for each request."""
-        return self.folder / "ledger.jsonl"
+    def exchange(self) -> Exchange:
+        return Exchange(self.folder / "exchange.sqlite", self.folder / "logs" / "receiver.log")
 
 
 def set_up(folder: Path, fleet: Sequence[Object], products: Sequence[Object], holders: Sequence[str], stack: ExitStack, say: Say) -> Stage:
@@ -84,7 +83,7 @@ def webhook_secret(key: str) -> Object:
 
 
 def endpoint(url: str) -> Object:
-    meta = {"name": EXCHANGE, "namespace": DESK}
+    meta = {"name": NAME, "namespace": DESK}
     spec = {"url": url, "secretRef": {"name": "gcx-webhook", "key": "hmac"}, "disputeSeconds": 5}
     return {"apiVersion": "laycan.dev/v1alpha1", "kind": "ExchangeEndpoint", "metadata": meta, "spec": spec}
 
@@ -103,12 +102,7 @@ def stop(stage: Stage, place: int) -> None:
 def start_receiver(stage: Stage, port: int, stack: ExitStack) -> None:
     key = stage.folder / "webhook.key"
     key.write_text(stage.secret)
-    launch(
-        stage,
-        "receiver",
-        ["-m", "demo.receiver", "--port", str(port), "--secret-file", str(key), "--ledger", str(stage.ledger)],
-        stack,
-    )
+    launch(stage, "receiver", stage.exchange.argv(port, key), stack)
 
 
 def start_operator(stage: Stage, stack: ExitStack) -> None:

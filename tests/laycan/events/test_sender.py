@@ -108,7 +108,7 @@ def run(test: Callable[[Exchange], Awaitable[None]]) -> Exchange:
             await test(exchange)
 
     asyncio.run(main())
-    assert (exchange.ledger.gaps, exchange.ledger.disorder, exchange.ledger.altered) == (0, 0, 0)
+    assert (exchange.heard.gaps, exchange.heard.disorder, exchange.heard.altered) == (0, 0, 0)
     bodies: dict[str, set[bytes]] = {}
     for _, event_id, body, _ in exchange.arrivals:
         bodies.setdefault(event_id, set()).add(body)
@@ -117,7 +117,7 @@ def run(test: Callable[[Exchange], Awaitable[None]]) -> Exchange:
 
 
 def numbers(exchange: Exchange, name: str) -> list[int]:
-    return [int(e["sequence"]) for e in exchange.ledger.events if e["subject"] == name.upper()]
+    return [int(e["sequence"]) for e in exchange.heard.events if e["subject"] == name.upper()]
 
 
 def test_order_per_contract_and_contracts_side_by_side() -> None:
@@ -134,7 +134,7 @@ def test_order_per_contract_and_contracts_side_by_side() -> None:
     exchange = run(test)
     assert all(numbers(exchange, f"c{i}") == [1, 2, 3, 4, 5] for i in range(12))
     assert 2 <= exchange.most_busy <= 8
-    assert exchange.ledger.requests == 60
+    assert exchange.heard.requests == 60
 
 
 @pytest.mark.parametrize("status", [301, 408, 429, 500, 503, 404])
@@ -165,7 +165,7 @@ def test_hang_and_lost_reply() -> None:
 
     exchange = run(test)
     assert numbers(exchange, "c") == [1, 2, 3]
-    assert exchange.ledger.duplicates == 1
+    assert exchange.heard.duplicates == 1
 
 
 def test_retry_after() -> None:
@@ -198,7 +198,7 @@ def test_each_attempt_is_stamped_anew() -> None:
     exchange = run(test)
     stamps = [int(headers["webhook-timestamp"]) for *_, headers in exchange.arrivals]
     assert stamps[1] - stamps[0] >= 1
-    assert exchange.ledger.bad_signatures == 0
+    assert exchange.heard.bad_signatures == 0
 
 
 def test_restart_between_take_and_ack() -> None:
@@ -209,7 +209,7 @@ def test_restart_between_take_and_ack() -> None:
         office.forgets = True
         office.say("c", 3)
         async with office.sending():
-            await until(lambda: len(exchange.ledger.events) == 3)
+            await until(lambda: len(exchange.heard.events) == 3)
         office.forgets = False
         office.sender = office.new_sender()
         async with office.sending():
@@ -217,7 +217,7 @@ def test_restart_between_take_and_ack() -> None:
 
     exchange = run(test)
     assert numbers(exchange, "c") == [1, 2, 3]
-    assert exchange.ledger.duplicates == 3
+    assert exchange.heard.duplicates == 3
 
 
 def test_restarts_during_an_outage() -> None:
@@ -237,7 +237,7 @@ def test_restarts_during_an_outage() -> None:
         exchange.faults.clear()
         async with office.sending():
             await office.all_sent()
-        assert len(exchange.ledger.events) == total == 40
+        assert len(exchange.heard.events) == total == 40
 
     exchange = run(test)
     assert all(numbers(exchange, name) == list(range(1, 9)) for name in ("c", "d", "e", "f", "g"))
@@ -280,7 +280,7 @@ def test_a_parked_event_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None
             await until(lambda: office.acks == ["uid-c/2", "uid-c/3"])
             assert sender.parked == ["uid-c/1"]
             exchange.faults = []
-            exchange.ledger.last.clear()  # what comes now is late by design
+            exchange.heard.last.clear()  # what comes now is late by design
             await office.all_sent()
 
     exchange = Exchange()
@@ -290,7 +290,7 @@ def test_a_parked_event_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None
             await test(exchange)
 
     asyncio.run(main())
-    assert [e["id"] for e in exchange.ledger.events] == ["uid-c/2", "uid-c/3", "uid-c/1"]
+    assert [e["id"] for e in exchange.heard.events] == ["uid-c/2", "uid-c/3", "uid-c/1"]
 
 
 def test_the_key_is_missing_then_there() -> None:
@@ -317,7 +317,7 @@ def test_a_changed_key_is_read_again() -> None:
         office.secret = "whsec_" + base64.b64encode(b"the old key, now revoked").decode()
         office.say("c", 1)
         async with office.sending():
-            await until(lambda: exchange.ledger.bad_signatures >= 1)
+            await until(lambda: exchange.heard.bad_signatures >= 1)
             office.secret = SECRET
             await office.all_sent()
 
