@@ -40,12 +40,8 @@ def desk(town: Market) -> Iterator[Market]:
 @contextmanager
 def listening(desk: Market, *, faults: int = 0) -> Iterator[Exchange]:
     """The exchange in a thread of its own, with the ExchangeEndpoint `gcx` that points to it."""
-    exchange, loop, ready, stop = (
-        Exchange(published=True, faults=[answer(503)] * faults),
-        asyncio.new_event_loop(),
-        threading.Event(),
-        asyncio.Event(),
-    )
+    exchange, loop = Exchange(published=True, faults=[answer(503)] * faults), asyncio.new_event_loop()
+    ready, stop = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
         async with exchange.open():
