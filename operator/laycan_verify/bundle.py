@@ -58,7 +58,7 @@ class Bundle:
     receipts: list[Receipt]
     checkpoints: list[tuple[Checkpoint, list[bytes] | None]]  # with the proof that it extends the one before
 
-    @property
+    @cached_property
     def contract(self) -> tuple[str, ...]:
         return tuple(self.fields["contract"][field] for field in ("exchange", "contractId", "uid"))
 
