@@ -42,8 +42,9 @@ def quantities(bundle: Bundle, trust: Trust) -> Findings:
             right = total[field] - sum(other[field] for other in after)
             receipt.need(amount == right, f"cumulative.{field} is {amount}, and the periods add up to {right}")
     yield f"{bundle.name}: {total['deliveredGpuSeconds']} of {total['contractedGpuSeconds']} GPU-seconds delivered; the sums are right"
-    if total["buyerCausedGpuSeconds"]:
-        yield f"{NOT}{bundle.name}: that {total['buyerCausedGpuSeconds']} GPU-seconds are the buyer's: a bundle holds no instructions"
+    claimed = Counter(incident["class"] for receipt in bundle.latest for incident in receipt.says["incidents"])
+    for cls in sorted(claimed.keys() & {Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE}):
+        yield f"{NOT}{bundle.name}: whether {claimed[cls]} incidents are rightly {cls}: no notice or instruction is part of a bundle"
 
 
 def readings(bundle: Bundle, trust: Trust) -> Findings:

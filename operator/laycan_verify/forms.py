@@ -4,15 +4,17 @@ from typing import Any
 
 from laycan_verify.classes import Class
 from laycan_verify.notes import read_note
-from laycan_verify.strict import count, first, gpus, octets, octets32, time
+from laycan_verify.strict import between, octets, octets32, time
 
 DIGEST, HEX, TEXT, LOTS = "sha256:[0-9a-f]{64}", "[0-9a-f]{64}", "(?s:.+)", "[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*"
 MEASURED = "|".join([Class.DELIVERED, Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE])
+count, gpus, first = between(0, 2**53 - 1), between(1, 65_536), between(1, 1)
 Shape = dict[Any, Any]
 PERIOD = {"start": time, "end": time}
 AGREED = ("termsDigest", "productDigest", "healthPolicyDigest")
 
-KEY = {"keyId": TEXT, "use": TEXT, "publicKey": octets32, "validFrom?": time, "revokedAt?": time}
+USES = "receipts|checkpoints|webhooks|confirmations|instructions"
+KEY = {"keyId": TEXT, "use": USES, "publicKey": octets32, "validFrom?": time, "revokedAt?": time}
 EXCHANGE, WITNESS = {"name": TEXT, "keys": [KEY]}, {"name": TEXT, "publicKey": octets32}
 TRUST: Shape = {"version": first, "operator": {"id": TEXT, "keys": [KEY]}, "exchanges": [EXCHANGE], "witnesses": [WITNESS]}
 

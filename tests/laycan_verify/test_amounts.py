@@ -80,7 +80,8 @@ class TestSums:
     def test_a_firm_contract_curtailed(self) -> None:
         """Nothing of a Firm contract may be withdrawn by right; of an Interruptible one it may."""
         losses = [outage("2027-01-05T10:00:00", "2027-01-05T11:00:00", "CurtailedByRight")]
-        assert judged(Story(losses=losses, firmness="Interruptible").days(3))[0] == 0
+        code, said = judged(Story(losses=losses, firmness="Interruptible").days(3))
+        assert (code, "not checked: a.json: whether 1 incidents are rightly CurtailedByRight" in said) == (0, True)
         code, why = reason(Story(losses=losses).days(3))
         assert (code, "receipt 2: quantities.curtailedGpuSeconds: a Firm contract cannot be curtailed" in why) == (5, True)
 
