@@ -84,6 +84,9 @@ bench-stream: $(READY)
 bench-delivery: controlplane  # on a real control plane; ROWS picks some
 	$(BIN)/python -m bench.delivery $(if $(ROWS),--rows $(ROWS),--page docs/delivery-times.md)
 
+bench-verify: $(READY)  # how fast evidence is verified; ROWS picks some
+	$(BIN)/python -m bench.verify $(if $(ROWS),--rows $(ROWS),)
+
 e2e: $(READY)  # the cluster tests on kind; needs Docker
 	$(BIN)/pip install --quiet "pytest-kind>=22.11"
 	$(BIN)/pytest tests/cluster --kind $(PYTEST_ARGS)

@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from functools import cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ def signed(checkpoint: Checkpoint, name: str, public: bytes) -> bool:
     return bool(found) and all(verifies(public, signature, checkpoint.text) for signature in found)
 
 
-@cache
+@lru_cache(4096)
 def cosigned_at(checkpoint: Checkpoint, name: str, public: bytes) -> int | None:
     """The earliest time that the witness gives, Unix seconds; None where it has not signed, or a signature is wrong."""
     times = []

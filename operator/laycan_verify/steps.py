@@ -85,7 +85,8 @@ def chain(bundle: Bundle, trust: Trust) -> Findings:
             receipt.need(start == until, f"period.start is not {clock(until)}, where the period before ends")
             until = end
         previous = digest(receipt.envelope["payload"])
-    yield f"{bundle.name}: receipts 1 to {len(bundle.receipts)} follow each other, and tile {clock(due['start'])} to {clock(until)}"
+    again = len(bundle.receipts) - len(bundle.latest)
+    yield f"{bundle.name}: {len(bundle.receipts)} receipts tile {clock(due['start'])} to {clock(until)}, {again} of them corrections"
     if until < due["end"]:
         yield f"{NOT}{bundle.name}: {clock(until)} to {clock(due['end'])}: no receipt is of it"
     if (due["start"], due["end"]) != (delivery["start"], delivery["end"]):

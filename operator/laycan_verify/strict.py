@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NoReturn
@@ -70,16 +71,8 @@ def read(shape: Any, value: Any, name: str) -> Any:
         raise UnreadableError(f"{name} {error}") from None
 
 
-def count(value: Any) -> int:
-    return int(value) if 0 <= _of(int, value) < 2**53 else _wrong("must be from 0 to 2^53 - 1")
-
-
-def gpus(value: Any) -> int:
-    return int(value) if 0 < _of(int, value) <= 65_536 else _wrong("must be from 1 to 65536")
-
-
-def first(value: Any) -> int:
-    return 1 if count(value) == 1 else _wrong("must be 1")
+def between(least: int, most: int) -> Callable[[Any], int]:
+    return lambda value: int(value) if least <= _of(int, value) <= most else _wrong(f"must be from {least} to {most}")
 
 
 def time(value: Any) -> int:
@@ -107,9 +100,8 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return (
-        fields if len(fields := dict(pairs)) == len(pairs) else _wrong(f"a key stands twice in the object that begins with {pairs[0][0]!r}")
-    )
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) else _wrong(f"a key stands twice in the object that begins with {pairs[0][0]!r}")
 
 
 def _no_integer(text: str) -> NoReturn:

@@ -13,7 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from laycan.cli.main import app
+from laycan_verify.amounts import complete, deliveries, quantities, readings
 from laycan_verify.cli import STEPS, main
+from laycan_verify.steps import chain, confirmation, digests, entries, heads, one_history, signatures
 from tests.laycan_verify.judging import judged, reason
 from tests.laycan_verify.writer import DAY, Loss, Story, at, trust
 
@@ -97,6 +99,14 @@ class TestVerdict:
         codes = [code for code, _ in STEPS]
         assert codes == sorted(codes)
 
+    def test_the_page(self) -> None:
+        """docs/verify.md lists the steps in their order, with the exit codes and in the words of the code."""
+        steps = [signatures, digests, confirmation, chain, heads, entries, one_history, quantities, readings, deliveries, complete]
+        codes = [*(code for code, _ in STEPS), 7]
+        table = [f"| {code} | {step.__name__} | {step.__doc__} |" for code, step in zip(codes, steps, strict=True)]
+        page = (ROOT / "docs" / "verify.md").read_text().splitlines()
+        assert [line for line in page if line[:3].strip("| ").isdigit()] == table
+
     def test_nothing_steers_the_terminal(self) -> None:
         """Names that hold control characters, or letters that write from right to left, are printed as escapes."""
         bundle = Story().days(1).bundle()
@@ -141,4 +151,4 @@ class TestAlone:
     def test_small(self) -> None:
         """What an auditor has to read stays small."""
         package = ROOT / "operator" / "laycan_verify"
-        assert sum(len(file.read_text().splitlines()) for file in package.glob("*.py")) < 1_200
+        assert sum(len(file.read_text().splitlines()) for file in package.glob("*.py")) < 1_130

@@ -14,6 +14,8 @@ from functools import cache, partial
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from laycan_verify.cli import verify
 from tests.laycan_verify.writer import DAY, IN_TOTO, JSON, RECEIPTS, Key, Loss, Story, at, trust
@@ -94,12 +96,12 @@ def test_every_field_of_a_bundle() -> None:
 
 def test_every_byte_of_an_envelope() -> None:
     """No byte of the envelope of a receipt can be another one."""
-    bundle = json.loads(whole())
-    body = bundle["receipts"][1]["body"]
+    bundle = story().days(1).bundle()
+    body = bundle["receipts"][0]["body"]
     first, last = body.index('{"payload"'), body.index('"}]}', body.index('{"payload"')) + 4
     assert json.loads(body[first:last]).keys() == {"payload", "payloadType", "signatures"}
     for place in range(first, last):
-        bundle["receipts"][1]["body"] = body[:place] + chr(ord(body[place]) ^ 1) + body[place + 1 :]
+        bundle["receipts"][0]["body"] = body[:place] + chr(ord(body[place]) ^ 1) + body[place + 1 :]
         assert not accepted(json.dumps(bundle).encode()), f"byte {place - first} of the envelope"
 
 
@@ -118,6 +120,17 @@ def test_every_length_of_a_file() -> None:
     """A file that is torn anywhere is unreadable."""
     data = whole()
     assert not any(accepted(data[:length]) for length in range(0, len(data), 7))
+
+
+@given(st.data())
+def test_spliced_files(data: st.DataObject) -> None:
+    """A file with a piece left out, put in, doubled or replaced anywhere is refused, or is the same evidence after all."""
+    good = whole()
+    first, last = sorted((data.draw(st.integers(0, len(good))), data.draw(st.integers(0, len(good)))))
+    piece = data.draw(st.binary(max_size=8) | st.just(good[first:last] * 2) | st.sampled_from([b"\\u0000", b"[[", b'"', b"null", b"1e9"]))
+    made = good[:first] + piece + good[last:]
+    if accepted(made):
+        assert less(json.loads(made), json.loads(good))
 
 
 @pytest.mark.parametrize(
