@@ -10,8 +10,8 @@ from typing import Any
 
 from laycan_verify.dsse import verifies
 from laycan_verify.forms import TRUST
-from laycan_verify.strict import FOREVER, need, octets, octets32, parse, read
-from laycan_verify.trust import signer
+from laycan_verify.strict import need, octets, octets32, parse, read
+from laycan_verify.trust import Trust, signer, valid
 
 SECONDS = 300  # how old, or how far ahead, the timestamp of an attempt may be
 ROTATION = {"use": ".+", "oldKeyId": ".+", "newKeyId": ".+", "newPublicKey": octets32, "signature": octets, ...: ...}
@@ -32,10 +32,9 @@ class Keys:
         if not secrets and trust_file is None:
             raise ValueError("a receiver without keys would believe anybody")
         self.secrets = tuple(secrets)
-        nobody: dict[str, Any] = {"id": "", "keys": []}
-        trusted = read(TRUST, parse(trust_file, "the trust file"), "the trust file")["operator"] if trust_file else nobody
-        self.operator: str = trusted["id"]
-        self._keys: list[Mapping[str, Any]] = trusted["keys"]
+        trusted = Trust.of(read(TRUST, parse(trust_file, "the trust file"), "the trust file"), None) if trust_file else None
+        self.operator = trusted.operator if trusted else ""
+        self._keys = [*trusted.keys] if trusted else []
 
     def check(self, headers: Mapping[str, str], body: bytes, now: float) -> str:
         """The webhook-id of a request that the operator signed just now; raises ForgedError for any other.
@@ -60,7 +59,7 @@ class Keys:
 
     def valid(self, use: str, now: float) -> list[Mapping[str, Any]]:
         """The operator's keys for `use` that are valid now, as in the trust file; `publicKey` is its 32 bytes."""
-        return [key for key in self._keys if key["use"] == use and key.get("validFrom", 0) <= now < key.get("revokedAt", FOREVER)]
+        return [key for key in self._keys if key["use"] == use and valid(key, int(now))]
 
     def signer_of(self, envelope: Mapping[str, Any], now: float, name: str) -> str:
         """keyId of the key that signed a receipt; raises RefusedError where none did that is valid now."""

@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from laycan_verify import notes
-from laycan_verify.forms import ENVELOPE, STATEMENT
-from laycan_verify.strict import RefusedError, UnreadableError, canonical, count, digest, need, parse, read
+from laycan_verify.forms import CHANGE, STATEMENT
+from laycan_verify.strict import RefusedError, UnreadableError, canonical, digest, need, parse, read
 
 from .keys import ForgedError, Keys
 from .ledger import Ledger
 
 PATIENCE = 60  # seconds that an entry may be missing until we ask for it
 HOLD = 5.0  # seconds that a checkpoint waits for entries that are on their way
-TYPE = "dev.laycan.{}.v1"
+TYPE, PING = "dev.laycan.{}.v1", "dev.laycan.ping"
 EVENT = {"specversion": r"1\.0", "id": ".+", "type": "[a-z0-9_.]+", "subject": str, "sequence?": "[0-9]{20}", "data": dict, ...: ...}
-HEAD = {"contract": str, "sequence": count, "headDigest": str, ...: ...}
+HEAD = {"contract": str, "sequence": int, "headDigest": str, ...: ...}
 REPLACED = {"change": {"origin": str, "heads": [HEAD], ...: ...}, ...: ...}
 HEARTBEAT = {"checkpoint": notes.read_note, "origin": str, ...: ...}
 
@@ -76,7 +76,7 @@ class Receiver:
                     reply = self._heartbeat(body, int(now))
                 else:
                     reply = self._event(message_id, headers.get("laycan-log-index", ""), body, int(now))
-                return Answer(200, reply | self._missing(now))
+                return Answer(200, reply if message_id.startswith("ping/") else reply | self._missing(now))
             except ForgedError as error:
                 return Answer(401, {"error": str(error)})  # and nothing of it is kept: anybody can send us anything
             except (UnreadableError, RefusedError, ConflictError) as error:
@@ -95,6 +95,8 @@ class Receiver:
             raise UnreadableError("the event is not in canonical form (RFC 8785)")
         if event["id"] != message_id:
             raise UnreadableError(f"the body is event {event['id']!r}, and webhook-id is {message_id!r}")
+        if event["type"] == PING:
+            return {}  # `laycan endpoint test`: it says nothing, and is in no log
         if (self.origin or index) and not re.fullmatch("0|[1-9][0-9]{0,14}", index):
             raise UnreadableError("laycan-log-index is missing, or no index")
         if event["type"] == TYPE.format("log.replaced") and self.origin:
@@ -131,11 +133,12 @@ class Receiver:
 
     def _receipt(self, uid: str, event: Mapping[str, Any], now: int) -> None:
         """A receipt is binding. It is signed, it is about this contract, and it cites the one before; which may still be on its way."""
-        envelope = read({"change": {"envelope": ENVELOPE, ...: ...}, ...: ...}, event["data"], "the event: data")["change"]["envelope"]
+        envelope = read(CHANGE, event["data"], "the event: data")["change"]["envelope"]
         payload, name = envelope["payload"], f"a receipt of {event['subject']}"
         said = read(STATEMENT, parse(payload, name), name)["predicate"]
         about, by, number = said["contract"], said["operator"], said["sequence"]
         name = f"receipt {number} of {event['subject']}"
+        need(envelope["payloadType"] == "application/vnd.in-toto+json", f"{name}: payloadType is not that of a statement")
         need(canonical(parse(payload, name), name) == payload, f"{name}: payload is not in canonical form (RFC 8785)")
         need((about["uid"], about["contractId"]) == (uid, event["subject"]), f"{name} is about another contract")
         need((by["id"], by["keyId"]) == (self.keys.operator, self.keys.signer_of(envelope, now, name)), f"{name} names another signer")

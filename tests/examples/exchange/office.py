@@ -114,7 +114,7 @@ class Office:
         self.log.append((event_id, body))
         return len(self.log) - 1
 
-    def receipt(self, uid: str, *, signer: str = "receipts", life: int | None = None, **changed: Any) -> int:
+    def receipt(self, uid: str, *, signer: str = "receipts", life: int | None = None, kind: str = "", **changed: Any) -> int:
         """The contract's next receipt as an event; `changed` fields of the predicate."""
         life = life or self.lives.get("receipts", 1)
         before = self.receipts.setdefault(uid, [])
@@ -150,7 +150,7 @@ class Office:
             "predicateType": "https://laycan.dev/attestation/delivery-receipt/v1",
             "predicate": predicate,
         }
-        payload, kind = dumps(statement), "application/vnd.in-toto+json"
+        payload, kind = dumps(statement), kind or "application/vnd.in-toto+json"
         before.append(payload)
         pae = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
         signature = {"keyid": key_id("receipts", life), "sig": b64(key(signer, life).sign(pae))}

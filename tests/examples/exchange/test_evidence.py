@@ -27,6 +27,7 @@ class TestReceipts:
             ({"signer": "stranger"}, "no key for receipts"),
             ({"signer": "webhooks"}, "no key for receipts"),
             ({"life": 2}, "no key for receipts"),
+            ({"kind": "text/plain"}, "payloadType is not that of a statement"),
             ({"previousReceiptDigest": "sha256:" + "1" * 64}, "does not cite the one before"),
             ({"previousReceiptDigest": None}, "does not cite the one before"),
             ({"sequence": 1}, "is not the one that we have"),

@@ -16,7 +16,7 @@ from examples.exchange.keys import Keys, secrets_of
 from examples.exchange.ledger import Ledger
 from examples.exchange.receiver import Receiver
 from tests.examples.exchange.kit import Exchange
-from tests.examples.exchange.office import SECRET, Office, b64, key
+from tests.examples.exchange.office import SECRET, Office, b64, dumps, key
 
 
 class TestGenuine:
@@ -33,6 +33,16 @@ class TestGenuine:
             assert Webhook(SECRET).verify(body, office.headers(event_id, body)) == json.loads(body)
             event = from_http_event(HTTPMessage({"content-type": "application/cloudevents+json"}, body))
             assert event.get_id() == event_id
+
+    def test_a_ping(self, new_exchange: Callable[..., Exchange]) -> None:
+        """What an operator sends to see whether it is heard: acknowledged and forgotten, and not taken for the first event of all."""
+        made = new_exchange()
+        event = {"specversion": "1.0", "id": "ping/7", "source": "urn:laycan:8a1c", "subject": "desk/gcx", "type": "dev.laycan.ping"}
+        body = dumps(event | {"time": "2027-01-04T00:00:00Z", "datacontenttype": "application/json", "data": {}})
+        assert made.post(made.office.headers("ping/7", body), body) == (200, {})
+        assert made.post(made.office.headers("ping/8", body), body)[0] == 400
+        assert made.ids == []
+        assert made.say() == (200, {"have": 0})
 
     @pytest.mark.parametrize("seconds", [-301, 302, -90_000, 10**9])
     def test_too_old_or_too_early(self, exchange: Exchange, seconds: int) -> None:
