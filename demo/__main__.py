@@ -17,6 +17,7 @@ from types import FrameType
 from controlplane.api import ApiError
 from controlplane.fleet import kill_node, revive_node
 from demo.observer import Observer, seconds
+from demo.proof import prove
 from demo.script import CUES, DESK, Cue, Object, holders_workloads, intruders, is_short, load, pod_on, shifted
 from demo.show import Show
 from demo.stage import ROOT, Stage, fleet_of, restart, set_up
@@ -185,6 +186,8 @@ def perform(folder: Path, keep: bool) -> int:
             final = play.round()
         summary = summarise(final, play.observer, stage.exchange, play.refusals)
         summary.add("restarts of the operator", play.restarts)
+        if stage.evidence.made:
+            prove(stage.evidence, stage.exchange, final, summary, show.say)
         status = report(show, summary)
         if keep:
             show.console.print(

@@ -32,10 +32,17 @@ class Exchange:
     def alarms(self) -> list[str]:
         return [what for (what,) in self._rows("SELECT what FROM alarm ORDER BY first")]
 
+    def entries(self) -> int:
+        """How many entries of the operator's log it has."""
+        return self._number("SELECT count(*) FROM place")
+
     def checkpoints(self) -> int:
         """How many heads of the operator's log it has found to be its own, and cosigned."""
-        ((count,),) = self._rows("SELECT count(*) FROM checkpoint") or [(0,)]
-        return int(count)
+        return self._number("SELECT count(*) FROM checkpoint")
+
+    def cosigned(self) -> int:
+        """How many entries are under the longest of them."""
+        return self._number("SELECT coalesce(max(size), 0) FROM checkpoint")
 
     def answers(self) -> Counter[int]:
         """By HTTP status, of events."""
@@ -45,6 +52,9 @@ class Exchange:
             if said and not said["id"].startswith("checkpoint/"):
                 found[said["answer"]] += 1
         return found
+
+    def _number(self, sql: str) -> int:
+        return int(self._rows(sql)[0][0]) if self.ledger.exists() else 0
 
     def _rows(self, sql: str, *values: int) -> list[tuple[Any, ...]]:
         if not self.ledger.exists():
