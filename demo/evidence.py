@@ -1,4 +1,4 @@
-"""The last act of the demo: somebody who trusts nobody here checks at home what was delivered, with a file for each contract and no cluster.
+"""The last act of the demo: somebody who trusts nobody here checks at home what was delivered: a file for each contract, no cluster.
 
 `laycan keys` makes the operator's keys before it starts, and the trust file; `laycan evidence` exports the receipts of a contract with all
 that proves them; `laycan verify` judges them. Then single bytes of a copy are changed, and `laycan verify` says which lie it is.

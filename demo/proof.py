@@ -21,7 +21,10 @@ def prove(evidence: Evidence, exchange: Exchange, contracts: list[Object], summa
         summary.wrong.append("no receipt was issued")
         return
     entries = exchange.entries()
-    until("the exchange has cosigned all that it has", lambda: exchange.cosigned() >= entries, seconds=WITNESS_SECONDS)
+    try:
+        until("the exchange has cosigned all that it has", lambda: exchange.cosigned() >= entries, seconds=WITNESS_SECONDS)
+    except TimeoutError as error:
+        summary.wrong.append(str(error))
     bundles = [evidence.export(f"{obj['metadata']['namespace']}/{name_of(obj)}") for obj in proven]
     verdict = evidence.verify(bundles)
     for line in verdict.lines:

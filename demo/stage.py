@@ -63,12 +63,8 @@ def set_up(folder: Path, fleet: Sequence[Object], products: Sequence[Object], ho
     port = free_ports(1)[0]
     stage = Stage(plane, api, folder, f"http://127.0.0.1:{port}/", "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(), [])
     trusted = make_keys(stage, say) if available() else []
-    for obj in (
-        *products,
-        *(o for o in fleet if o["kind"] == "Outage"),
-        webhook_secret(stage.secret),
-        endpoint(stage.receiver_url, trusted),
-    ):
+    outages = [obj for obj in fleet if obj["kind"] == "Outage"]
+    for obj in (*products, *outages, webhook_secret(stage.secret), endpoint(stage.receiver_url, trusted)):
         api.apply(obj)
     start_receiver(stage, port, stack)
     start_operator(stage, stack)
