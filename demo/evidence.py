@@ -92,7 +92,7 @@ class Evidence:
 
     def export(self, contract: str) -> Path:
         """The bundle of a contract, `<namespace>/<name>`."""
-        path = self.folder / f"{contract.replace('/', '_')}.json"
+        path = self.folder / f"{contract.rpartition('/')[2]}.json"
         self._laycan("evidence", contract, "--out", str(path), "--ledger", str(self.logs), "--kubeconfig", str(self.kubeconfig))
         return path
 
@@ -108,9 +108,10 @@ class Evidence:
 
 
 def verify(bundles: Sequence[Path], trust: Path) -> Verdict:
-    """What `laycan verify` says, with the readings required. It asks nobody: no cluster, no network."""
-    command = [sys.executable, "-m", "laycan_verify", *map(str, bundles), "--trust", str(trust), "--require-readings"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """What `laycan verify` says of files beside the trust file, with the readings required. It asks nobody: no cluster, no network."""
+    names = [bundle.name for bundle in bundles]
+    command = [sys.executable, "-m", "laycan_verify", *names, "--trust", str(trust), "--require-readings"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=trust.parent)
     return Verdict(done.returncode, (done.stdout + done.stderr).splitlines())
 
 

@@ -44,6 +44,11 @@ class Exchange:
         """How many entries are under the longest of them."""
         return self._number("SELECT coalesce(max(size), 0) FROM checkpoint")
 
+    def witnessed(self, uid: str) -> int:
+        """How many receipts of a contract are under it."""
+        size, receipts = self.cosigned(), "SELECT place, id FROM place JOIN event USING (id) WHERE type = 'dev.laycan.receipt.issued.v1'"
+        return sum(place < size and event_id.startswith(f"{uid}/") for place, event_id in self._rows(receipts))
+
     def answers(self) -> Counter[int]:
         """By HTTP status, of events."""
         found: Counter[int] = Counter()

@@ -24,19 +24,19 @@ def evidence(tmp_path: Path) -> Evidence:
     made = Evidence(tmp_path, tmp_path / "kubeconfig", "laycan-system", tmp_path / "logs")
     made.trust.write_text(json.dumps(trust()))
     story = Story(gpus=2, lot_gpus=1).days(5)
-    (tmp_path / "desk_c.json").write_text(json.dumps(story.bundle(), separators=(",", ":")))
+    (tmp_path / "c.json").write_text(json.dumps(story.bundle(), separators=(",", ":")))
     return made
 
 
 def test_it_holds(evidence: Evidence) -> None:
     """Untouched it is believed, and says what was checked."""
-    code, lines = evidence.verify([evidence.folder / "desk_c.json"])
+    code, lines = evidence.verify([evidence.folder / "c.json"])
     assert (code, lines[-1]) == (0, "What was checked holds.")
 
 
 def test_each_lie_is_found(evidence: Evidence) -> None:
     """One byte, and the verdict names the lie; all places that the demo changes are there."""
-    good = evidence.folder / "desk_c.json"
+    good = evidence.folder / "c.json"
     found = {}
     for what, copy in lies(good):
         assert sum(a != b for a, b in zip(good.read_bytes(), copy.read_bytes(), strict=True)) == 1
