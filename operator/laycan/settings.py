@@ -87,6 +87,10 @@ class Settings(_Model):
     hold_image: str = "laycan"  # of the pods that take exact GPUs for a claim; they need not start
     policy_managers: tuple[str, ...] = ("helm",)  # field managers that may write the chart's policies; others are reported as drift
 
+    def operator(self, cluster_uid: str) -> str:
+        """The operator's name in receipts, origins and the trust file; `cluster_uid` is that of the namespace kube-system."""
+        return self.operator_id or f"laycan-{cluster_uid}"
+
     @cached_property
     def _failing(self) -> frozenset[tuple[str, str]]:
         return frozenset((each.type, each.status) for each in self.failure_conditions)

@@ -63,6 +63,11 @@ class Evidence:
         namespace, _, name = endpoint.partition("/")
         return origin_of(self.operator, namespace, name)
 
+    def pending(self) -> int:
+        """New keys that some log does not announce yet (a count)."""
+        keys = self.keyring.keys
+        return sum(not self._announced(each) for each in keys.rotations) if keys else 0
+
     def clocks_agree(self, endpoint: str, nodes: Collection[str]) -> bool:
         """Whether receipts of a contract with this exchange on these nodes may be issued."""
         return not any(self._own_clock()) and not self.clock.trouble(exchange(endpoint)) and not any(self._agents(nodes))
@@ -108,8 +113,3 @@ class Evidence:
 def exchange(endpoint: str) -> str:
     """An exchange as the clock names it."""
     return f"exchange {endpoint}"
-
-
-def operator_id(settings: Settings, cluster_uid: str) -> str:
-    """The operator's name in receipts, origins and the trust file; `cluster_uid` is that of the namespace kube-system."""
-    return settings.operator_id or f"laycan-{cluster_uid}"

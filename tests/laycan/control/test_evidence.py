@@ -8,7 +8,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, cast
 
-from laycan.control.evidence import Evidence, operator_id
+from laycan.control.evidence import Evidence
 from laycan.control.software import software_digest
 from laycan.events.evidence_keys import Rotation
 from laycan.kube.client import ApiError, Client
@@ -115,6 +115,9 @@ def test_a_new_key_signs_once_it_is_announced() -> None:
     assert before is not None
     assert after is not None
     assert (before.signer, after.signer) == (rotation.old, rotation.new)
+    assert made.pending() == 0
+    told.clear()
+    assert made.pending() == 1
     assert before.kept is after.kept
 
 
@@ -129,8 +132,8 @@ def test_the_api_server_away() -> None:
 
 def test_operator_id() -> None:
     """The settings' word, else the cluster's uid."""
-    assert operator_id(Settings(operator_id="acme-dc1"), "8a1c") == "acme-dc1"
-    assert operator_id(Settings(), "8a1c") == "laycan-8a1c"
+    assert Settings(operator_id="acme-dc1").operator("8a1c") == "acme-dc1"
+    assert Settings().operator("8a1c") == "laycan-8a1c"
 
 
 def test_software_digest() -> None:
