@@ -19,7 +19,7 @@ from laycan.ledger.log import DamagedError, DiskFullError, InUseError, LedgerErr
 
 # What SQLite says when a file cannot grow: no space (also for the shared memory beside the WAL), or a quota or limit of the file's size.
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}
-_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _BUSY_SECONDS = 5.0  # a reader that opens the file just after a crash reads the WAL under a lock of its own
 
 
@@ -89,6 +89,8 @@ class Database:
                 ) from error
             kind = DamagedError if name.split("_EXTENDED")[0].startswith(tuple(_DAMAGED)) else LedgerError
             raise kind(f"{self.path}: {error} ({name or type(error).__name__})") from error
+        except UnicodeDecodeError as error:  # of a damaged text, or of SQLite's own words about one
+            raise DamagedError(f"{self.path} holds text that is none") from error
 
     def _unlock(self) -> None:
         if self._lock is not None:
