@@ -55,10 +55,6 @@ class Database:
         found = self.rows(sql, *values)
         return found[0][0] if found else None
 
-    def many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with self._plainly():
-            self._connection.executemany(sql, rows)
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and on the disk when it is left without an error. Raises LedgerError where the file is only read."""
@@ -70,7 +66,19 @@ class Database:
                 yield
                 self._connection.execute("COMMIT")
             finally:
-                if self._connection.in_transaction:  # an error; SQLite itself gives up some transactions, a full disk's for one
+                if self._connection.in_transaction:  # an error; some, such as a full disk, SQLite itself ends with the transaction
+                    self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is of one moment, whatever the writer does meanwhile."""
+        inside = self._connection.in_transaction
+        with self._plainly():
+            self._connection.execute("SELECT 1" if inside else "BEGIN")
+            try:
+                yield
+            finally:
+                if not inside:
                     self._connection.execute("ROLLBACK")
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ def path_of(root: Path, namespace: str, endpoint: str) -> Path:
 
 
 def create_log(path: Path, origin: str, first: Sequence[Entry] = ()) -> SqliteLog:
-    """A new log with its first entries, or none at all. Raises LedgerError where there is one, ValueError for an origin that no note may name."""
+    """A new log with its first entries, or none at all. Raises LedgerError where there is one, ValueError for no name of a note."""
     if not origin or any(c.isspace() or c == "+" or c < " " for c in origin):
         raise ValueError(f"{origin!r} cannot name a log: it must hold no space and no plus")
     database = Database(path, mode="rwc")
@@ -74,8 +74,9 @@ class SqliteLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tree = StoredTree(self._nodes)
-        self.origin: str = database.one("SELECT origin FROM log")
-        check_ends(database, self._tree)
+        with database.snapshot():
+            self.origin: str = database.one("SELECT origin FROM log")
+            check_ends(database, self._tree)
 
     @property
     def size(self) -> int:
@@ -98,7 +99,8 @@ class SqliteLog:
             if not known:
                 made = tree.grow(size, peaks, entry.body)
                 self._database.rows("INSERT INTO entry VALUES (?, ?, ?)", size, entry.id, entry.body)
-                self._database.many("INSERT INTO node VALUES (?, ?)", list(enumerate(made, tree.positions_before(size))))
+                for position, stored in enumerate(made, tree.positions_before(size)):
+                    self._database.rows("INSERT INTO node VALUES (?, ?)", position, stored)
                 indices[entry.id], size = size, size + 1
             elif known[0][1] == entry.body:
                 indices[entry.id] = known[0][0]
@@ -187,7 +189,8 @@ class SqliteLog:
         return None if found is None else zlib.decompress(found).split(b"\n")[:-1]
 
     def verify(self) -> list[str]:
-        return findings(self._database, self._tree)
+        with self._database.snapshot():
+            return findings(self._database, self._tree)
 
     def close(self) -> None:
         self._database.close()

@@ -279,6 +279,19 @@ class TestTwoProcesses:
         assert (reader.size, reader.verify()) == (23, [])
         reader.close()
 
+    def test_a_reader_sees_one_moment(self, path: Path) -> None:
+        """Entries that are appended between the steps of an opening or of `verify` make no log look damaged."""
+        log = create_log(path, "op/local")
+        log.append(BEFORE)
+        more = iter(Entry(f"more/{i}", b"") for i in range(1 << 20))
+        reader = open_log(path, read_only=True)
+        reader._database._connection.set_progress_handler(lambda: bool(log.append([next(more)])) and 0, 20)
+        assert reader.verify() == []
+        SqliteLog(reader._database)
+        assert log.size > 50
+        reader.close()
+        log.close()
+
     def test_a_reader_writes_nothing(self, path: Path) -> None:
         create_log(path, "op/local").close()
         reader = open_log(path, read_only=True)
