@@ -74,11 +74,19 @@ def _checkpoints(database: Database, tree: StoredTree) -> Iterator[str]:
 def _readings(database: Database) -> Iterator[str]:
     for root, lines in database.each("SELECT root, lines FROM reading"):
         try:
-            kept = merkle.root(zlib.decompress(lines).split(b"\n")[:-1])
-        except zlib.error:
-            kept = b""
-        if kept != root:
+            sound = merkle.root(unpacked(lines)) == root
+        except DamagedError:
+            sound = False
+        if not sound:
             yield f"the readings with the root {root.hex()} have another root"
+
+
+def unpacked(lines: bytes) -> list[bytes]:
+    """Readings as they were given to be kept."""
+    try:
+        return zlib.decompress(lines).split(b"\n")[:-1]
+    except zlib.error as error:
+        raise DamagedError(f"readings cannot be unpacked: {error}") from None
 
 
 def _is_about(tree: StoredTree, size: int, note: object) -> bool:

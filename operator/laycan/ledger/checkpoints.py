@@ -59,7 +59,8 @@ def add_cosignatures(log: Log, note: str, lines: str, witnesses: Mapping[str, by
         for found in by(answer, WITNESS, name, witnesses.get(name, b"")):
             at = int.from_bytes(found[:8])
             if at > now + AHEAD_SECONDS or not verifies(witnesses[name], found[8:], cosigned(at, checkpoint.text)):
-                raise CosignatureError(f"the cosignature of {name} over {log.origin} at {checkpoint.size} entries is wrong, or of a time to come")
+                what = f"{log.origin} at {checkpoint.size} entries"
+                raise CosignatureError(f"the cosignature of {name} over {what} is wrong, or of a time to come")
             if not by(read_note(note), WITNESS, name, witnesses[name]):
                 note += line + "\n"
                 added.append(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,13 @@ class Database:
             self._unlock()
             raise
 
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._plainly():
-            return self._connection.execute(sql, values).fetchall()
-
-    def each(self, sql: str) -> Iterator[tuple[Any, ...]]:
+    def each(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Row by row, for what does not fit into memory."""
         with self._plainly():
-            yield from self._connection.execute(sql)
+            yield from self._connection.execute(sql, values)
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return list(self.each(sql, *values))
 
     def one(self, sql: str, *values: Any) -> Any:
         """The first column of the first row, None without rows."""
@@ -56,29 +55,16 @@ class Database:
         return found[0][0] if found else None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, and on the disk when it is left without an error. Raises LedgerError where the file is only read."""
-        if self._lock is None:
-            raise LedgerError(f"{self.path} is open for reading only")
+    def transaction(self, *, write: bool = True) -> Iterator[None]:
+        """All or nothing, and on the disk when it is left without an error. What is read inside is of one moment."""
         with self._plainly():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield
-                self._connection.execute("COMMIT")
+                if write:
+                    self._connection.execute("COMMIT")
             finally:
-                if self._connection.in_transaction:  # an error; some, such as a full disk, SQLite itself ends with the transaction
-                    self._connection.execute("ROLLBACK")
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """What is read inside is of one moment, whatever the writer does meanwhile."""
-        inside = self._connection.in_transaction
-        with self._plainly():
-            self._connection.execute("SELECT 1" if inside else "BEGIN")
-            try:
-                yield
-            finally:
-                if not inside:
+                if self._connection.in_transaction:  # some errors, such as a full disk, end it
                     self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
@@ -90,13 +76,12 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")
+            name = getattr(error, "sqlite_errorname", type(error).__name__)
             if name in _FULL:
-                raise DiskFullError(
-                    f"{self.path} cannot grow, nothing was written: the disk is full or a limit is reached ({name})"
-                ) from error
-            kind = DamagedError if name.split("_EXTENDED")[0].startswith(tuple(_DAMAGED)) else LedgerError
-            raise kind(f"{self.path}: {error} ({name or type(error).__name__})") from error
+                why = f"the disk is full, a limit is reached, or the disk fails ({name})"
+                raise DiskFullError(f"{self.path} cannot grow, nothing was written: {why}") from error
+            kind = DamagedError if name.startswith(_DAMAGED) else LedgerError
+            raise kind(f"{self.path}: {error} ({name})") from error
         except UnicodeDecodeError as error:  # of a damaged text, or of SQLite's own words about one
             raise DamagedError(f"{self.path} holds text that is none") from error
 

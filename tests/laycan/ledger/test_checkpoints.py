@@ -140,13 +140,16 @@ class TestCosigning:
         """One wrong line of a known witness and nothing of the answer is kept, good lines included."""
         grow(log, 5)
         note = sign_checkpoint(log, SIGNER)
-        line = witness(note.replace("\n5\n", "\n6\n") if spoil == "text" else note, "auditor.example", AUDITOR, NOW + 301 * (spoil == "future"))
+        line = witness(
+            note.replace("\n5\n", "\n6\n") if spoil == "text" else note, "auditor.example", AUDITOR, NOW + 301 * (spoil == "future")
+        )
         if spoil in ("signature", "time"):
             blob = bytearray(base64.b64decode(line.split(" ")[2]))
             blob[-1 if spoil == "signature" else 11] ^= 1
             line = f"— auditor.example {base64.b64encode(blob).decode()}\n"
         good = witness(note, "cme.example/w", EXCHANGE, NOW)
-        with pytest.raises(CosignatureError, match="no line with a signature" if spoil == "form" else "auditor.example over op.example"):
+        says = "no line with a signature" if spoil == "form" else "the cosignature of auditor.example over op.example/market/cme at 5"
+        with pytest.raises(CosignatureError, match=says):
             add_cosignatures(log, note, good + (line[2:] if spoil == "form" else line), WITNESSES, NOW)
         assert sign_checkpoint(log, SIGNER) == note
 
