@@ -15,6 +15,7 @@ from laycan.ledger.checkpoints import CosignatureError, add_cosignatures, holds,
 from laycan.ledger.keys import Ed25519Signer
 from laycan.ledger.log import Entry
 from laycan.ledger.sqlite import SqliteLog, create_log, open_log
+from laycan_verify import notes
 
 NOW = 1_800_000_000
 SIGNER, NEXT, EXCHANGE, AUDITOR = (Ed25519Signer(Ed25519PrivateKey.from_private_bytes(bytes([i] * 32))) for i in range(1, 5))
@@ -117,6 +118,8 @@ class TestCosigning:
         assert kept is not None
         assert kept.note == note + lines + witness(note, "auditor.example", AUDITOR, NOW)
         assert check(kept.note, log.origin, SIGNER.public_key) == (5, log.root(5))
+        assert notes.signed(notes.read_note(kept.note), log.origin, SIGNER.public_key)
+        assert [notes.cosigned_at(notes.read_note(kept.note), name, key) for name, key in WITNESSES.items()] == [NOW, NOW]
 
     def test_the_first_of_a_witness_counts(self, log: SqliteLog) -> None:
         """One that says the same a minute later adds nothing: what matters is since when it was seen."""
