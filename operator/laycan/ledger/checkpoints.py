@@ -1,7 +1,6 @@
-"""The head of a log, signed, and what witnesses add to it: C2SP tlog-checkpoint and tlog-cosignature.
+"""A log's signed heads (C2SP tlog-checkpoint), and the cosignatures of those who checked that one follows from the other.
 
-A log signs the same head with the same bytes, so a checkpoint that was made twice is one. What a witness sent is looked at as if a
-stranger had sent it, and kept only where its signature is right and of a key that the exchange is trusted by.
+The first checkpoint is kept, the latest, and every cosigned one: together they say by when each entry was there at the latest.
 """
 
 from __future__ import annotations
@@ -13,50 +12,58 @@ from laycan.ledger.log import Checkpoint, Log
 from laycan_verify.dsse import verifies
 from laycan_verify.notes import LOG, WITNESS, by, cosigned, head, read_note, signature_line
 
-AHEAD_SECONDS = 300  # a witness whose clock is ahead by more is not believed
+AHEAD_SECONDS = 300  # that a witness's clock may be before ours
 
 
-class NoCosignatureError(ValueError):
-    """What was sent is none that counts; the message says why."""
+class CosignatureError(ValueError):
+    """It is not what a witness signs, or not its signature; the message names the witness."""
 
 
-def checkpoint(log: Log, signer: Signer) -> str:
-    """The note over the log as it is now, with the log's own signature; kept, unless the log is empty. Raises LedgerError."""
-    text = head(log.origin, log.size, log.root())
+def sign_checkpoint(log: Log, signer: Signer) -> str:
+    """The log as it is now, as a signed note, kept unless the log is empty. The same log and key make the same bytes."""
+    size, kept = log.size, log.latest_checkpoint()
+    text = head(log.origin, size, log.root(size))
+    note = kept.note if kept and kept.size == size else text.decode() + "\n"
     line = signature_line(log.origin, LOG, signer.public_key, signer.sign(text))
-    note = f"{text.decode()}\n{line}"
-    latest = log.latest_checkpoint()
-    known = latest is not None and latest.size == log.size and (latest.cosigned or latest.note == note)
-    if log.size and not known:
-        log.keep_checkpoint(Checkpoint(log.size, note, False))
+    if line not in note:
+        note += line
+        if size:
+            log.keep_checkpoint(Checkpoint(size, note, kept is not None and kept.size == size and kept.cosigned))
     return note
 
 
-def cosign(log: Log, note: str, line: str, witnesses: Mapping[str, bytes], now: int) -> bool:
-    """Keeps a witness's signature of a checkpoint of ours; False where the log has one of this witness already.
+def holds(log: Log, note: str) -> bool:
+    """Is the log the one that this checkpoint is about, and no older copy of it? Raises ValueError for what is no checkpoint."""
+    found = read_note(note)
+    return found.origin == log.origin and found.size <= log.size and found.root == log.root(found.size)
 
-    `line` is the signature line of the note, `witnesses` the trusted keys, raw, by the name that a line gives them, `now` in Unix seconds.
-    Raises NoCosignatureError for everything that is no signature by one of them, and LedgerError.
+
+def add_cosignatures(log: Log, note: str, lines: str, witnesses: Mapping[str, bytes], now: int) -> list[str]:
+    """Takes what the receiver of a checkpoint answered; names the witnesses that are new to it.
+
+    `witnesses`: name -> raw public key. Lines of others are left alone; of a witness the first cosignature counts, as it says by when
+    the entries were there. `now`: Unix seconds. Raises CosignatureError, and keeps nothing, when one of theirs is wrong.
     """
-    text, _, _ = note.partition("\n\n")
-    try:
-        found = read_note(f"{text}\n\n{line.strip()}\n")
-    except ValueError:
-        raise NoCosignatureError("it is no signature line of a note") from None
-    name = found.signatures[0][0]
-    public = witnesses.get(name)
-    data = by(found, WITNESS, name, public) if public is not None and len(found.signatures) == 1 else []
-    if public is None or not data:
-        raise NoCosignatureError(f"{name!r} is no trusted key, or another key has that name")
-    at = int.from_bytes(data[0][:8])
-    if at > now + AHEAD_SECONDS or not verifies(public, data[0][8:], cosigned(at, found.text)):
-        raise NoCosignatureError(f"the signature of {name!r} is forged, of another checkpoint, or of a time to come")
-    if not found.size:
-        return False
-    kept = log.checkpoint_covering(found.size - 1)
-    same = kept is not None and kept.cosigned and kept.size == found.size
-    base = kept.note if kept is not None and same else note
-    if by(read_note(base), WITNESS, name, public):
-        return False  # the first one counts
-    log.keep_checkpoint(Checkpoint(found.size, f"{base}{line.strip()}\n", True))
-    return True
+    checkpoint = read_note(note)
+    if not holds(log, note):
+        raise CosignatureError(f"{checkpoint.origin} of {checkpoint.size} entries is no checkpoint of {log.origin}")
+    kept = log.checkpoint_covering(checkpoint.size - 1)
+    note = kept.note if kept and kept.size == checkpoint.size else note
+    added = []
+    for line in filter(None, lines.split("\n")):
+        try:
+            answer = read_note(f"{checkpoint.text.decode()}\n{line}\n")
+        except ValueError:
+            raise CosignatureError(f"{line[:200]!r} is no line with a signature") from None
+        name = answer.signatures[0][0]
+        for found in by(answer, WITNESS, name, witnesses.get(name, b"")):
+            at = int.from_bytes(found[:8])
+            if at > now + AHEAD_SECONDS or not verifies(witnesses[name], found[8:], cosigned(at, checkpoint.text)):
+                what = f"{log.origin} at {checkpoint.size} entries"
+                raise CosignatureError(f"the cosignature of {name} over {what} is wrong, or of a time to come")
+            if not by(read_note(note), WITNESS, name, witnesses[name]):
+                note += line + "\n"
+                added.append(name)
+    if added:
+        log.keep_checkpoint(Checkpoint(checkpoint.size, note, cosigned=True))
+    return added
