@@ -39,10 +39,9 @@ class Evidence:
         self.operator = operator
         self.keyring = Keyring(client, settings.namespace)
         self.clock = Clock(settings.clock_bound_milliseconds, now)
-        self.kept: dict[str, bytes] = {}  # root -> readings that a log must hold before a status is written
         self._client, self._world, self._period, self._announced = client, world, settings.reconcile_seconds, announced
         self._software = software_digest()
-        self._told: list[str] = []
+        self._told: set[str] = set()
 
     @property
     def keys(self) -> EvidenceKeys | None:
@@ -54,9 +53,7 @@ class Evidence:
         keys = self.keys
         if keys is None:
             return None
-        return Seal(
-            keys.receipts, self.operator, self._software, lambda key: keys.salt_of(self.origin(key)), self.clocks_agree, kept=self.kept
-        )
+        return Seal(keys.receipts, self.operator, self._software, lambda key: keys.salt_of(self.origin(key)), self.clocks_agree)
 
     def origin(self, endpoint: str) -> str:
         """Of the first log of an endpoint, by its key `<namespace>/<name>`; "" is that of contracts without an exchange."""
@@ -88,8 +85,9 @@ class Evidence:
         """Reads the keys, and the API server's clock with them."""
         await self.keyring.look()
         self.clock.heard(API_SERVER, self._client.dated)
-        if (found := self.waits()) != self._told:
-            self._told = found
+        found = self.waits()
+        if (kinds := {words.partition(" by ")[0] for words in found}) != self._told:  # not by how much, which is another each time
+            self._told = kinds
             log.log(logging.WARNING if found else logging.INFO, "receipts %s", f"wait: {'; '.join(found)}" if found else "are current")
 
     async def run(self) -> None:
