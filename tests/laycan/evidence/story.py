@@ -44,7 +44,7 @@ def story(root: Path, *, exchange: bool = True, health: dict[str, Any] | None = 
     keys = whole()
     origin = f"{OPERATOR}/desk/gcx" if exchange else f"{OPERATOR}/local"
     made = Told(seconds=2 * DAY + 3600, exchange=exchange, price={"amount": "2.10", "currency": "USD"})
-    made.world.products["h100"]["spec"] |= {"health": health} if health else {}
+    made.world.products["h100"] = {"spec": {**made.world.products["h100"]["spec"], **({"health": health} if health else {})}}
     made.log = create_log(path_of(root, *(("desk", "gcx") if exchange else ("", ""))), origin)
     made.seal = Seal(keys.receipts, OPERATOR, "sha256:" + "0" * 64, lambda endpoint: keys.salt_of(origin))
     made.nodes("a", "b")
