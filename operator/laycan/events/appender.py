@@ -17,7 +17,7 @@ from laycan.events.cloudevents import event_type
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
-from laycan.ledger.checkpoints import checkpoint
+from laycan.ledger.checkpoints import sign_checkpoint
 from laycan.ledger.keys import Signer
 from laycan.ledger.ledgers import LOCAL, Ledgers, Place
 from laycan.ledger.log import ContentConflictError, Entry, LedgerError, Log
@@ -165,7 +165,7 @@ def exchange_of(contract: ContractView) -> Place:
 def _say(log: Log, *, entries: Sequence[Entry], signer: Signer | None) -> Mapping[str, int]:
     indices = log.append(entries)
     if signer is not None:
-        checkpoint(log, signer)
+        sign_checkpoint(log, signer)
     return indices
 
 

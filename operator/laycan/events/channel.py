@@ -48,6 +48,7 @@ class Channel:
         """`endpoint` is the key of the ExchangeEndpoint, `clock` gives Unix seconds."""
         self.endpoint, self.spec, self.place = endpoint, spec, Place(*endpoint.split("/", 1))
         self.stream: Stream | None = None  # None: its log was not read yet
+        self.origin = ""  # of its log
         self.paused = False
         self.health, self.counts = Health(), Counts()
         self.ledgers, self.courier = ledgers, courier
@@ -96,7 +97,7 @@ class Channel:
     async def _open(self) -> Stream:
         while True:
             try:
-                cursor, parked = await self.ledgers.use(self.place, _state)
+                self.origin, cursor, parked = await self.ledgers.use(self.place, _state)
             except LedgerError:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
@@ -173,7 +174,7 @@ class Channel:
             return
         self.counts.acked += 1
         if stream.acked(job):
-            self._notes.append(lambda log: log.unpark(job.index))
+            self._notes.append(lambda log: log.park(job.index, None))
         self.health.acked_at = self._clock()
         self.heard(answer, job.mark)
 
@@ -216,10 +217,10 @@ def message(entry: Logged) -> Message:
     return Message(entry.id, entry.body, "application/cloudevents+json", {"laycan-log-index": str(entry.index)})
 
 
-def _state(log: Log) -> tuple[int, dict[int, str]]:
-    """The cursor, and the ids of the parked entries."""
+def _state(log: Log) -> tuple[str, int, dict[int, str]]:
+    """Origin and cursor, and the ids of the parked entries."""
     parked = (entry for index in log.parked() for entry in log.entries(index - 1, 1))
-    return log.cursor, {entry.index: entry.id for entry in parked}
+    return log.origin, log.cursor, {entry.index: entry.id for entry in parked}
 
 
 def _write(log: Log, *, notes: tuple[Callable[[Log], None], ...], cursor: int) -> None:

@@ -39,6 +39,7 @@ NAMES = frozenset(
         "risk.cleared",
         "receipt.issued",
         "key.rotated",
+        "log.replaced",
     }
 )
 

@@ -19,7 +19,7 @@ import rfc8785
 from laycan.events.attempt import Message
 from laycan.events.channel import Channel
 from laycan.events.retries import Verdict
-from laycan.ledger.checkpoints import NoCosignatureError, checkpoint, cosign
+from laycan.ledger.checkpoints import CosignatureError, add_cosignatures, sign_checkpoint
 from laycan.ledger.keys import Signer
 from laycan.ledger.log import LedgerError
 from laycan.resources.times import parse_time
@@ -51,7 +51,7 @@ class Heartbeat:
         channel, signer, now = self._channel, self._signer(), asyncio.get_running_loop().time()
         if signer is None or channel.stream is None or channel.paused or channel.stream.hold > now:
             return
-        note = await channel.ledgers.use(channel.place, lambda log: checkpoint(log, signer))
+        note = await channel.ledgers.use(channel.place, lambda log: sign_checkpoint(log, signer))
         origin, size = note.split("\n")[:2]
         mark = channel.stream.mark
         body = rfc8785.dumps({"checkpoint": note, "origin": origin})
@@ -63,20 +63,22 @@ class Heartbeat:
             channel.unheard(answer)
         else:
             channel.heard(answer, mark)
-            await self._witness(note, answer.reply.get("cosignature"))
+            if size != "0":  # of an empty log none is kept
+                await self._witness(note, answer.reply.get("cosignature"))
 
     async def _witness(self, note: str, line: object) -> None:
-        if line is None:
+        if not isinstance(line, str):
             return
         now = self._clock()
+        trusted = witnesses(self._channel.spec, now)
+        work = partial(add_cosignatures, note=note, lines=line, witnesses=trusted, now=now)
         try:
-            if not isinstance(line, str):
-                raise NoCosignatureError("it is no text")
-            work = partial(cosign, note=note, line=line, witnesses=witnesses(self._channel.spec, now), now=now)
-            self.cosigned += await self._channel.ledgers.use(self._channel.place, work)
-        except NoCosignatureError as error:
+            added = await self._channel.ledgers.use(self._channel.place, work)
+        except CosignatureError as error:
             self.forged += 1
             self._tell(f"its cosignature does not count: {error}")
+        else:
+            self.cosigned += len(added)
 
     def _tell(self, words: str) -> None:
         """Once, not every minute."""
