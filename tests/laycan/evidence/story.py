@@ -8,13 +8,13 @@ from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from laycan_verify.notes import LOG, WITNESS, cosigned, head, signature_line
 
 from laycan.control.receipts import Seal
 from laycan.events.evidence_keys import EvidenceKeys
 from laycan.ledger.log import Checkpoint, Entry
 from laycan.ledger.sqlite import SqliteLog, create_log, path_of
 from laycan.resources.times import format_time
+from laycan_verify.notes import LOG, WITNESS, cosigned, head, signature_line
 from tests.laycan.control.desk import T0, Desk
 from tests.laycan.control.test_status_agent import meter, reports
 from tests.laycan.events.test_evidence_keys import raw_key, whole

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from laycan_verify.cli import verify
 
 from laycan.events.evidence_keys import EvidenceKeys
 from laycan.events.trust_file import trust_file
 from laycan.evidence.bundle import NoEvidenceError, bundle
 from laycan.ledger.log import Entry
 from laycan.ledger.sqlite import create_log
+from laycan_verify.cli import verify
 from tests.laycan.control.desk import T0
 from tests.laycan.events.test_evidence_keys import raw_key, whole
 from tests.laycan.evidence.story import DAY, OPERATOR, WITNESS_KEY, WITNESS_NAME, Told, checkpoint, deliver, objects, story
