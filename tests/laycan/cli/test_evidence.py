@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from laycan.cli.main import app
 from laycan.ledger.log import Entry
 from tests.laycan.cli.server import Objects, serving
 from tests.laycan.control.desk import T0
-from tests.laycan.evidence.story import DAY, Told, checkpoint, deliver, objects, story
+from tests.laycan.events.test_evidence_keys import WHOLE
+from tests.laycan.evidence.story import DAY, OPERATOR, WITNESS_KEY, WITNESS_NAME, Told, checkpoint, deliver, objects, story
 from tests.laycan.evidence.test_bundle import KEYS, said
 
 CONTRACT = "/apis/laycan.dev/v1alpha1/namespaces/desk/computecontracts/c1"
@@ -74,6 +76,35 @@ def test_from_files(made: Told, tmp_path: Path) -> None:
     )
     assert (result.exit_code, result.output) == (0, "")
     assert said((tmp_path / "c1.json").read_bytes())[0] == 0
+
+
+def test_from_the_log_to_a_verdict(cluster: Objects, tmp_path: Path) -> None:
+    """Keys, evidence and verify as on the page: accepted with the printed trust file, refused after one flipped byte."""
+    public = base64.b64encode(WITNESS_KEY.public_key().public_bytes_raw()).decode()
+    trusted = {"trustedKeys": [{"keyId": WITNESS_NAME, "algorithm": "Ed25519", "publicKey": public}]}
+    cluster.by_path |= {
+        "/api/v1/namespaces/kube-system": {"metadata": {"uid": "8a1c"}},
+        "/api/v1/namespaces/laycan-system/configmaps/laycan-settings": {"data": {"settings.yaml": f"operatorId: {OPERATOR}\n"}},
+        "/api/v1/namespaces/laycan-system/secrets/laycan-evidence": {
+            "metadata": {},
+            "data": {name: base64.b64encode(value).decode() for name, value in WHOLE.items()},
+        },
+        "/apis/laycan.dev/v1alpha1/exchangeendpoints": {"items": [{"metadata": {"namespace": "desk", "name": "gcx"}, "spec": trusted}]},
+    }
+    bundle, trust = tmp_path / "c1.json", tmp_path / "trust.json"
+    assert laycan("desk/c1", "--out", bundle, "--ledger", tmp_path / "logs", "--kubeconfig", cluster.kubeconfig).exit_code == 0
+    printed = CliRunner().invoke(app, ["keys", "--kubeconfig", cluster.kubeconfig])
+    assert printed.exit_code == 0, printed.output
+    trust.write_text(printed.stdout)
+    asked = ["verify", str(bundle), "--trust", str(trust), "--cosignatures", "1", "--require-readings"]
+    verdict = CliRunner().invoke(app, asked)
+    assert verdict.exit_code == 0, verdict.output
+    assert "What was checked holds." in verdict.output
+    data = bytearray(bundle.read_bytes())
+    place = data.index(b'"proof":["') + 20
+    data[place] = ord("A") if data[place] != ord("A") else ord("B")
+    bundle.write_bytes(bytes(data))
+    assert CliRunner().invoke(app, asked).exit_code == 4
 
 
 class TestRefusals:
