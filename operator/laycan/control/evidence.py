@@ -75,8 +75,10 @@ class Evidence:
 
     def waits(self) -> list[str]:
         """Why receipts wait, of some contracts or of all; empty: they are current."""
-        found = [] if self.keyring.keys else [self.keyring.trouble]
-        found += filter(None, self._own_clock())
+        return [*([] if self.keyring.keys else [self.keyring.trouble]), *self._clocks()]
+
+    def _clocks(self) -> list[str]:
+        found = list(filter(None, self._own_clock()))
         found += filter(None, (self.clock.trouble(exchange(key)) for key in self._world.endpoints))
         found += self._agents(node for node, contracts in sorted(self._world.contracts_on.items()) if contracts)
         return found
@@ -85,10 +87,12 @@ class Evidence:
         """Reads the keys, and the API server's clock with them."""
         await self.keyring.look()
         self.clock.heard(API_SERVER, self._client.dated)
-        found = self.waits()
+        found = self._clocks()
         if (kinds := {words.partition(" by ")[0] for words in found}) != self._told:  # not by how much, which is another each time
             self._told = kinds
-            log.log(logging.WARNING if found else logging.INFO, "receipts %s", f"wait: {'; '.join(found)}" if found else "are current")
+            log.log(
+                logging.WARNING if found else logging.INFO, "%s", f"receipts wait: {'; '.join(found)}" if found else "clocks agree again"
+            )
 
     async def run(self) -> None:
         while True:
