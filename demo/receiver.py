@@ -1,7 +1,8 @@
 """An exchange's end of the webhooks, as a newcomer would write it: `python -m demo.receiver --port P --secret-file F [--ledger L]`.
 
 It trusts nothing of the sender's code. Signatures are verified with the public `standardwebhooks` library; an event seen before is
-acknowledged and counted, not taken twice; per contract the sequence must go up by one. Every request is one line of the ledger.
+acknowledged and counted, not taken twice; per contract the sequence must go up by one. Every event is one line of the ledger. Checkpoints
+of the log, which come once a minute, are acknowledged and counted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Ledger:
     disorder: int = 0  # a number came after a higher one
     altered: int = 0  # the same id with other bytes
     bad_signatures: int = 0
+    checkpoints: int = 0
     file: TextIO | None = None
 
     def refuse(self, message_id: str, why: str) -> None:
@@ -46,11 +48,12 @@ class Ledger:
             self._write({"id": message_id, "verified": True, "duplicate": True})
             return False
         self.bodies[message_id] = body
-        contract, number = event["id"].rsplit("/", 1)[0], int(event["sequence"])
-        before = self.last.get(contract, 0)
-        self.gaps += number > before + 1
-        self.disorder += number <= before
-        self.last[contract] = max(before, number)
+        if "sequence" in event:  # else it is about no contract
+            contract, number = event["id"].rsplit("/", 1)[0], int(event["sequence"])
+            before = self.last.get(contract, 0)
+            self.gaps += number > before + 1
+            self.disorder += number <= before
+            self.last[contract] = max(before, number)
         self.events.append(event)
         self._write({"id": message_id, "verified": True, "duplicate": False, "event": event})
         return True
@@ -79,6 +82,9 @@ def application(secret: str, ledger: Ledger, tell: Callable[[dict[str, Any]], No
         except (WebhookVerificationError, ValueError) as error:
             ledger.refuse(message_id, str(error))
             return web.Response(status=401, text=str(error))
+        if request.content_type != "application/cloudevents+json":
+            ledger.checkpoints += 1
+            return web.Response(status=204)
         if event["id"] != message_id:
             ledger.refuse(message_id, f"the body is event {event['id']}")
             return web.Response(status=400, text="webhook-id is not the event's id")
@@ -93,8 +99,10 @@ def application(secret: str, ledger: Ledger, tell: Callable[[dict[str, Any]], No
 
 def one_line(event: dict[str, Any]) -> str:
     """An event for people: when, which contract, what, and where the contract stands."""
-    contract = event["data"]["contract"]
     name = event["type"].removeprefix("dev.laycan.").removesuffix(".v1")
+    if "sequence" not in event:
+        return f"{event['time']}  {event['subject']:<24}      {name}"
+    contract = event["data"]["contract"]
     true = ", ".join(contract["conditions"])
     return f"{event['time']}  {event['subject']:<24} #{int(event['sequence']):<3} {name:<22} {contract['phase']:<11} {true}"
 

@@ -63,7 +63,7 @@ class Metrics:
         self._conflicts = Total("laycan_log_conflicts", "Events whose id a log held with other bytes.", registry=self.registry)
         self._append = seconds("log_append", "Appending a batch of events to a log, until it was on the disk.", _DISK_BUCKETS)
         self._pending = gauge("events_pending", "Events that their exchanges have not acknowledged.")
-        self._parked = gauge("events_parked", "Of these, events that were refused for so long that those behind them go on.")
+        self._parked = gauge("events_parked", "Events that were refused for so long that those behind them go on.")
         self._endpoints = gauge("endpoints", "ExchangeEndpoints by how their last attempts went.", "state")
         self._current = gauge("receipts_current", "1 while receipts can be signed: keys are there, and clocks agree.")
         self._rotating = gauge("key_rotations_pending", "New keys that some log does not announce yet: the old ones sign until then.")

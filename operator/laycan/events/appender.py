@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -46,7 +47,7 @@ class Appender:
         self._world, self._ledgers, self._taken, self._grown = world, ledgers, taken, grown
         self._signer, self._observe = signer, observe
         self._waiting: dict[str, ContractView] = {}  # uid -> the contract with entries that no log has yet
-        self._since: dict[str, float] = {}  # uid -> loop time since when it waits
+        self._since: dict[str, float] = {}  # uid -> since when it waits, monotonic seconds
         self._known: dict[str, frozenset[str]] = {}  # uid -> ids that a log has and its outbox still shows
         self._uids: dict[str, str] = {}  # key -> uid
         self._failures: dict[Place, int] = {}  # in a row
@@ -55,7 +56,7 @@ class Appender:
 
     def age(self) -> float:
         """For how long the oldest entry has waited for its log, seconds."""
-        return max(0.0, asyncio.get_running_loop().time() - min(self._since.values())) if self._since else 0.0
+        return time.monotonic() - min(self._since.values()) if self._since else 0.0
 
     async def run(self) -> None:
         self._world.listeners.append(self._on_change)
@@ -89,7 +90,7 @@ class Appender:
             self._known |= {contract.uid: left} if left else {}
         if self._entries(contract):
             self._waiting[contract.uid] = contract
-            self._since.setdefault(contract.uid, asyncio.get_running_loop().time())
+            self._since.setdefault(contract.uid, time.monotonic())
             self._woken.set()
 
     def _entries(self, contract: ContractView) -> list[Entry]:
@@ -148,7 +149,7 @@ class Appender:
         if newest is contract or not self._entries(newest):
             del self._waiting[contract.uid], self._since[contract.uid]
         else:
-            self._since[contract.uid] = asyncio.get_running_loop().time()
+            self._since[contract.uid] = time.monotonic()
 
 
 def place_of(contract: ContractView, world: World, ledgers: Ledgers) -> Place:

@@ -18,7 +18,7 @@ from laycan.ledger.sqlite import SqliteLog, create_log, open_log
 from laycan_verify import notes
 
 NOW = 1_800_000_000
-SIGNER, NEXT, EXCHANGE, AUDITOR = (Ed25519Signer(Ed25519PrivateKey.from_private_bytes(bytes([i] * 32))) for i in range(1, 5))
+SIGNER, NEXT, EXCHANGE, AUDITOR = (Ed25519Signer(Ed25519PrivateKey.from_private_bytes(bytes([i] * 32)), "checkpoints") for i in range(1, 5))
 WITNESSES = {"cme.example/w": EXCHANGE.public_key, "auditor.example": AUDITOR.public_key}
 
 
