@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from laycan.events.evidence_keys import EvidenceKeys
 from laycan.events.trust_file import trust_file
@@ -17,6 +19,7 @@ from laycan.evidence.bundle import NoEvidenceError, bundle
 from laycan.ledger.log import Entry
 from laycan.ledger.sqlite import create_log
 from laycan_verify.cli import verify
+from laycan_verify.dsse import pae
 from tests.laycan.control.desk import T0
 from tests.laycan.events.test_evidence_keys import raw_key, whole
 from tests.laycan.evidence.story import DAY, OPERATOR, WITNESS_KEY, WITNESS_NAME, Told, checkpoint, deliver, objects, story
@@ -152,6 +155,38 @@ class TestParts:
         assert notes == ["the readings of 1 receipts are not in the log"]
         assert said(document)[0] == 0
         assert said(document, all_readings=True)[0] == 7
+
+
+class TestConfirmation:
+    """The exchange's signature over the terms."""
+
+    EXCHANGE = Ed25519PrivateKey.from_private_bytes(raw_key(60))
+
+    def confirmed(self, root: Path, terms: bytes | None = None) -> tuple[dict[str, Any], bytes]:
+        """A bundle with a confirmation of its terms, or of others, and the trust file of an endpoint that trusts the key."""
+        made = delivered(root)
+        contract, product = (deepcopy(each) for each in objects(made))
+        payload, kind = terms or rfc8785.dumps(contract["spec"]["terms"]), "application/vnd.laycan.terms+json"
+        signature = {"keyid": "gcx-1", "sig": base64.b64encode(self.EXCHANGE.sign(pae(kind, payload))).decode()}
+        envelope = {"payloadType": kind, "payload": base64.b64encode(payload).decode(), "signatures": [signature]}
+        contract["spec"]["confirmation"] = {"envelope": base64.b64encode(json.dumps(envelope).encode()).decode()}
+        public = base64.b64encode(self.EXCHANGE.public_key().public_bytes_raw()).decode()
+        trusting = {"metadata": {"namespace": "desk", "name": "gcx"}, "spec": {"trustedKeys": [{"keyId": "gcx-1", "publicKey": public}]}}
+        trusted = trust_file(OPERATOR, KEYS, (), [trusting])
+        trusted["witnesses"] = json.loads(trust())["witnesses"]
+        return bundle([made.log], "desk/gcx", contract, product).document, json.dumps(trusted).encode()
+
+    def test_its_own(self, tmp_path: Path) -> None:
+        """It goes with the bundle, and the verifier finds the exchange's key in the trust file: nothing is left unchecked."""
+        document, trusted = self.confirmed(tmp_path)
+        code, lines = said(document, trust=trusted)
+        assert code == 0, lines
+        assert not [line for line in lines if line.startswith("not checked")]
+
+    def test_another_s(self, tmp_path: Path) -> None:
+        """A confirmation of other terms is refused."""
+        document, trusted = self.confirmed(tmp_path, b'{"contractId":"GCX-2"}')
+        assert said(document, trust=trusted)[0] == 2
 
 
 class TestLives:
