@@ -8,7 +8,7 @@ PYZ := dist/verify
 SITE = $(VENV)/lib/python3.*/site-packages
 
 .PHONY: setup controlplane lint fmt test test-kubelet conformance e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream \
-	bench-delivery bench-verify verify.pyz
+	bench-delivery bench-ledger bench-verify verify.pyz
 
 setup: $(READY)
 
@@ -83,6 +83,9 @@ bench-stream: $(READY)
 
 bench-delivery: controlplane  # on a real control plane; ROWS picks some
 	$(BIN)/python -m bench.delivery $(if $(ROWS),--rows $(ROWS),--page docs/delivery-times.md)
+
+bench-ledger: $(READY)  # FOLDER: an empty one on the disk to measure
+	$(BIN)/python -m bench.ledger $(if $(FOLDER),--folder $(FOLDER),)
 
 bench-verify: $(READY)  # how fast evidence is verified; ROWS picks some
 	$(BIN)/python -m bench.verify $(if $(ROWS),--rows $(ROWS),)

@@ -71,8 +71,8 @@ def traded(name: str, start: str, end: str, **more: Any) -> Object:
 
 def news(exchange: Exchange, name: str) -> list[str]:
     """What the exchange has heard of a contract, in order; its sequence has no gap and each id one content."""
-    assert (exchange.heard.gaps, exchange.heard.disorder, exchange.heard.altered, exchange.heard.bad_signatures) == (0, 0, 0, 0)
-    events = [e for e in exchange.heard.events if e["subject"] == name]
+    assert (exchange.ledger.gaps, exchange.ledger.disorder, exchange.ledger.altered, exchange.ledger.bad_signatures) == (0, 0, 0, 0)
+    events = [e for e in exchange.ledger.events if e["subject"] == name]
     assert [int(e["sequence"]) for e in events] == list(range(1, len(events) + 1))
     return [e["type"].removeprefix("dev.laycan.").removesuffix(".v1") for e in events]
 
@@ -93,7 +93,7 @@ def test_a_whole_life_is_told(desk: Market) -> None:
         assert told[-2:] == ["contract.delivered", "contract.settled"]
         assert {"contract.delivering", "delivery.started"} <= set(told)
         assert len(told) == found["status"]["ledger"]["sequence"]
-        last = [e for e in exchange.heard.events if e["subject"] == "life"][-1]
+        last = [e for e in exchange.ledger.events if e["subject"] == "life"][-1]
         assert last["data"]["contract"]["quantities"] == found["status"]["quantities"]
         assert found["status"]["quantities"]["contractedGpuSeconds"] == 12 * 8
         uid = desk.admin.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
@@ -111,7 +111,7 @@ def test_an_interruption_is_told(desk: Market) -> None:
         until("it is restored", lambda: "delivery.restored" in news(exchange, "hurt"), seconds=60)
         told = news(exchange, "hurt")
         assert told.index("delivery.started") < told.index("delivery.interrupted") < told.index("delivery.restored")
-        assert not any(node in str(event["data"]) for event in exchange.heard.events for node in desk.nodes)
+        assert not any(node in str(event["data"]) for event in exchange.ledger.events for node in desk.nodes)
 
 
 def test_the_last_event_is_sent_before_a_contract_goes(desk: Market) -> None:
@@ -139,5 +139,5 @@ def test_a_refusal_is_told(desk: Market) -> None:
         desk.admin.create(traded("huge", at(600), at(1200), gpus=8 * 5))
         await_phase(desk.admin, "huge", "Rejected")
         until("it is told", lambda: news(exchange, "huge") == ["contract.received", "contract.rejected"], seconds=30)
-        reason = exchange.heard.events[-1]["data"]["change"]["reason"]
+        reason = exchange.ledger.events[-1]["data"]["change"]["reason"]
         assert (reason["code"], reason["pool"]) == ("ExceedsFleet", "h100")

@@ -17,7 +17,10 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "plan": ("laycan.cli.plan", "plan", "Plan contracts from manifests, without a cluster."),
     "check-plan": ("laycan.cli.check_plan", "check_plan", "Re-check a plan, without the planner."),
+    "evidence": ("laycan.cli.evidence", "evidence", "Export the signed evidence of a contract."),
     "verify": ("laycan.cli.verify", "verify", "Verify the evidence of deliveries, offline."),
+    "keys": ("laycan.cli.keys", "keys", "Print the trust file; make and change signing keys."),
+    "endpoint": ("laycan.cli.endpoint", "endpoint", "Test whether an exchange hears and believes us."),
     "operator": ("laycan.cli.operator", "operator", "Run the operator: the process of the chart."),
     "preflight": ("laycan.cli.preflight", "preflight", "Say what would break in this cluster."),
     "conformance": ("laycan.cli.conformance", "conformance", "Attack the cluster's deliveries, and say what held."),

@@ -42,16 +42,16 @@ class Draft:
     fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
 
     @classmethod
-    def open(cls, contract: ContractView, source: str, acked: frozenset[str], now: int, *, silent: bool) -> Draft:
-        """`silent`: nobody is there to be told, so no step waits for room in the outbox."""
+    def open(cls, contract: ContractView, source: str, taken: frozenset[str], now: int, *, hurried: bool) -> Draft:
+        """`taken`: ids of events that the log has. `hurried`: no step waits for room in the outbox."""
         status, terms = contract.status, contract.spec.get("terms") or {}
         outbox = Outbox.open(
             status,
             uid=contract.uid,
             contract_id=str(terms.get("contractId", "")),
             source=source,
-            acked=acked,
-            silent=silent,
+            taken=taken,
+            hurried=hurried,
         )
         return cls(
             contract=contract,
@@ -96,7 +96,7 @@ class Draft:
         """The complete status, or None when only the meter moved and its next reading is not due yet."""
         old, status = self.contract.status, self._render()
         quiet = not self.outbox.news and _without_meter(old, self.reading.until) == _without_meter(status, self.reading.until)
-        if quiet and not self._reading_due(old, meter_seconds):
+        if quiet and not self._reading_due(old, meter_seconds) and not self.outbox.untidy(self.now):
             return None
         self.outbox.seal(self._as_told(status), self.now)
         if self.outbox.sequence:
@@ -177,8 +177,8 @@ def reason_json(reason: Reason) -> dict[str, Any]:
 
 
 def _without_meter(status: Mapping[str, Any], until: int) -> dict[str, Any]:
-    """A status less what moves with the meter alone: its counters, and the history that it has passed."""
-    rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "receipts", "epoch")}
+    """A status less what moves with the meter alone, its counters and the history that it has passed, and less what the log took."""
+    rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "receipts", "epoch", "outbox")}
     rest["bindings"] = [b for b in status.get("bindings") or () if parse_time(b["end"]) > until]
     gaps = (status.get("meter") or {}).get("gaps") or ()
     rest["gaps"] = [g for g in gaps if not g.get("end") or parse_time(g["end"]) > until]

@@ -48,7 +48,7 @@ def end_early(draft: Draft, world: World, settings: Settings, seal: Seal | None)
         return
     _advance(draft, account, draft.ended_at, seal)
     draft.metered = True
-    if issue(draft, world, owed, account.terms, seal):
+    if issue(draft, world, owed, account.terms, seal) or draft.outbox.hurried:
         draft.step(Step.TERMINATE)
 
 

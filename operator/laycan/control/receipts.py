@@ -8,7 +8,7 @@ Receipts wait while the clock is not to be trusted; delivery and all other event
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from laycan.delivery.metering.served import Bound, Due
 from laycan.evidence.books import Period
 from laycan.evidence.leaves import leaves
 from laycan.evidence.receipt import Content, Signer, Subject, amounts, incidents, parse_incidents, predicate, sealed, statement
+from laycan.kube.sound import text_at
+from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan_verify.classes import DAY_SECONDS, Class, Counters, Terms
 from laycan_verify.classify import Judged, judge
@@ -32,8 +34,8 @@ class Seal:
     signer: Signer
     operator: str  # its id, as the trust file says it
     software_digest: str
-    salt: Callable[[str], bytes]  # by the exchange's key, "" for contracts without one
-    trusted_clock: Callable[[], bool] = lambda: True
+    salt: Callable[[str], bytes]  # by the endpoint's key `<namespace>/<name>`, "" for contracts without an exchange
+    trusted_clock: Callable[[str, Collection[str]], bool] = lambda endpoint, nodes: True  # the endpoint's, and of the nodes' agents
     kept: dict[str, bytes] = field(default_factory=dict)  # root -> readings that must be stored before the status is written
 
 
@@ -42,7 +44,7 @@ def issue(draft: Draft, world: World, owed: Due, terms: Terms, seal: Seal | None
     counters = draft.reading.counters
     if seal is None or counters is None:
         return seal is None
-    if not seal.trusted_clock():
+    if not seal.trusted_clock(endpoint_key(draft.contract), {b.node for b in draft.bounds if b.metered_since is not None}):
         return False
     clerk = _Clerk(draft, world, owed, terms, seal)
     if not clerk.correct(counters):
@@ -53,6 +55,12 @@ def issue(draft: Draft, world: World, owed: Due, terms: Terms, seal: Seal | None
             return False
         clerk.close_day(begin, end)
     return True
+
+
+def endpoint_key(contract: ContractView) -> str:
+    """`<namespace>/<name>` of the contract's ExchangeEndpoint, "" without one."""
+    name = text_at(contract.spec, "exchangeRef", "name")
+    return f"{contract.namespace}/{name}" if name else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class _Clerk:
         judged = self._judge(begin, end)
         period = _difference(judged.counters, begin)
         past, bounds = books.readings.before(end), [b for b in self.draft.bounds if b.start < end and b.end > begin.until]
-        salt = self.seal.salt(self.draft.contract.spec.get("exchangeRef", {}).get("name", ""))
+        salt = self.seal.salt(endpoint_key(self.draft.contract))
         found = leaves(bounds, past.stretches, self.world.meters, self.terms.lot_gpus, salt)
         content = Content(
             start=begin.until,

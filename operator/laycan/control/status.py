@@ -1,4 +1,4 @@
-"""What a contract's status should be now: a pure function of what is written, observed, decided and acknowledged.
+"""What a contract's status should be now: a pure function of what is written, observed, decided and said.
 
 `next_status` is called for a contract whenever something about it may have changed, and after a restart for all; it gives the
 complete new status, or None when what is written is right. Called on its own result at the same instant it gives None. Where the
@@ -14,7 +14,7 @@ from typing import Any
 from laycan.control import conditions as c
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft, reason_json
-from laycan.control.finalizer import listens
+from laycan.control.finalizer import leaves
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
 from laycan.control.progress import complete, deliver, end_early
 from laycan.control.receipts import Seal
@@ -32,7 +32,7 @@ def next_status(
     contract: ContractView,
     world: World,
     decision: Decision | None,
-    acked: frozenset[str],
+    taken: frozenset[str],
     settings: Settings,
     source: str,
     epoch: int,
@@ -41,12 +41,11 @@ def next_status(
 ) -> dict[str, Any] | None:
     """The complete status to write, None when nothing is to be written.
 
-    `acked` holds ids of events that the exchange has, `source` is the CloudEvents source, `epoch` the leader's, `now` in Unix
+    `taken` holds ids of events that the log has, `source` is the CloudEvents source, `epoch` the leader's, `now` in Unix
     seconds; `seal` signs the receipts, without it there are none. Raises ValueError for a decision that cannot be written (more lots
     at once than the contract has).
     """
-    unheard = contract.deleting and not listens(contract, world)  # its end must not hang on a full outbox that nobody will empty
-    draft = Draft.open(contract, source, acked, now, silent=unheard or "exchangeRef" not in contract.spec)
+    draft = Draft.open(contract, source, taken, now, hurried=contract.deleting and leaves(contract, world))
     if decision is not None and decision.uid not in ("", contract.uid):
         decision = None
     if draft.phase is Phase.NEW:

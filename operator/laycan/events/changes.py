@@ -15,6 +15,7 @@ from laycan.resources.contract import ReasonStatus, Window
 
 Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+$")]
 Lots = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Field(max_length=65_536)]
+KeyId = Annotated[str, Field(min_length=1, max_length=128)]
 Base64 = Annotated[str, Field(min_length=4, max_length=65_536, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 
 _PHASE = Field(description="The phase that it came to.")
@@ -194,7 +195,7 @@ class RiskCleared(Flip):
 class Signature(Model):
     """One signature of an envelope."""
 
-    keyid: str = Field(description="keyId of the key, as in the trust file.", min_length=1, max_length=128)
+    keyid: KeyId = Field(description="keyId of the key, as in the trust file.")
     sig: Base64 = Field(description="Ed25519, base64.")
 
 
@@ -210,3 +211,43 @@ class ReceiptIssued(Model):
     """A UTC day of the contract, or its last part, is metered to its end; or an earlier receipt is corrected."""
 
     envelope: Envelope = Field(description="The signed receipt.")
+
+
+class KeyRotated(Model):
+    """A signing key takes over from another, which announces it."""
+
+    use: Literal["receipts", "checkpoints", "webhooks"] = Field(description="What it signs.")
+    old_key_id: KeyId = Field(description="The key that announces it, as in the trust file.")
+    new_key_id: KeyId = Field(description="The key that takes over.")
+    new_public_key: Base64 = Field(description="Its public half, 32 bytes, base64.")
+    signature: Base64 = Field(description="Of the old key over those 32 bytes, Ed25519, base64.")
+
+
+class LostLog(Model):
+    """The log that was lost."""
+
+    origin: str = Field(description="Its name.", min_length=1, max_length=512)
+    size: int = Field(description="Entries that it had at least (a count).", ge=0)
+
+
+class Head(Model):
+    """Where the history of a contract stood."""
+
+    contract: str = Field(description="uid of the ComputeContract.", min_length=1, max_length=128)
+    sequence: int = Field(description="Number of its last event (a count).", ge=1)
+    head_digest: str = Field(description="Digest of that event's bytes; empty where nobody knows.", pattern=r"^(sha256:[0-9a-f]{64})?$")
+
+
+class Replacement(Model):
+    """Another log goes on."""
+
+    origin: str = Field(description="Name of this log.", min_length=1, max_length=512)
+    replaces: LostLog = Field(description="The log that was lost.")
+    heads: list[Head] = Field(description="Where its contracts stood; many contracts are spread over several such events.", max_length=300)
+    contracts: int = Field(description="How many contracts that is in all (a count).", ge=0)
+
+
+class LogReplaced(Model):
+    """The operator has lost this exchange's log: the first entries of the one that follows it."""
+
+    change: Replacement = Field(description="What follows what.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from laycan.events.schema import EVENTS, model_of
+from laycan.events.schema import EVENTS, OPERATOR_EVENTS, model_of
 from laycan.evidence.schema import Receipt
 from laycan.resources.crd import structural
 
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 def names() -> list[str]:
     """Of everything that has a schema."""
-    return [*EVENTS, RECEIPT]
+    return [*EVENTS, *OPERATOR_EVENTS, RECEIPT]
 
 
 def schema(name: str) -> Json:
@@ -51,14 +51,17 @@ def render(name: str) -> str:
 
 
 def table() -> str:
-    """One row for each event: type, when, and what `data.change` holds; fields in brackets may be absent."""
-    rows = ["| type | when | `data.change` |\n", "|---|---|---|\n"]
-    for name, change in EVENTS.items():
-        own = schema(name)["properties"]["data"]["properties"]["change"]
-        fields = (field if field in own["required"] else f"[{field}]" for field in own["properties"])
-        when = " ".join((change.__doc__ or "").split())
-        rows.append(f"| [`dev.laycan.{name}.v1`](schemas/{name}.v1.json) | {when} | {', '.join(fields)} |\n")
-    return "".join(rows)
+    """One row for each event: type, when, and what its own part of `data` holds; fields in brackets may be absent."""
+    head, line = "| type | when | `data.{}` |\n", "|---|---|---|\n"
+    told = [_row(name, schema(name)["properties"]["data"]["properties"]["change"]) for name in EVENTS]
+    others = [_row(name, schema(name)["properties"]["data"]) for name in OPERATOR_EVENTS]
+    return "".join([head.format("change"), line, *told, "\n| about no contract | when | `data` |\n", line, *others])
+
+
+def _row(name: str, own: Json) -> str:
+    fields = (field if field in own["required"] else f"[{field}]" for field in own["properties"])
+    when = " ".join(({**EVENTS, **OPERATOR_EVENTS}[name].__doc__ or "").split())
+    return f"| [`dev.laycan.{name}.v1`](schemas/{name}.v1.json) | {when} | {', '.join(fields)} |\n"
 
 
 def with_table(page: str) -> str:

@@ -1,7 +1,8 @@
 """The form of every event, as strict models: what an exchange may rely on, and what the tests hold every event to.
 
 `EVENTS` maps a name of the catalogue to what changes in it; the rest is the same in all: a CloudEvent with the contract as it is after
-the change. `laycan.events.publish` writes the JSON Schemas of docs/schemas from these models.
+the change. Events that are about no contract are in `OPERATOR_EVENTS`. `laycan.events.publish` writes the JSON Schemas of docs/schemas from
+these models.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ EVENTS: Mapping[str, type[Model]] = MappingProxyType(
     }
 )
 
+OPERATOR_EVENTS: Mapping[str, type[Model]] = MappingProxyType(  # about no contract: the model is that of `data`
+    {"key.rotated": changes.KeyRotated, "log.replaced": changes.LogReplaced}
+)
+
 
 class MeterNow(Model):
     """How far `quantities` go, and on whose word."""
@@ -76,22 +81,30 @@ class CloudEvent(Model):
     """CloudEvents 1.0, structured JSON, in RFC 8785 bytes."""
 
     specversion: Literal["1.0"] = Field(description="1.0")
-    id: str = Field(
-        description="<contract uid>/<sequence>; equal to the header webhook-id.", pattern=r"^[^/]+/[1-9][0-9]*$", max_length=128
-    )
+    id: str = Field(description="Which event; equal to the header webhook-id.", min_length=1, max_length=512)
     source: str = Field(description="Which operator: urn:laycan:<uid of its kube-system>.", min_length=1, max_length=256)
-    subject: str = Field(description="contractId, as the exchange gave it.", max_length=65_536)
+    subject: str = Field(description="What it is about: the operator's id, or the name of a log.", max_length=65_536)
     type: str = Field(description="What happened.")
     time: Time = Field(description="When it was decided, RFC 3339 UTC.")
     datacontenttype: Literal["application/json"] = Field(description="application/json")
+
+
+class ContractEvent(CloudEvent):
+    """A CloudEvent about a contract."""
+
+    id: str = Field(
+        description="<contract uid>/<sequence>; equal to the header webhook-id.", pattern=r"^[^/]+/[1-9][0-9]*$", max_length=128
+    )
+    subject: str = Field(description="contractId, as the exchange gave it.", max_length=65_536)
     sequence: str = Field(description="The contract's event number, from 1, in 20 digits (a count).", pattern=r"^[0-9]{20}$")
 
 
 @cache
 def model_of(name: str) -> type[BaseModel]:
     """The whole event of a name of the catalogue."""
-    change, said = EVENTS[name], event_type(name)
-    only: Any = Literal[said]
+    if name in OPERATOR_EVENTS:
+        return _event(CloudEvent, name, OPERATOR_EVENTS[name], OPERATOR_EVENTS[name])
+    change = EVENTS[name]
     data = create_model(
         f"{change.__name__}Data",
         __base__=Model,
@@ -99,12 +112,17 @@ def model_of(name: str) -> type[BaseModel]:
         change=(change, Field(description="What changed.")),
         contract=(ContractNow, Field(description="The contract after it.")),
     )
+    return _event(ContractEvent, name, change, data)
+
+
+def _event(base: type[Model], name: str, said: type[Model], data: type[Model]) -> type[BaseModel]:
+    only: Any = Literal[event_type(name)]
     return create_model(
-        f"{change.__name__}Event",
-        __base__=CloudEvent,
-        __doc__=change.__doc__,
+        f"{said.__name__}Event",
+        __base__=base,
+        __doc__=said.__doc__,
         type=(only, Field(description="What happened.")),
-        data=(data, Field(description="The change, and the contract after it.")),
+        data=(data, Field(description=(data.__doc__ or "").strip())),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from laycan.ledger.log import DamagedError, DiskFullError, InUseError, LedgerErr
 
 # What SQLite says when a file cannot grow: no space (also for the shared memory beside the WAL), or a quota or limit of the file's size.
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}
-_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _BUSY_SECONDS = 5.0  # a reader that opens the file just after a crash reads the WAL under a lock of its own
 
 
@@ -35,42 +35,37 @@ class Database:
                 uri = f"{path.resolve().as_uri()}?mode={mode}"
                 self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
                 if self._lock is not None:
+                    self._connection.execute("PRAGMA page_size=8192")  # of a new file: events of 2 kB fill it better than 4096
                     self._connection.execute("PRAGMA journal_mode=WAL")
                     self._connection.execute("PRAGMA synchronous=FULL")
         except LedgerError:
             self._unlock()
             raise
 
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._plainly():
-            return self._connection.execute(sql, values).fetchall()
-
-    def each(self, sql: str) -> Iterator[tuple[Any, ...]]:
+    def each(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Row by row, for what does not fit into memory."""
         with self._plainly():
-            yield from self._connection.execute(sql)
+            yield from self._connection.execute(sql, values)
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return list(self.each(sql, *values))
 
     def one(self, sql: str, *values: Any) -> Any:
         """The first column of the first row, None without rows."""
         found = self.rows(sql, *values)
         return found[0][0] if found else None
 
-    def many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with self._plainly():
-            self._connection.executemany(sql, rows)
-
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, and on the disk when it is left without an error. Raises LedgerError where the file is only read."""
-        if self._lock is None:
-            raise LedgerError(f"{self.path} is open for reading only")
+    def transaction(self, *, write: bool = True) -> Iterator[None]:
+        """All or nothing, and on the disk when it is left without an error. What is read inside is of one moment."""
         with self._plainly():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield
-                self._connection.execute("COMMIT")
+                if write:
+                    self._connection.execute("COMMIT")
             finally:
-                if self._connection.in_transaction:  # an error; SQLite itself gives up some transactions, a full disk's for one
+                if self._connection.in_transaction:  # some errors, such as a full disk, end it
                     self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
@@ -82,13 +77,14 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")
+            name = getattr(error, "sqlite_errorname", type(error).__name__)
             if name in _FULL:
-                raise DiskFullError(
-                    f"{self.path} cannot grow, nothing was written: the disk is full or a limit is reached ({name})"
-                ) from error
-            kind = DamagedError if name.split("_EXTENDED")[0].startswith(tuple(_DAMAGED)) else LedgerError
-            raise kind(f"{self.path}: {error} ({name or type(error).__name__})") from error
+                why = f"the disk is full, a limit is reached, or the disk fails ({name})"
+                raise DiskFullError(f"{self.path} cannot grow, nothing was written: {why}") from error
+            kind = DamagedError if name.startswith(_DAMAGED) else LedgerError
+            raise kind(f"{self.path}: {error} ({name})") from error
+        except UnicodeDecodeError as error:  # of a damaged text, or of SQLite's own words about one
+            raise DamagedError(f"{self.path} holds text that is none") from error
 
     def _unlock(self) -> None:
         if self._lock is not None:

@@ -107,10 +107,8 @@ class Log(Protocol):
 
     def move_cursor(self, index: int) -> None: ...
 
-    def park(self, index: int, reason: str) -> None:
-        """Notes that the receiver refuses this entry."""
-
-    def unpark(self, index: int) -> None: ...
+    def park(self, index: int, reason: str | None) -> None:
+        """Notes why the receiver refuses this entry; None once it has it."""
 
     def parked(self) -> dict[int, str]:
         """Index -> why its receiver refuses it."""

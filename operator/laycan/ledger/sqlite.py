@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from laycan.ledger import tree
-from laycan.ledger.audit import check_ends, findings
+from laycan.ledger.audit import check_ends, findings, unpacked
 from laycan.ledger.database import Database
 from laycan.ledger.log import Checkpoint, ContentConflictError, DamagedError, Entry, LedgerError, Logged
 from laycan.ledger.tree import StoredTree
@@ -22,6 +23,7 @@ _TABLES = (
     "CREATE TABLE entry (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL) STRICT",
     "CREATE TABLE node (position INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT",  # as in tree.py
     "CREATE TABLE checkpoint (size INTEGER PRIMARY KEY CHECK (size > 0), note TEXT NOT NULL, cosigned INTEGER NOT NULL) STRICT",
+    "CREATE INDEX replaceable ON checkpoint (size) WHERE NOT cosigned",  # few, among one a minute for years
     "CREATE TABLE parked (place INTEGER PRIMARY KEY, reason TEXT NOT NULL) STRICT",
     "CREATE TABLE reading (root BLOB PRIMARY KEY, lines BLOB NOT NULL) STRICT",  # zlib of the readings, a line each
     f"PRAGMA user_version = {_VERSION}",
@@ -34,11 +36,11 @@ def path_of(root: Path, namespace: str, endpoint: str) -> Path:
 
 
 def create_log(path: Path, origin: str, first: Sequence[Entry] = ()) -> SqliteLog:
-    """A new log with its first entries, or none at all. Raises LedgerError where there is one, ValueError for an origin that no note may name."""
+    """A new log with its first entries, or none at all. Raises LedgerError where there is one, ValueError for no name of a note."""
     if not origin or any(c.isspace() or c == "+" or c < " " for c in origin):
         raise ValueError(f"{origin!r} cannot name a log: it must hold no space and no plus")
     database = Database(path, mode="rwc")
-    try:
+    with _closed_on_error(database):
         if database.one("PRAGMA user_version"):
             raise LedgerError(f"{path} holds a log already; open it")
         with database.transaction():
@@ -48,9 +50,6 @@ def create_log(path: Path, origin: str, first: Sequence[Entry] = ()) -> SqliteLo
             log = SqliteLog(database)
             log._add(first)
         return log
-    except BaseException:
-        database.close()
-        raise
 
 
 def open_log(path: Path, *, read_only: bool = False) -> SqliteLog:
@@ -58,11 +57,20 @@ def open_log(path: Path, *, read_only: bool = False) -> SqliteLog:
     if not path.is_file():
         raise LedgerError(f"there is no log at {path}: one that is lost is followed by a new one with another origin")
     database = Database(path, mode="ro" if read_only else "rw")
-    try:
+    with _closed_on_error(database):
         version = database.one("PRAGMA user_version")
         if version != _VERSION:
             raise LedgerError(f"{path} holds no log of version {_VERSION}" + (f" but one of version {version}" if version else ""))
-        return SqliteLog(database)
+        with database.transaction(write=False):
+            log = SqliteLog(database)
+            check_ends(database, log._tree)
+        return log
+
+
+@contextmanager
+def _closed_on_error(database: Database) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         database.close()
         raise
@@ -75,7 +83,6 @@ class SqliteLog:
         self._database = database
         self._tree = StoredTree(self._nodes)
         self.origin: str = database.one("SELECT origin FROM log")
-        check_ends(database, self._tree)
 
     @property
     def size(self) -> int:
@@ -98,7 +105,8 @@ class SqliteLog:
             if not known:
                 made = tree.grow(size, peaks, entry.body)
                 self._database.rows("INSERT INTO entry VALUES (?, ?, ?)", size, entry.id, entry.body)
-                self._database.many("INSERT INTO node VALUES (?, ?)", list(enumerate(made, tree.positions_before(size))))
+                for position, stored in enumerate(made, tree.positions_before(size)):
+                    self._database.rows("INSERT INTO node VALUES (?, ?)", position, stored)
                 indices[entry.id], size = size, size + 1
             elif known[0][1] == entry.body:
                 indices[entry.id] = known[0][0]
@@ -127,13 +135,13 @@ class SqliteLog:
         size = self._within(size)
         if not 0 <= index < size:
             raise ValueError(f"there is no entry {index} among the first {size} of {self.origin}")
-        return self._tree.inclusion(index, size)
+        return self._tree.hashes(tree.inclusion(index, size))
 
     def consistency(self, old: int, new: int | None = None) -> list[bytes]:
         new = self._within(new)
         if not 0 <= old <= new:
             raise ValueError(f"{self.origin} never had {old} entries before it had {new}")
-        return self._tree.consistency(old, new)
+        return self._tree.hashes(tree.consistency(old, new))
 
     def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         self._within(checkpoint.size)
@@ -146,11 +154,14 @@ class SqliteLog:
             self._database.rows(f"DELETE FROM checkpoint WHERE NOT cosigned AND size NOT IN ({ends})")  # noqa: S608 - no value in it
 
     def latest_checkpoint(self) -> Checkpoint | None:
-        return _checkpoint(self._database.rows("SELECT size, note, cosigned FROM checkpoint ORDER BY size DESC LIMIT 1"))
+        return self._checkpoint("TRUE ORDER BY size DESC")
 
     def checkpoint_covering(self, index: int) -> Checkpoint | None:
-        sql = "SELECT size, note, cosigned FROM checkpoint WHERE size > ? ORDER BY cosigned DESC, size LIMIT 1"
-        return _checkpoint(self._database.rows(sql, index))
+        return self._checkpoint("size > ? AND cosigned ORDER BY size", index) or self._checkpoint("size > ? ORDER BY size", index)
+
+    def _checkpoint(self, which: str, *values: int) -> Checkpoint | None:
+        found = self._database.rows(f"SELECT size, note, cosigned FROM checkpoint WHERE {which} LIMIT 1", *values)  # noqa: S608
+        return Checkpoint(found[0][0], found[0][1], bool(found[0][2])) if found else None
 
     @property
     def cursor(self) -> int:
@@ -163,31 +174,28 @@ class SqliteLog:
         with self._database.transaction():
             self._database.rows("UPDATE log SET cursor = ?", index)
 
-    def park(self, index: int, reason: str) -> None:
-        with self._database.transaction():
-            self._database.rows("INSERT OR REPLACE INTO parked VALUES (?, ?)", index, reason)
-
-    def unpark(self, index: int) -> None:
+    def park(self, index: int, reason: str | None) -> None:
         with self._database.transaction():
             self._database.rows("DELETE FROM parked WHERE place = ?", index)
+            if reason is not None:
+                self._database.rows("INSERT INTO parked VALUES (?, ?)", index, reason)
 
     def parked(self) -> dict[int, str]:
-        return dict(self._database.rows("SELECT place, reason FROM parked ORDER BY place"))  # type: ignore[arg-type]
+        return dict(self._database.rows("SELECT place, reason FROM parked ORDER BY place"))
 
     def keep_readings(self, readings: Sequence[bytes]) -> bytes:
-        root = merkle.root(readings)
+        root, lines = merkle.root(readings), b"".join(line + b"\n" for line in readings)
         with self._database.transaction():
-            self._database.rows(
-                "INSERT OR REPLACE INTO reading VALUES (?, ?)", root, zlib.compress(b"".join(line + b"\n" for line in readings))
-            )
+            self._database.rows("INSERT OR REPLACE INTO reading VALUES (?, ?)", root, zlib.compress(lines))
         return root
 
     def readings(self, root: bytes) -> list[bytes] | None:
-        found: bytes | None = self._database.one("SELECT lines FROM reading WHERE root = ?", root)
-        return None if found is None else zlib.decompress(found).split(b"\n")[:-1]
+        found = self._database.one("SELECT lines FROM reading WHERE root = ?", root)
+        return None if found is None else unpacked(found)
 
     def verify(self) -> list[str]:
-        return findings(self._database, self._tree)
+        with self._database.transaction(write=False):
+            return findings(self._database, self._tree)
 
     def close(self) -> None:
         self._database.close()
@@ -201,10 +209,6 @@ class SqliteLog:
     def _nodes(self, positions: Sequence[int]) -> dict[int, bytes]:
         marks = ", ".join("?" * len(positions))
         found = dict(self._database.rows(f"SELECT position, hash FROM node WHERE position IN ({marks})", *positions))  # noqa: S608
-        if len(found) != len(positions):
+        if [len(stored) for stored in found.values() if isinstance(stored, bytes)] != [32] * len(positions):
             raise DamagedError(f"{self._database.path}: hashes of the tree are missing")
         return found
-
-
-def _checkpoint(rows: Sequence[tuple[int, str, int]]) -> Checkpoint | None:
-    return Checkpoint(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None

@@ -29,17 +29,8 @@ class StoredTree:
     def root(self, size: int) -> bytes:
         return join(self.peaks(size))
 
-    def inclusion(self, index: int, size: int) -> list[bytes]:
-        """Proves leaf `index` in the tree of `size` leaves."""
-        assert 0 <= index < size
-        return self._hashes(inclusion(index, size))
-
-    def consistency(self, old: int, new: int) -> list[bytes]:
-        """Proves that the tree of `new` leaves begins with the one of `old`."""
-        assert 0 <= old <= new
-        return self._hashes(consistency(old, new))
-
-    def _hashes(self, ranges: Sequence[Range]) -> list[bytes]:
+    def hashes(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Of ranges as `inclusion` and `consistency` name them."""
         parts = [cover(part) for part in ranges]
         found = self._read([position for part in parts for position in part])
         return [join([found[position] for position in part]) for part in parts]

@@ -131,7 +131,7 @@ class TestPlain:
         assert said[0]["meter"] == {"kind": "agent", "readings": 2, "rootSha256": said[0]["meter"]["rootSha256"], "missedSamples": 0}
         assert said[0]["devices"]["count"] == 16
         first, _ = readings(made, said[0])
-        assert first["devices"] == sorted(sha256(b"salt of gcx" + f"GPU-a-{i}".encode()).hexdigest() for i in range(8))
+        assert first["devices"] == sorted(sha256(b"salt of desk/gcx" + f"GPU-a-{i}".encode()).hexdigest() for i in range(8))
         assert said[0]["credit"] == {"amount": "0.00", "currency": "USD"}
         assert said[0]["contract"]["due"] == {"start": format_time(T0), "end": format_time(made.end)}
         assert "receipts" not in made.status or "readings" not in made.status["receipts"]
@@ -161,13 +161,28 @@ class TestPlain:
     def test_a_clock_that_is_not_to_be_trusted(self) -> None:
         """Receipts wait, delivery and its events go on; once the clock is right all come."""
         made, right = desk(), [False]
-        made.seal = seal(trusted_clock=lambda: right[0])
+        made.seal = seal(trusted_clock=lambda endpoint, nodes: right[0])
         quarter_hours(made, T0, made.end + 3600, "a", "b")
         assert made.phase == "Delivered"
         assert receipts(made) == []
         right[0] = True
         made.at(made.end + 4000)
         assert len(check(made)) == 3
+
+    def test_whose_clocks(self) -> None:
+        """Asked about are the contract's exchange, and the nodes whose agents' word counts; without agents no node's."""
+        for agents in (True, False):
+            asked: list[tuple[str, set[str]]] = []
+
+            def agree(endpoint: str, nodes: Any, asked: list[tuple[str, set[str]]] = asked) -> bool:
+                asked.append((endpoint, set(nodes)))
+                return True
+
+            made = desk(seconds=7200, agents=agents)
+            made.seal = seal(trusted_clock=agree)
+            quarter_hours(made, T0, made.end + 900, *(("a", "b") if agents else ()))
+            assert ("desk/gcx", {"a", "b"} if agents else set()) in asked
+            assert {endpoint for endpoint, _ in asked} == {"desk/gcx"}
 
     def test_a_full_outbox(self) -> None:
         """A receipt waits for room, and none is lost."""

@@ -26,6 +26,21 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 Fault = Callable[[web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[web.StreamResponse]]
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """A request as it came in, whatever became of it. `at` in the event loop's seconds."""
+
+    at: float
+    id: str
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def index(self) -> int:
+        """Its place in the log; -1 of a checkpoint."""
+        return int(self.headers.get("laycan-log-index", -1))
+
+
 @dataclass(slots=True)
 class Heard:
     """What the kit took and answered. `events` holds each event once, in the order of arrival."""
@@ -75,9 +90,10 @@ class Exchange:
     origin: str = ""
     witness: Witness | None = None
     published: bool = False
-    heard: Heard = field(default_factory=Heard)
+    ledger: Heard = field(default_factory=Heard)
     faults: list[Fault] = field(default_factory=list)
-    arrivals: list[tuple[float, str, bytes, dict[str, str]]] = field(default_factory=list)
+    says: Callable[[Arrival], dict[str, Any] | None] = lambda arrival: None  # what an answer says besides what the kit does
+    arrivals: list[Arrival] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)  # what other libraries did not make of a body what the kit did
     busy: int = 0
     most_busy: int = 0
@@ -90,10 +106,10 @@ class Exchange:
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         body, headers = await request.read(), {name.lower(): value for name, value in request.headers.items()}
         status, reply = await asyncio.to_thread(self.kit.receive, headers, body, time.time())
-        self.heard.answers[status] += 1
+        self.ledger.answers[status] += 1
         if status == 200 and not headers["webhook-id"].startswith("checkpoint/"):
-            self.heard.take(json.loads(body))
             self._ask_others(headers, body)
+            self.ledger.take(json.loads(body))
         return web.json_response(reply, status=status)
 
     def _ask_others(self, headers: dict[str, str], body: bytes) -> None:
@@ -124,17 +140,30 @@ class Exchange:
             assert self.wrong == []
 
     @property
+    def events(self) -> list[Arrival]:
+        """What arrived but checkpoints."""
+        return [arrival for arrival in self.arrivals if arrival.index >= 0]
+
+    @property
+    def checkpoints(self) -> list[Arrival]:
+        return [arrival for arrival in self.arrivals if arrival.index < 0]
+
+    @property
     def _middleware(self) -> Any:
         @web.middleware
         async def faulty(request: web.Request, handler: Any) -> web.StreamResponse:
             body = await request.read()
-            self.arrivals.append((time.monotonic(), request.headers["webhook-id"], body, dict(request.headers)))
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            arrival = Arrival(asyncio.get_running_loop().time(), request.headers["webhook-id"], body, headers)
+            self.arrivals.append(arrival)
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
             try:
-                return await (self.faults.pop(0)(request, handler) if self.faults else handler(request))
+                answer: web.StreamResponse = await (self.faults.pop(0)(request, handler) if self.faults else handler(request))
             finally:
                 self.busy -= 1
+            said = self.says(arrival) if answer.status == 200 else None
+            return answer if said is None else web.json_response(said)
 
         return faulty
 
@@ -158,6 +187,17 @@ async def lose_reply(request: web.Request, handler: Any) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.close()
     return web.Response()
+
+
+async def break_body(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Takes the event and says so, then the connection breaks in the middle of the answer's body."""
+    await handler(request)
+    response = web.StreamResponse(headers={"content-length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"have"')
+    assert request.transport is not None
+    request.transport.close()
+    return response
 
 
 async def slow(request: web.Request, handler: Any) -> web.StreamResponse:

@@ -13,12 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from laycan.control.beginnings import Beginnings
 from laycan.events.cloudevents import NAMES
 from laycan.events.publish import RECEIPT, names, render, schema, with_table
-from laycan.events.schema import EVENTS, check, model_of
+from laycan.events.rotation import announce
+from laycan.events.schema import EVENTS, OPERATOR_EVENTS, check, model_of
 from laycan.evidence.schema import Receipt
+from laycan.kube.views import ContractView
+from laycan.kube.world import World
+from laycan.ledger.ledgers import Place
+from laycan.ledger.sqlite import create_log
 from tests.fixtures.schemas import valid
-from tests.laycan.control.desk import delivering
+from tests.laycan.control.desk import T0, delivering
+from tests.laycan.events.test_evidence_keys import raw_key, whole
 
 DOCS = Path(__file__).parents[3] / "docs"
 NO_SUCH_DAY = "2030-02-30"  # of the fixtures: a schema cannot refuse it, the models do
@@ -47,7 +54,8 @@ def test_the_page_has_the_table() -> None:
 
 def test_every_event_has_a_form() -> None:
     """What may be said has a model, and nothing else has."""
-    assert set(EVENTS) == NAMES
+    assert {*EVENTS, *OPERATOR_EVENTS} == NAMES
+    assert not set(EVENTS) & set(OPERATOR_EVENTS)
 
 
 @pytest.mark.parametrize("name", names())
@@ -75,6 +83,25 @@ def test_schema_and_model_agree(name: str) -> None:
 @pytest.fixture(scope="module")
 def events() -> list[dict[str, Any]]:
     return delivering().told
+
+
+def test_events_about_no_contract(tmp_path: Path) -> None:
+    """A key that takes over, and a log that follows a lost one, are said in their form."""
+    log = create_log(tmp_path / "1.sqlite", "op/desk/gcx")
+    announce(log, whole(receipts_next_key=raw_key(9)).rotations, "urn:laycan:1", "op", T0)
+    world = World()
+    status = {"phase": "Accepted", "ledger": {"sequence": 3, "headDigest": "sha256:" + "0" * 64}}
+    spec = {"exchangeRef": {"name": "gcx"}, "terms": {"contractId": "GCX-1"}}
+    world.put("contracts", "desk/c", ContractView("desk", "c", "uid-c", 1, 1, 0, False, (), {}, spec, status))
+    follows = Beginnings(world, "op", "urn:laycan:1", lambda: T0)(Place("desk", "gcx"))
+    bodies = [*(entry.body for entry in log.entries(-1, 9)), *(entry.body for entry in follows.first)]
+    log.close()
+    said = [json.loads(body) for body in bodies]
+    assert {event["type"] for event in said} == {f"dev.laycan.{name}.v1" for name in OPERATOR_EVENTS}
+    for event in said:
+        check(event)
+        with pytest.raises(ValidationError, match="nodeName"):
+            check({**event, "data": {**event["data"], "nodeName": "a"}})
 
 
 class TestStrict:

@@ -1,0 +1,48 @@
+"""An event loop whose time leaps: where nothing is to be read and nobody is ready, it goes on to the next timer at once.
+
+Hours of retries pass in seconds, with real connections and real files; `unix` is the clock that goes with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+QUIET_SECONDS = 0.01  # of real time without any news: then nothing is on its way
+
+
+class _Leaping(selectors.DefaultSelector):
+    leapt = 0.0  # seconds
+
+    def select(self, timeout: float | None = None) -> Any:
+        found = super().select(timeout if timeout is None else min(timeout, QUIET_SECONDS))
+        if not found and timeout is not None and timeout > QUIET_SECONDS:
+            self.leapt += timeout - QUIET_SECONDS
+        return found
+
+
+class LeapingLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._leaping = _Leaping()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return super().time() + self._leaping.leapt
+
+    def unix(self) -> int:
+        return int(time.time() + self._leaping.leapt)
+
+
+def leap(work: Coroutine[Any, Any, None]) -> None:
+    """Runs it on such a loop."""
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        runner.run(work)
+
+
+def unix() -> int:
+    """Now, by the running loop."""
+    loop = asyncio.get_running_loop()
+    return loop.unix() if isinstance(loop, LeapingLoop) else int(time.time())
