@@ -9,6 +9,7 @@ import asyncio
 import selectors
 import time
 from collections.abc import Coroutine
+from datetime import datetime, tzinfo
 from typing import Any
 
 QUIET_SECONDS = 0.001  # of real time without any news; connections within the process need less
@@ -44,6 +45,14 @@ class LeapingLoop(asyncio.SelectorEventLoop):
 
     def _rest(self, future: object) -> None:
         self._leaping.at_work -= 1
+
+
+class LeapingDatetime(datetime):
+    """For a receiver that compares timestamps with its clock: that leaps, too."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> LeapingDatetime:
+        return cls.fromtimestamp(unix(), tz)
 
 
 def leap(work: Coroutine[Any, Any, None]) -> None:

@@ -27,6 +27,7 @@ from tests.laycan.events.clockwork import LeapingLoop, unix
 from tests.laycan.events.exchange import SECRET, Exchange
 
 GCX = Place("desk", "gcx")
+_VERSIONS = itertools.count(1)  # of objects, whoever writes them
 
 
 def key(number: int, use: str = "checkpoints") -> Ed25519Signer:
@@ -53,7 +54,6 @@ class House:
         self.secret = SECRET
         self.spec: dict[str, Any] = {}
         self._heartbeat, self._timeout = heartbeat_seconds, timeout_seconds
-        self._versions = itertools.count(1)
         self.point(exchange.url)
         self.begin()
 
@@ -117,7 +117,7 @@ class House:
     def put(self, name: str, status: dict[str, Any], spec: Any = None) -> None:
         spec = spec or {"exchangeRef": {"name": "gcx"}, "terms": {"contractId": name.upper()}}
         self.world.put(
-            "contracts", f"desk/{name}", ContractView("desk", name, f"uid-{name}", next(self._versions), 1, 0, False, (), {}, spec, status)
+            "contracts", f"desk/{name}", ContractView("desk", name, f"uid-{name}", next(_VERSIONS), 1, 0, False, (), {}, spec, status)
         )
 
     def say(self, name: str, count: int = 1, spec: Any = None) -> None:

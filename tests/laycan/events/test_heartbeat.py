@@ -20,10 +20,9 @@ from laycan.events.heartbeat import witnesses
 from laycan.ledger.sqlite import open_log, path_of
 from laycan_verify.merkle import root
 from laycan_verify.notes import LOG, WITNESS, by, cosigned, cosigned_at, read_note, signature_line, signed
-from tests.laycan.events.clockwork import leap, unix
+from tests.laycan.events.clockwork import LeapingDatetime, leap, unix
 from tests.laycan.events.exchange import SECRET, Arrival, Exchange, answer
 from tests.laycan.events.house import GCX, House, key, run, until
-from tests.laycan.events.test_outage import _Leaping
 
 LOG_KEY, WEBHOOK_KEY, EXCHANGE_KEY, STRANGER = key(1), key(2, "webhooks"), key(3), key(4)
 NAME = "gcx.example/witness"
@@ -31,7 +30,7 @@ NAME = "gcx.example/witness"
 
 @pytest.fixture(autouse=True)
 def _receiver_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standardwebhooks.webhooks, "datetime", _Leaping)
+    monkeypatch.setattr(standardwebhooks.webhooks, "datetime", LeapingDatetime)
 
 
 def trusted(**more: str) -> dict[str, Any]:

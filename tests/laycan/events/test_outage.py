@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,16 @@ import standardwebhooks.webhooks
 from aiohttp import web
 
 from laycan.events.stream import REWIND_SECONDS
-from tests.laycan.events.clockwork import leap, unix
+from tests.laycan.events.clockwork import LeapingDatetime, leap
 from tests.laycan.events.exchange import Arrival, Exchange, Fault, answer
 from tests.laycan.events.house import House, key, numbers, run, until
 
 HOUR = 3600.0
 
 
-class _Leaping(datetime):
-    """The receiver's clock leaps too."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> _Leaping:
-        return cls.fromtimestamp(unix(), tz)
-
-
 @pytest.fixture(autouse=True)
 def _receiver_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standardwebhooks.webhooks, "datetime", _Leaping)
+    monkeypatch.setattr(standardwebhooks.webhooks, "datetime", LeapingDatetime)
 
 
 def now() -> float:
