@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -70,12 +71,12 @@ def _named(bundle: Bundle, receipt: Receipt) -> None:
     receipt.need(len(rows) == says["meter"]["readings"], f"meter.readings is not their number, {len(rows)}")
     receipt.need(rows == sorted(rows, key=lambda row: (row["lot"], row["start"])), "the readings are not in order of lot and start")
     for row in rows:
-        which, named = f"the reading of lot {row['lot']} from {clock(row['start'])}", row.get("devices", [])
+        named, delivered = row.get("devices", []), row["class"] == Class.DELIVERED
         own = row["lot"] < terms.lots and receipt.period[0] <= row["start"] < row["end"] <= receipt.period[1]
-        receipt.need(own, f"{which} is not of the period and the lots")
-        whole = len(named) == len(set(named)) in (0, terms.lot_gpus)
-        receipt.need(whole, f"{which} names {len(set(named))} devices, and a lot has {terms.lot_gpus}")
-        receipt.need(row["class"] == Class.DELIVERED or not (named or row.get("estimated")), f"{which} has devices, and delivers nothing")
+        whole = len(named) == len(set(named)) in (0, terms.lot_gpus) and (delivered or not (named or row.get("estimated")))
+        if not (own and whole):
+            wrong = f"has not the devices of a lot, {terms.lot_gpus}, or delivers nothing" if own else "is not of its period and lots"
+            receipt.need(False, f"the reading of lot {row['lot']} from {clock(row['start'])} {wrong}")
     devices = sorted({device for row in rows for device in row.get("devices", [])})
     right = {"commitmentRoot": root(map(bytes.fromhex, devices)).hex(), "count": len(devices)}
     receipt.need(says["devices"] == right, "devices are not those of the readings")
@@ -89,7 +90,11 @@ def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int
     """
     terms, starts, sums = bundle.terms, [receipt.period[0] for receipt in known], [Counter[str]() for _ in known]
     rows = [row for receipt in known for row in bundle.readings[receipt.readings]]
-    stretches = [Stretch(row["lot"], row["start"], row["end"], Class(row["class"]), row.get("estimated", False)) for row in rows]
+    stretches = list[Stretch]()  # days that say the same are one stretch
+    for row in sorted(rows, key=lambda row: (row["lot"], row["start"])):
+        new = Stretch(row["lot"], row["start"], row["end"], Class(row["class"]), row.get("estimated", False))
+        goes_on = stretches and replace(stretches[-1], start=new.start, end=new.end) == new and stretches[-1].end == new.start
+        stretches[-1:] = [replace(stretches[-1], end=new.end)] if goes_on else [*stretches[-1:], new]
     judged = judge(stretches, terms, until=known[-1].period[1] if known else terms.start)
     lasting = {outage.lot: outage.since for outage in judged.counters.outages if outage.seconds <= terms.grace_seconds}
     for piece in judged.pieces:

@@ -16,18 +16,15 @@ from laycan_verify.strict import UnreadableError, canonical, need, parse, read
 class Receipt:
     name: str  # file and place, which is its sequence
     index: int  # in the log
-    body: bytes
+    body: bytes  # of the event
+    event: Mapping[str, Any]
     proof: list[bytes]
     checkpoint: Checkpoint  # that the proof is to
 
     def need(self, holds: object, sentence: str) -> None:
         need(holds, f"{self.name}: {sentence}")
 
-    @cached_property
-    def event(self) -> Any:
-        return read(EVENT, parse(self.body, f"{self.name}: body"), f"{self.name}: body")
-
-    @cached_property
+    @property
     def envelope(self) -> Any:
         return self.event["data"]["change"]["envelope"]
 
@@ -61,7 +58,7 @@ class Bundle:
     receipts: list[Receipt]
     checkpoints: list[tuple[Checkpoint, list[bytes] | None]]  # with the proof that it extends the one before
 
-    @property
+    @cached_property
     def contract(self) -> tuple[str, ...]:
         return tuple(self.fields["contract"][field] for field in ("exchange", "contractId", "uid"))
 
@@ -95,10 +92,11 @@ def open_bundle(data: bytes, name: str) -> Bundle:
     checkpoints = [(each["note"], each.get("consistency")) for each in fields["checkpoints"]]
     receipts = []
     for place, each in enumerate(fields["receipts"], 1):
+        which, body = f"{name}: receipt {place}", each["body"].encode()
         if each["checkpoint"] >= len(checkpoints):
-            raise UnreadableError(f"{name}: receipt {place}: checkpoint is none of those given")
-        checkpoint, _ = checkpoints[each["checkpoint"]]
-        receipts.append(Receipt(f"{name}: receipt {place}", each["index"], each["body"].encode(), each["proof"], checkpoint))
+            raise UnreadableError(f"{which}: checkpoint is none of those given")
+        event = read(EVENT, parse(body, f"{which}: body"), f"{which}: body")
+        receipts.append(Receipt(which, each["index"], body, event, each["proof"], checkpoints[each["checkpoint"]][0]))
     if not receipts:
         raise UnreadableError(f"{name}: receipts is empty")
     return Bundle(name, raw, fields, receipts, checkpoints)

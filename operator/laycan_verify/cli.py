@@ -48,15 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="laycan verify", description="Verify, offline, the evidence of contracts' deliveries.", epilog=CODES)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="bundle from `laycan evidence`; several are compared")
     parser.add_argument("--trust", required=True, type=Path, metavar="F", help="trust file: whose keys count, as `laycan keys` prints it")
-    parser.add_argument(
-        "--cosignatures", type=int, metavar="T", help="witnesses that must have cosigned; default: 1, or 0 where none is trusted"
-    )
+    parser.add_argument("--cosignatures", type=int, metavar="T", help="witnesses that must have cosigned; default: 1 where any is trusted")
     parser.add_argument("--require-readings", action="store_true", help="readings of every period must have been given")
     asked = parser.parse_args(arguments)
     try:
-        code, lines = verify(
-            {str(path): path.read_bytes() for path in asked.files}, asked.trust.read_bytes(), asked.cosignatures, asked.require_readings
-        )
+        files = {str(path): path.read_bytes() for path in asked.files}
+        code, lines = verify(files, asked.trust.read_bytes(), asked.cosignatures, asked.require_readings)
     except OSError as error:
         parser.error(str(error))
     except Exception as fault:  # whatever it is, it was not verified

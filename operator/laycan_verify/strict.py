@@ -107,9 +107,8 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return (
-        fields if len(fields := dict(pairs)) == len(pairs) else _wrong(f"a key stands twice in the object that begins with {pairs[0][0]!r}")
-    )
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) else _wrong(f"a key stands twice in the object that begins with {pairs[0][0]!r}")
 
 
 def _no_integer(text: str) -> NoReturn:

@@ -23,6 +23,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},
         "computeproducts/status": {"patch"},
+        "exchangeendpoints/status": {"patch"},
         "events": {"create"},
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},

@@ -200,14 +200,14 @@ class TestReadings:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"lot": 8}, "is not of the period and the lots"),
-            ({"start": "2027-01-04T23:59:59Z"}, "is not of the period and the lots"),
-            ({"end": "2027-01-06T00:00:01Z"}, "is not of the period and the lots"),
-            ({"start": "2027-01-05T10:00:00Z", "end": "2027-01-05T10:00:00Z"}, "is not of the period and the lots"),
-            ({"devices": ["ab" * 32]}, "names 1 devices, and a lot has 8"),
-            ({"devices": ["ab" * 32] * 8}, "names 1 devices, and a lot has 8"),
-            ({"class": "BuyerCaused"}, "has devices, and delivers nothing"),
-            ({"class": "BuyerCaused", "devices": [], "estimated": True}, "has devices, and delivers nothing"),
+            ({"lot": 8}, "is not of its period and lots"),
+            ({"start": "2027-01-04T23:59:59Z"}, "is not of its period and lots"),
+            ({"end": "2027-01-06T00:00:01Z"}, "is not of its period and lots"),
+            ({"start": "2027-01-05T10:00:00Z", "end": "2027-01-05T10:00:00Z"}, "is not of its period and lots"),
+            ({"devices": ["ab" * 32]}, "has not the devices of a lot, 8, or delivers nothing"),
+            ({"devices": ["ab" * 32] * 8}, "has not the devices of a lot, 8, or delivers nothing"),
+            ({"class": "BuyerCaused"}, "has not the devices of a lot, 8, or delivers nothing"),
+            ({"class": "BuyerCaused", "devices": [], "estimated": True}, "has not the devices of a lot, 8, or delivers nothing"),
         ],
     )
     def test_impossible_readings(self, change: JSON, words: str) -> None:

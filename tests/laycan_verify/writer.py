@@ -185,7 +185,7 @@ class Story:
     receipts: list[JSON] = field(default_factory=list)  # predicates
     indices: list[int] = field(default_factory=list)
     readings: dict[str, list[JSON]] = field(default_factory=dict)
-    edit: Callable[[JSON], None] | None = None  # of each statement, before it is signed
+    edit: Callable[[JSON], object] | None = None  # of each statement, before it is signed
 
     def __post_init__(self) -> None:
         self.uid = "0b0f7a0e-" + hashlib.sha256(self.contract_id.encode()).hexdigest()[:12]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from laycan.planning.manifests import BadInputError
 
 if TYPE_CHECKING:
     from laycan.evidence.bundle import Exported
+    from laycan.ledger.log import Log
 
 Json = Mapping[str, Any]
 
@@ -27,6 +29,9 @@ def evidence(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The bundle; `-` is stdout.")],
     namespace: Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the contract.")] = "default",
     ledger: Annotated[Path | None, typer.Option(metavar="PATH", help="Folder of the logs. Default: the settings', in the pod.")] = None,
+    former: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="An earlier log of the same exchange, moved away when a new one began.")
+    ] = None,
     objects: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="Contract and product from files, with their uids; no cluster is asked.")
     ] = None,
@@ -54,7 +59,7 @@ def evidence(
         with bad_input_exits():
             wanted = (space or namespace, name)
             found, product = _given(objects, *wanted) if objects else asyncio.run(_asked(kubeconfig, *wanted))
-        exported = _export(ledger or (mounted_settings() or Settings()).ledger_path, found, product, readings)
+        exported = _export(ledger or (mounted_settings() or Settings()).ledger_path, former or [], found, product, readings)
     except (ApiError, CredentialsError) as error:
         say("error", [f"no contract or product from a cluster: {error}; --objects takes them from files"])
         raise typer.Exit(EXIT_BAD_INPUT) from None
@@ -65,24 +70,26 @@ def evidence(
     write_file(out, orjson.dumps(exported.document, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _export(root: Path, contract: Json, product: Json, readings: bool) -> Exported:
+def _export(root: Path, former: list[Path], contract: Json, product: Json, readings: bool) -> Exported:
     """From the log of the contract's exchange; from the local one where that never had any of it."""
-    from laycan.evidence.bundle import NoEvidenceError, bundle, endpoint_of
+    from laycan.evidence.bundle import bundle, endpoint_of
     from laycan.ledger.sqlite import open_log, path_of
 
-    own = endpoint_of(contract)
-    places = [place for place in dict.fromkeys((own, ("", ""))) if path_of(root, *place).is_file()] or [own]
-    for place in places:
-        log = open_log(path_of(root, *place), read_only=True)
-        try:
-            exchange = "/".join(place) if place[1] else "local"
-            return bundle(log, exchange, contract, product, with_readings=readings, progress=progress("receipt"))
-        except NoEvidenceError:
-            if place == places[-1] or log.entries_of(f"{contract['metadata']['uid']}/"):
-                raise
-        finally:
-            log.close()
-    raise AssertionError("the last place returns or raises")
+    uid, place = contract["metadata"]["uid"], endpoint_of(contract)
+    with ExitStack() as opened:
+
+        def read(path: Path) -> Log:
+            log = open_log(path, read_only=True)
+            opened.callback(log.close)
+            return log
+
+        if not path_of(root, *place).is_file() and path_of(root, "", "").is_file():
+            place = ("", "")
+        logs = [read(path) for path in (*former, path_of(root, *place))]
+        if place[1] and not any(log.entries_of(f"{uid}/") for log in logs) and path_of(root, "", "").is_file():
+            place, logs = ("", ""), [read(path_of(root, "", ""))]
+        exchange = "/".join(place) if place[1] else "local"
+        return bundle(logs, exchange, contract, product, with_readings=readings, progress=progress("receipt"))
 
 
 async def _asked(kubeconfig: Path | None, namespace: str, name: str) -> tuple[Json, Json]:

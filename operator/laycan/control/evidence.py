@@ -39,10 +39,9 @@ class Evidence:
         self.operator = operator
         self.keyring = Keyring(client, settings.namespace)
         self.clock = Clock(settings.clock_bound_milliseconds, now)
-        self.kept: dict[str, bytes] = {}  # root -> readings that a log must hold before a status is written
         self._client, self._world, self._period, self._announced = client, world, settings.reconcile_seconds, announced
         self._software = software_digest()
-        self._told: list[str] = []
+        self._told: set[str] = set()
 
     @property
     def keys(self) -> EvidenceKeys | None:
@@ -54,9 +53,7 @@ class Evidence:
         keys = self.keys
         if keys is None:
             return None
-        return Seal(
-            keys.receipts, self.operator, self._software, lambda key: keys.salt_of(self.origin(key)), self.clocks_agree, kept=self.kept
-        )
+        return Seal(keys.receipts, self.operator, self._software, lambda key: keys.salt_of(self.origin(key)), self.clocks_agree)
 
     def origin(self, endpoint: str) -> str:
         """Of the first log of an endpoint, by its key `<namespace>/<name>`; "" is that of contracts without an exchange."""
@@ -78,8 +75,10 @@ class Evidence:
 
     def waits(self) -> list[str]:
         """Why receipts wait, of some contracts or of all; empty: they are current."""
-        found = [] if self.keyring.keys else [self.keyring.trouble]
-        found += filter(None, self._own_clock())
+        return [*([] if self.keyring.keys else [self.keyring.trouble]), *self._clocks()]
+
+    def _clocks(self) -> list[str]:
+        found = list(filter(None, self._own_clock()))
         found += filter(None, (self.clock.trouble(exchange(key)) for key in self._world.endpoints))
         found += self._agents(node for node, contracts in sorted(self._world.contracts_on.items()) if contracts)
         return found
@@ -88,9 +87,12 @@ class Evidence:
         """Reads the keys, and the API server's clock with them."""
         await self.keyring.look()
         self.clock.heard(API_SERVER, self._client.dated)
-        if (found := self.waits()) != self._told:
-            self._told = found
-            log.log(logging.WARNING if found else logging.INFO, "receipts %s", f"wait: {'; '.join(found)}" if found else "are current")
+        found = self._clocks()
+        if (kinds := {words.partition(" by ")[0] for words in found}) != self._told:  # not by how much, which is another each time
+            self._told = kinds
+            log.log(
+                logging.WARNING if found else logging.INFO, "%s", f"receipts wait: {'; '.join(found)}" if found else "clocks agree again"
+            )
 
     async def run(self) -> None:
         while True:

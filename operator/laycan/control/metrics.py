@@ -13,6 +13,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 from prometheus_client import Counter as Total
 
+from laycan.control.evidence import API_SERVER
 from laycan.control.exchanges import Exchanges
 from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.delivery.nodes.desired import END, FROZEN, NOBODY, QUARANTINE
@@ -65,6 +66,10 @@ class Metrics:
         self._parked = gauge("events_parked", "Events that were refused for so long that those behind them go on.")
         self._endpoints = gauge("endpoints", "ExchangeEndpoints by how their last attempts went.", "state")
         self._current = gauge("receipts_current", "1 while receipts can be signed: keys are there, and clocks agree.")
+        self._rotating = gauge("key_rotations_pending", "New keys that some log does not announce yet: the old ones sign until then.")
+        self._clock = gauge(
+            "clock_offset_seconds", "By how much the operator's clock is ahead of the API server's at least (behind, below 0)."
+        )
         self._conflicts_seen = 0
 
     def appended(self, seconds: float) -> None:
@@ -107,6 +112,8 @@ class Metrics:
         for state in ("reachable", "unreachable", "paused", "untried"):
             self._endpoints.labels(state).set(states[state])
         self._current.set(not exchanges.evidence.waits())
+        self._rotating.set(exchanges.evidence.pending())
+        self._clock.set((exchanges.evidence.clock.offset_milliseconds(API_SERVER) or 0) / 1000)
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""

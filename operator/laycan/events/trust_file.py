@@ -16,7 +16,10 @@ EXCHANGE_USES = ("confirmations", "instructions")
 
 
 def trust_file(operator: str, keys: EvidenceKeys, retired: Iterable[Json], endpoints: Iterable[Json]) -> dict[str, Any]:
-    """Keys in use, their successors and their predecessors; keys and witnesses of all ExchangeEndpoints, which are raw objects."""
+    """Keys in use, their successors and their predecessors; keys and witnesses of all ExchangeEndpoints, which are raw objects.
+
+    A witness has no times in the file: one whose key was revoked, or will be, is left out.
+    """
     own = {use: [getattr(keys, use)] for use in USES}
     for rotation in keys.rotations:
         own[rotation.use].append(rotation.new)
@@ -43,7 +46,7 @@ def exchange(endpoint: Json) -> dict[str, Any]:
         "keys": [
             {"keyId": key["keyId"], "use": use, "publicKey": key["publicKey"], **_times(key)} for use in EXCHANGE_USES for key in trusted
         ],
-        "witnesses": [{"name": key["keyId"], "publicKey": key["publicKey"]} for key in trusted],
+        "witnesses": [{"name": key["keyId"], "publicKey": key["publicKey"]} for key in trusted if not key.get("revokedAt")],
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,8 +31,16 @@ class Exported(NamedTuple):
     notes: list[str]  # what an auditor will miss in it
 
 
+class _Issued(NamedTuple):
+    """A receipt in one of the logs, and the checkpoint that it is proven under."""
+
+    life: int  # which log
+    entry: Logged
+    checkpoint: Checkpoint
+
+
 def bundle(
-    log: Log,
+    logs: Sequence[Log],
     exchange: str,
     contract: Json,
     product: Json,
@@ -41,53 +48,82 @@ def bundle(
     with_readings: bool = True,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Exported:
-    """`exchange` is the endpoint's key, or `local`; contract and product are API objects. Raises NoEvidenceError, LedgerError."""
-    issued = [entry for entry in log.entries_of(f"{contract['metadata']['uid']}/") if orjson.loads(entry.body)["type"] == RECEIPT]
-    covered = [(entry, log.checkpoint_covering(entry.index)) for entry in issued]
-    proven = [(entry, checkpoint) for entry, checkpoint in covered if checkpoint is not None]
-    if not proven:
+    """`logs` of the exchange, the oldest life first; `exchange` is the endpoint's key, or `local`; contract and product are API objects.
+
+    Raises NoEvidenceError, LedgerError.
+    """
+    uid = contract["metadata"]["uid"]
+    issued, bare = _issued(logs, uid)
+    if not issued:
         raise NoEvidenceError(
-            f"the log {log.origin} has {len(issued)} receipts of this contract"
-            + (", and no checkpoint over them yet: one is made each minute; try again" if issued else "")
+            f"{' and '.join(log.origin for log in logs)} hold {bare} receipts of the contract with the uid {uid}"
+            + (", and no checkpoint over them yet: one is made each minute; try again" if bare else "")
         )
-    said = [_predicate(entry) for entry, _ in proven]
-    checkpoints = {checkpoint.size: checkpoint for _, checkpoint in proven}
-    places = {size: place for place, size in enumerate(sorted(checkpoints))}
+    said = [_predicate(each.entry) for each in issued]
+    heads = _heads(logs, issued)
     receipts = []
-    for done, (entry, checkpoint) in enumerate(proven, 1):
-        receipts.append(_receipt(log, entry, checkpoint, places[checkpoint.size]))
-        progress(done, len(proven))
+    for done, each in enumerate(issued, 1):
+        receipts.append(_receipt(logs[each.life], each, list(heads).index((each.life, each.checkpoint.size))))
+        progress(done, len(issued))
     spec = contract["spec"]
     document = {
         "version": 1,
-        "contract": {"contractId": spec["terms"]["contractId"], "uid": contract["metadata"]["uid"], "exchange": exchange},
+        "contract": {"contractId": spec["terms"]["contractId"], "uid": uid, "exchange": exchange},
         **_agreed(contract, product, said[-1]["contract"]),
         **({"confirmation": dict(spec["confirmation"])} if spec.get("confirmation") else {}),
         "receipts": receipts,
-        "checkpoints": _chained(log, [checkpoints[size] for size in places]),
+        "checkpoints": _chained(logs, heads),
     }
-    notes = [f"{len(issued) - len(proven)} receipts are left out: no checkpoint is over them yet"] if len(proven) < len(issued) else []
-    if not all(checkpoint.cosigned for _, checkpoint in proven):
+    notes = [f"{bare} receipts are left out: no checkpoint is over them yet"] if bare else []
+    if not all(each.checkpoint.cosigned for each in issued):
         notes.append("some receipts stand under no cosigned checkpoint: that nothing was changed later is the operator's word for them")
     if with_readings:
-        document["readings"], lost = _readings(log, said)
-        notes += [f"the log holds no readings of {lost} receipts"] if lost else []
+        document["readings"], lost = _readings(logs, said)
+        notes += [f"the readings of {lost} receipts are not in the log"] if lost else []
     return Exported(document, notes)
 
 
-def _receipt(log: Log, entry: Logged, checkpoint: Checkpoint, place: int) -> dict[str, Any]:
+def _issued(logs: Sequence[Log], uid: str) -> tuple[list[_Issued], int]:
+    """The contract's receipts in order, and how many more have no checkpoint yet. What a later life holds again counts once."""
+    found, bare = dict[str, _Issued](), 0
+    for life, log in enumerate(logs):
+        for entry in log.entries_of(f"{uid}/"):
+            if entry.id in found or orjson.loads(entry.body)["type"] != RECEIPT:
+                continue
+            checkpoint = log.checkpoint_covering(entry.index)
+            bare += checkpoint is None
+            if checkpoint is not None:
+                found[entry.id] = _Issued(life, entry, checkpoint)
+    return list(found.values()), bare
+
+
+def _heads(logs: Sequence[Log], issued: Sequence[_Issued]) -> dict[tuple[int, int], Checkpoint]:
+    """(log, size) -> checkpoint, in order; beside those that are needed each log's latest, in which bundles of one day meet."""
+    heads = {(each.life, each.checkpoint.size): each.checkpoint for each in issued}
+    for life in {each.life for each in issued}:
+        latest = logs[life].latest_checkpoint()
+        assert latest is not None, "a receipt is under one"
+        heads.setdefault((life, latest.size), latest)
+    return dict(sorted(heads.items()))
+
+
+def _receipt(log: Log, issued: _Issued, place: int) -> dict[str, Any]:
     return {
-        "index": entry.index,
-        "body": entry.body.decode(),
-        "proof": _texts(log.inclusion(entry.index, checkpoint.size)),
+        "index": issued.entry.index,
+        "body": issued.entry.body.decode(),
+        "proof": _texts(log.inclusion(issued.entry.index, issued.checkpoint.size)),
         "checkpoint": place,
     }
 
 
-def _chained(log: Log, checkpoints: Sequence[Checkpoint]) -> list[dict[str, Any]]:
-    """By size, each with the proof that it extends the one before."""
-    first = {"note": checkpoints[0].note}
-    return [first, *({"note": b.note, "consistency": _texts(log.consistency(a.size, b.size))} for a, b in pairwise(checkpoints))]
+def _chained(logs: Sequence[Log], heads: Mapping[tuple[int, int], Checkpoint]) -> list[dict[str, Any]]:
+    """Each with the proof that it extends the one before of the same log."""
+    chained, before = list[dict[str, Any]](), dict[int, int]()  # log -> size
+    for (life, size), checkpoint in heads.items():
+        grown = {"consistency": _texts(logs[life].consistency(before[life], size))} if life in before else {}
+        chained.append({"note": checkpoint.note, **grown})
+        before[life] = size
+    return chained
 
 
 def _agreed(contract: Json, product: Json, pinned: Json) -> dict[str, Any]:
@@ -106,11 +142,11 @@ def _agreed(contract: Json, product: Json, pinned: Json) -> dict[str, Any]:
     return {"terms": terms, "product": promise, "healthPolicy": policy}
 
 
-def _readings(log: Log, said: Sequence[Json]) -> tuple[dict[str, Any], int]:
+def _readings(logs: Sequence[Log], said: Sequence[Json]) -> tuple[dict[str, Any], int]:
     """By their root; and how many receipts' are not there."""
     roots = [each["meter"]["rootSha256"] for each in said]
-    found = {root: log.readings(bytes.fromhex(root)) for root in dict.fromkeys(roots)}
-    lines = {root: [orjson.loads(line) for line in given] for root, given in found.items() if given is not None}
+    found = {root: next(filter(None, (log.readings(bytes.fromhex(root)) for log in logs)), None) for root in dict.fromkeys(roots)}
+    lines = {root: [orjson.loads(line) for line in given] for root, given in found.items() if given}
     empty = {each["meter"]["rootSha256"] for each in said if not each["meter"]["readings"]}
     return lines, sum(root not in lines and root not in empty for root in roots)
 

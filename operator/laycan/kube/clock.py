@@ -59,23 +59,22 @@ class Clock:
         self, bound_milliseconds: int, now: Callable[[], float], synchronized: Callable[[], bool | None] = kernel_synchronized
     ) -> None:
         self._bound, self._now, self._synchronized = bound_milliseconds, now, synchronized
-        self._answers: dict[str, deque[Dated]] = {}  # server -> its latest ones
+        self._spans: dict[str, deque[tuple[float, float, float]]] = {}  # server -> (when, lead at least, at most) of each answer
 
     def heard(self, server: str, answer: Dated | None) -> None:
         """`server` in words, as `trouble` names it."""
-        if answer is not None and lead(answer) is not None:
-            self._answers.setdefault(server, deque(maxlen=_ANSWERS)).append(answer)
+        if answer is not None and (span := lead(answer)) is not None:
+            self._spans.setdefault(server, deque(maxlen=_ANSWERS)).append((answer[1], *span))
 
     def offset_milliseconds(self, server: str) -> int | None:
         """By how much we are ahead of it at least (behind, below 0); 0 where we may be equal, None where it was not heard lately."""
-        low, high = float("-inf"), float("inf")
-        for answer in reversed(self._answers.get(server, ())):
-            span = lead(answer)
-            if span is None or abs(self._now() - answer[1]) > FRESH_SECONDS:
+        now, low, high = self._now(), float("-inf"), float("inf")
+        for at, least, most in reversed(self._spans.get(server, ())):
+            if abs(now - at) > FRESH_SECONDS:
                 continue
-            if span[0] > high or span[1] < low:
+            if least > high or most < low:
                 break  # before this one a clock was set
-            low, high = max(low, span[0]), min(high, span[1])
+            low, high = max(low, least), min(high, most)
         return None if low == float("-inf") else round(1000 * (low if low > 0 else min(high, 0)))
 
     def trouble(self, server: str) -> str:

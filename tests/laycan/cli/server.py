@@ -21,7 +21,7 @@ class Objects:
     def __init__(self, by_path: dict[str, Any]) -> None:
         self.by_path = by_path
         self.forbidden: set[str] = set()
-        self.kubeconfig = ""
+        self.kubeconfig = self.url = ""
 
     def answer(self, verb: str, path: str, body: Any) -> tuple[int, Any]:
         if path in self.forbidden:
@@ -64,7 +64,8 @@ def serving(objects: Objects, folder: Path) -> Iterator[Objects]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+    objects.url = f"http://127.0.0.1:{server.server_port}"
+    cluster = {"name": "c", "cluster": {"server": objects.url}}
     config = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "clusters": [cluster], "contexts": [context]}
     file = folder / "kubeconfig"
     file.write_text(yaml.safe_dump({**config, "users": [{"name": "u", "user": {}}]}))

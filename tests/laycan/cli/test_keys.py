@@ -18,6 +18,7 @@ from tests.laycan.cli.server import Objects, serving
 SECRET = "/api/v1/namespaces/laycan-system/secrets/laycan-evidence"
 ENDPOINTS = "/apis/laycan.dev/v1alpha1/exchangeendpoints"
 SETTINGS = "/api/v1/namespaces/laycan-system/configmaps/laycan-settings"
+FORMER = base64.b64encode(bytes(range(1, 33))).decode()
 KEY = base64.b64encode(bytes(range(32))).decode()
 
 
@@ -25,7 +26,12 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 def cluster(tmp_path: Path) -> Iterator[Objects]:
     endpoint = {
         "metadata": {"namespace": "desk", "name": "gcx"},
-        "spec": {"trustedKeys": [{"keyId": "gcx-1", "algorithm": "Ed25519", "publicKey": KEY, "revokedAt": "2027-01-01T00:00:00Z"}]},
+        "spec": {
+            "trustedKeys": [
+                {"keyId": "gcx-0", "algorithm": "Ed25519", "publicKey": FORMER, "revokedAt": "2027-01-01T00:00:00Z"},
+                {"keyId": "gcx-1", "algorithm": "Ed25519", "publicKey": KEY, "validFrom": "2027-01-01T00:00:00Z"},
+            ]
+        },
     }
     objects = {
         "/api/v1/namespaces/kube-system": {"metadata": {"uid": "8a1c"}},
@@ -84,15 +90,17 @@ class TestNew:
 
 class TestTrustFile:
     def test_whole(self, keyed: Objects) -> None:
-        """The operator's three keys by use, the exchange's keys with their times for each use, and the exchange as witness."""
+        """The operator's three keys by use; the exchange's with their times for each use; as witness the one that is not revoked."""
         found = trust(keyed)
         assert found["operator"]["id"] == "laycan-8a1c"
         assert [key["use"] for key in found["operator"]["keys"]] == ["receipts", "checkpoints", "webhooks"]
         assert all(key["keyId"].startswith(key["use"]) for key in found["operator"]["keys"])
         (exchange,) = found["exchanges"]
         assert exchange["name"] == "desk/gcx"
-        assert {(key["use"], key["keyId"], key["revokedAt"]) for key in exchange["keys"]} == {
-            (use, "gcx-1", "2027-01-01T00:00:00Z") for use in ("confirmations", "instructions")
+        assert {(key["use"], key["keyId"], key.get("validFrom"), key.get("revokedAt")) for key in exchange["keys"]} == {
+            (use, *times)
+            for use in ("confirmations", "instructions")
+            for times in (("gcx-0", None, "2027-01-01T00:00:00Z"), ("gcx-1", "2027-01-01T00:00:00Z", None))
         }
         assert found["witnesses"] == [{"name": "gcx-1", "publicKey": KEY}]
 

@@ -169,6 +169,21 @@ class TestPlain:
         made.at(made.end + 4000)
         assert len(check(made)) == 3
 
+    def test_whose_clocks(self) -> None:
+        """Asked about are the contract's exchange, and the nodes whose agents' word counts; without agents no node's."""
+        for agents in (True, False):
+            asked: list[tuple[str, set[str]]] = []
+
+            def agree(endpoint: str, nodes: Any, asked: list[tuple[str, set[str]]] = asked) -> bool:
+                asked.append((endpoint, set(nodes)))
+                return True
+
+            made = desk(seconds=7200, agents=agents)
+            made.seal = seal(trusted_clock=agree)
+            quarter_hours(made, T0, made.end + 900, *(("a", "b") if agents else ()))
+            assert ("desk/gcx", {"a", "b"} if agents else set()) in asked
+            assert {endpoint for endpoint, _ in asked} == {"desk/gcx"}
+
     def test_a_full_outbox(self) -> None:
         """A receipt waits for room, and none is lost."""
         made = desk(seconds=6 * DAY)
