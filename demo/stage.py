@@ -114,7 +114,8 @@ def start_receiver(stage: Stage, port: int, stack: ExitStack) -> None:
 def start_operator(stage: Stage, stack: ExitStack) -> None:
     """The same entry point, settings and rights as the chart's Deployment, as a process of this machine: KWOK's pods run nothing."""
     settings = stage.folder / "settings.yaml"
-    settings.write_text(stage.api.get(f"/api/v1/namespaces/{RELEASE}/configmaps/laycan-settings")["data"]["settings.yaml"])
+    rendered = stage.api.get(f"/api/v1/namespaces/{RELEASE}/configmaps/laycan-settings")["data"]["settings.yaml"]
+    settings.write_text(f"{rendered}\nledgerPath: {stage.folder / 'ledger'}\n")
     kubeconfig = stage.plane.service_account_kubeconfig(RELEASE, "laycan-operator")
     argv = [
         "-m",

@@ -92,8 +92,8 @@ def hidden_shortfall(contracts: list[Object], observer: Observer, summary: Summa
     summary.add("GPU-seconds missing after deaths, as seen from outside", sum(observer.missing.values()))
 
 
-def webhooks(contracts: list[Object], ledger: Path, summary: Summary) -> None:
-    """What the receiver verified, against the sequence that each status says was told."""
+def heard(ledger: Path) -> tuple[dict[str, list[int]], int, int]:
+    """Numbers of the events that the receiver verified, by the contract's uid, in order; how many it rejected, how many came again."""
     seen: dict[str, list[int]] = {}
     rejected = duplicates = 0
     for line in ledger.read_text().splitlines() if ledger.exists() else ():
@@ -102,13 +102,25 @@ def webhooks(contracts: list[Object], ledger: Path, summary: Summary) -> None:
             rejected += 1
         elif entry["duplicate"]:
             duplicates += 1
-        else:
-            uid, number = entry["id"].rsplit("/", 1)
-            seen.setdefault(uid, []).append(int(number))
+        elif "sequence" in entry["event"]:
+            seen.setdefault(entry["id"].rpartition("/")[0], []).append(int(entry["event"]["sequence"]))
+    return seen, rejected, duplicates
+
+
+def unheard(contracts: list[Object], seen: dict[str, list[int]]) -> list[str]:
+    """Contracts of which the receiver lacks an event that was decided, or has one that was not."""
+    found = []
     for obj in contracts:
         told = ((obj.get("status") or {}).get("ledger") or {}).get("sequence", 0)
         if "exchangeRef" in obj["spec"] and seen.get(obj["metadata"]["uid"], []) != list(range(1, told + 1)):
-            summary.wrong.append(f"{name_of(obj)}: events 1 to {told} were told, the receiver has {seen.get(obj['metadata']['uid'], [])}")
+            found.append(f"{name_of(obj)}: events 1 to {told} were told, the receiver has {seen.get(obj['metadata']['uid'], [])}")
+    return found
+
+
+def webhooks(contracts: list[Object], ledger: Path, summary: Summary) -> None:
+    """What the receiver verified, against the sequence that each status says was told."""
+    seen, rejected, duplicates = heard(ledger)
+    summary.wrong += unheard(contracts, seen)
     if rejected:
         summary.wrong.append(f"{rejected} webhooks failed verification")
     summary.add("events verified by the receiver", sum(map(len, seen.values())))
