@@ -21,7 +21,7 @@ from demo.proof import prove
 from demo.script import CUES, DESK, Cue, Object, holders_workloads, intruders, is_short, load, pod_on, shifted
 from demo.show import Show
 from demo.stage import ROOT, Stage, fleet_of, restart, set_up
-from demo.summary import OVER, Summary, summarise
+from demo.summary import OVER, Summary, summarise, unheard
 
 EXAMPLES = ROOT / "examples"
 CONTRACTS = "/apis/laycan.dev/v1alpha1/computecontracts"
@@ -144,9 +144,9 @@ class Play:
         return [node for _, _, node in sorted(found)]
 
     def is_over(self, contracts: list[Object]) -> bool:
-        """Every short contract has ended, and every event of it was acknowledged."""
-        short = list(filter(is_short, contracts))
-        return all(o.get("status", {}).get("phase") in OVER and not o["status"].get("outbox") for o in short)
+        """Every short contract has ended, and the exchange's receiver has every event that was decided."""
+        over = all(o.get("status", {}).get("phase") in OVER for o in filter(is_short, contracts))
+        return over and not unheard(contracts, self.stage.exchange.heard())
 
     def keep_operator(self) -> None:
         """An operator that ends (a machine too busy to renew its lease) is started again, as its Deployment would; others must not end."""

@@ -29,6 +29,14 @@ class Exchange:
         """What came after event number `after`, each with its number, in the order of arrival."""
         return [(n, json.loads(body)) for n, body in self._rows("SELECT rowid, body FROM event WHERE rowid > ? ORDER BY rowid", after)]
 
+    def heard(self) -> dict[str, list[int]]:
+        """Numbers of the events that it has of each contract, by uid, in the order of arrival."""
+        found: dict[str, list[int]] = {}
+        for _, event in self.events():
+            if "sequence" in event:
+                found.setdefault(event["id"].rpartition("/")[0], []).append(int(event["sequence"]))
+        return found
+
     def alarms(self) -> list[str]:
         return [what for (what,) in self._rows("SELECT what FROM alarm ORDER BY first")]
 

@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from controlplane.api import Api
 from controlplane.fleet import ALIVE, KUBELET_LABEL, apply_fleet, daemonsets
 from controlplane.local import ControlPlane
@@ -127,8 +125,7 @@ def start_operator(stage: Stage, stack: ExitStack) -> None:
     """The same entry point, settings and rights as the chart's Deployment, as a process of this machine: KWOK's pods run nothing."""
     settings = stage.folder / "settings.yaml"
     rendered = stage.api.get(f"/api/v1/namespaces/{RELEASE}/configmaps/laycan-settings")["data"]["settings.yaml"]
-    logs = {"ledgerPath": str(stage.evidence.logs)} if stage.evidence.made else {}  # of this machine, not of a volume
-    settings.write_text(yaml.safe_dump({**yaml.safe_load(rendered), **logs}))
+    settings.write_text(f"{rendered}\nledgerPath: {stage.evidence.logs}\n")  # a folder of this machine, not a volume
     kubeconfig = stage.plane.service_account_kubeconfig(RELEASE, "laycan-operator")
     argv = [
         "-m",

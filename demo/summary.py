@@ -91,22 +91,24 @@ def hidden_shortfall(contracts: list[Object], observer: Observer, summary: Summa
     summary.add("GPU-seconds missing after deaths, as seen from outside", sum(observer.missing.values()))
 
 
-def webhooks(contracts: list[Object], exchange: Exchange, summary: Summary) -> None:
-    """What the exchange verified and kept, against the sequence that each status says was told."""
-    seen: dict[str, list[int]] = {}
-    events = [event for _, event in exchange.events()]
-    for event in events:
-        uid, _, number = event["id"].rpartition("/")
-        seen.setdefault(uid, []).append(int(number))
+def unheard(contracts: list[Object], heard: dict[str, list[int]]) -> list[str]:
+    """Contracts of which the exchange lacks an event that was decided, or has one that was not; `heard`: uid -> numbers in order."""
+    found = []
     for obj in contracts:
         told = ((obj.get("status") or {}).get("ledger") or {}).get("sequence", 0)
-        if "exchangeRef" in obj["spec"] and seen.get(obj["metadata"]["uid"], []) != list(range(1, told + 1)):
-            summary.wrong.append(f"{name_of(obj)}: events 1 to {told} were told, the exchange has {seen.get(obj['metadata']['uid'], [])}")
-    answers = exchange.answers()
+        if "exchangeRef" in obj["spec"] and heard.get(obj["metadata"]["uid"], []) != list(range(1, told + 1)):
+            found.append(f"{name_of(obj)}: events 1 to {told} were told, the exchange has {heard.get(obj['metadata']['uid'], [])}")
+    return found
+
+
+def webhooks(contracts: list[Object], exchange: Exchange, summary: Summary) -> None:
+    """What the exchange verified and kept, against the sequence that each status says was told."""
+    summary.wrong += unheard(contracts, exchange.heard())
+    answers, kept = exchange.answers(), len(exchange.events())
     summary.wrong += [f"the exchange answered {status} {answers[status]} times" for status in REFUSALS if answers[status]]
     summary.wrong += [f"an alarm of the exchange: {what}" for what in exchange.alarms()]
-    summary.add("events verified and kept by the exchange", len(events))
-    summary.add("repeated deliveries, recognised by their id", answers[200] - len(events))
+    summary.add("events verified and kept by the exchange", kept)
+    summary.add("repeated deliveries, recognised by their id", answers[200] - kept)
 
 
 def summarise(contracts: list[Object], observer: Observer, exchange: Exchange, refusals: dict[str, str]) -> Summary:

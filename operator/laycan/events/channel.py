@@ -181,7 +181,8 @@ class Channel:
     def _failed(self, stream: Stream, job: Job, answer: Answer) -> None:
         self.counts.failed += 1
         now = asyncio.get_running_loop().time()
-        self.unheard(answer)
+        if job.entry is not None or answer.verdict is not Verdict.REFUSED:  # that a parked one is refused is no news
+            self.unheard(answer)
         if answer.verdict is Verdict.GONE:
             stream.dropped(job)
             return

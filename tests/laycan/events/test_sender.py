@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from laycan.events import retries
-from laycan.ledger.sqlite import open_log, path_of
+from laycan.ledger.sqlite import SqliteLog, open_log, path_of
 from tests.laycan.events.exchange import SECRET, Exchange, Fault, answer, break_body, hang, lose_reply, slow
 from tests.laycan.events.house import GCX, House, numbers, run, until
 
@@ -114,11 +114,14 @@ def test_restart_with_the_cursor(tmp_path: Path) -> None:
 
 def test_the_cursor_is_written_about_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with each acknowledgement: a commit costs more than an event that is sent twice after a crash."""
-    from laycan.ledger.sqlite import SqliteLog
-
     moves: list[int] = []
     move = SqliteLog.move_cursor
-    monkeypatch.setattr(SqliteLog, "move_cursor", lambda self, index: (moves.append(index), move(self, index))[1])
+
+    def count(log: SqliteLog, index: int) -> None:
+        moves.append(index)
+        move(log, index)
+
+    monkeypatch.setattr(SqliteLog, "move_cursor", count)
 
     async def test(exchange: Exchange) -> None:
         house = House(exchange, tmp_path)
