@@ -97,13 +97,13 @@ class Receiver:
             raise UnreadableError(f"the body is event {event['id']!r}, and webhook-id is {message_id!r}")
         if event["type"] == PING:
             return {}  # `laycan endpoint test`: it says nothing, and is in no log
-        if (self.origin or index) and not re.fullmatch("0|[1-9][0-9]{0,14}", index):
+        if self.origin and not re.fullmatch("0|[1-9][0-9]{0,14}", index):
             raise UnreadableError("laycan-log-index is missing, or no index")
         if event["type"] == TYPE.format("log.replaced") and self.origin:
             self._replaced(read(REPLACED, event["data"], "the event: data")["change"])
         if self._successor:
             self._follow(self._successor)
-        place, known = int(index) if index else None, self.ledger.body(message_id)
+        place, known = int(index) if self.origin else None, self.ledger.body(message_id)
         if known not in (None, body):
             raise ConflictError(f"{message_id} has other bytes than it had before")
         if place is not None and self.ledger.id_at(place) not in (None, message_id):
