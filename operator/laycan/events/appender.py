@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from laycan.events.cloudevents import event_type
 from laycan.kube.sound import text_at
@@ -46,8 +47,8 @@ class Appender:
         self.conflicts = 0  # since the start
         self._world, self._ledgers, self._taken, self._grown = world, ledgers, taken, grown
         self._signer, self._observe = signer, observe
-        self._waiting: dict[str, ContractView] = {}  # uid -> the contract with entries that no log has yet
-        self._since: dict[str, float] = {}  # uid -> since when it waits, monotonic seconds
+        self._waiting: dict[Place, dict[str, ContractView]] = {}  # log -> uid -> the contract with entries that it has not yet
+        self._since: dict[str, tuple[Place, float]] = {}  # uid -> where and since when it waits, monotonic seconds
         self._known: dict[str, frozenset[str]] = {}  # uid -> ids that a log has and its outbox still shows
         self._uids: dict[str, str] = {}  # key -> uid
         self._failures: dict[Place, int] = {}  # in a row
@@ -56,7 +57,7 @@ class Appender:
 
     def age(self) -> float:
         """For how long the oldest entry has waited for its log, seconds."""
-        return time.monotonic() - min(self._since.values()) if self._since else 0.0
+        return time.monotonic() - min(since for _, since in self._since.values()) if self._since else 0.0
 
     async def run(self) -> None:
         self._world.listeners.append(self._on_change)
@@ -88,42 +89,49 @@ class Appender:
         if known := self._known.pop(contract.uid, None):
             left = known.intersection(entry["id"] for entry in contract.status.get("outbox") or ())
             self._known |= {contract.uid: left} if left else {}
-        if self._entries(contract):
-            self._waiting[contract.uid] = contract
-            self._since.setdefault(contract.uid, time.monotonic())
-            self._woken.set()
+        if self._unsaid(contract):
+            self._wait(contract)
 
-    def _entries(self, contract: ContractView) -> list[Entry]:
-        """What no log has yet, as far as we know, oldest first."""
+    def _unsaid(self, contract: ContractView) -> list[Mapping[str, Any]]:
+        """Entries that no log has yet, as far as we know, oldest first."""
         known = self._known.get(contract.uid, frozenset())
-        return [Entry(e["id"], e["body"].encode()) for e in contract.status.get("outbox") or () if e["id"] not in known]
+        return [entry for entry in contract.status.get("outbox") or () if entry["id"] not in known]
+
+    def _wait(self, contract: ContractView) -> None:
+        place = place_of(contract, self._world, self._ledgers)
+        before, since = self._since.get(contract.uid, (place, time.monotonic()))
+        if before != place:
+            del self._waiting[before][contract.uid]
+        self._waiting.setdefault(place, {})[contract.uid] = contract
+        self._since[contract.uid] = place, since
+        self._woken.set()
 
     # --- saying it
 
     async def _step(self) -> float | None:
         """Appends what waits; seconds until a log is tried again that failed, None without any."""
-        now = asyncio.get_running_loop().time()
-        places: dict[Place, list[ContractView]] = {}
-        for contract in self._waiting.values():
-            places.setdefault(place_of(contract, self._world, self._ledgers), []).append(contract)
-        pauses = []
-        for place, contracts in places.items():
-            for batch in _batches(contracts) if self._not_before.get(place, 0.0) <= now else ():
+        for place in [place for place, contracts in self._waiting.items() if contracts]:
+            for batch in self._batches(place):
                 if not await self._append(place, batch):
                     break
-            if (at := self._not_before.get(place, 0.0)) > now:
-                pauses.append(at - now)
-        return min(pauses, default=None)
+        now = asyncio.get_running_loop().time()
+        return min((max(0.0, at - now) for at in self._not_before.values()), default=None)
+
+    def _batches(self, place: Place) -> Iterator[Sequence[ContractView]]:
+        if self._not_before.get(place, 0.0) <= asyncio.get_running_loop().time():
+            contracts = list(self._waiting[place].values())
+            yield from (contracts[start : start + BATCH] for start in range(0, len(contracts), BATCH))
 
     async def _append(self, place: Place, batch: Sequence[ContractView]) -> bool:
         """One transaction; False where the log cannot be used now."""
-        entries = {contract.uid: self._entries(contract) for contract in batch}
-        receipts = any(e["type"] == RECEIPT for contract in batch for e in contract.status.get("outbox") or ())
+        entries = {contract.uid: self._unsaid(contract) for contract in batch}
+        said = [entry for each in entries.values() for entry in each]
+        signer = self._signer() if any(entry["type"] == RECEIPT for entry in said) else None
+        work = partial(_say, entries=[Entry(entry["id"], entry["body"].encode()) for entry in said], signer=signer)
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            said = [entry for each in entries.values() for entry in each]
-            await self._ledgers.use(place, partial(_say, entries=said, signer=self._signer() if receipts else None), writes=True)
+            await self._ledgers.use(place, work, writes=True)
         except ContentConflictError as error:
             self.conflicts += len(error.ids)
             log.critical("ALARM %s; what the log says stands", error)
@@ -135,21 +143,22 @@ class Appender:
         self._failures.pop(place, None)
         self._not_before.pop(place, None)
         for contract in batch:
-            self._done(contract, entries[contract.uid])
+            self._done(place, contract, [entry["id"] for entry in entries[contract.uid]])
         self._grown(place)
         return True
 
-    def _done(self, contract: ContractView, entries: Iterable[Entry]) -> None:
-        ids = [entry.id for entry in entries]
+    def _done(self, place: Place, contract: ContractView, ids: Sequence[str]) -> None:
         if self._uids.get(contract.key) == contract.uid:  # else it is gone
             self._known[contract.uid] = self._known.get(contract.uid, frozenset()).union(ids)
             for entry_id in ids:
                 self._taken(contract.key, entry_id)
-        newest = self._waiting[contract.uid]
-        if newest is contract or not self._entries(newest):
-            del self._waiting[contract.uid], self._since[contract.uid]
+        newest = self._waiting[place].get(contract.uid)
+        if newest is None:
+            return  # it waits for another log by now, which has to say the rest
+        if newest is contract or not self._unsaid(newest):
+            del self._waiting[place][contract.uid], self._since[contract.uid]
         else:
-            self._since[contract.uid] = time.monotonic()
+            self._since[contract.uid] = place, time.monotonic()
 
 
 def place_of(contract: ContractView, world: World, ledgers: Ledgers) -> Place:
@@ -168,7 +177,3 @@ def _say(log: Log, *, entries: Sequence[Entry], signer: Signer | None) -> Mappin
     if signer is not None:
         sign_checkpoint(log, signer)
     return indices
-
-
-def _batches(contracts: Sequence[ContractView]) -> Iterator[Sequence[ContractView]]:
-    return (contracts[start : start + BATCH] for start in range(0, len(contracts), BATCH))
