@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
+PYZ := dist/verify
+SITE = $(VENV)/lib/python3.*/site-packages
 
 .PHONY: setup controlplane lint fmt test test-kubelet conformance e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream \
-	bench-delivery bench-agent
+	bench-delivery bench-agent bench-ledger bench-verify verify.pyz
 
 setup: $(READY)
 
@@ -50,10 +52,19 @@ down: $(READY)
 
 generate: $(READY)
 	$(BIN)/python -m laycan.resources.crd crds
+	$(BIN)/python -m laycan.events.publish docs
 
 lock: $(READY)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --group dev --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements.lock pyproject.toml
+
+verify.pyz: $(READY)  # dist/verify.pyz: the verifier as one file, for Python 3.11 and its package cryptography; the same files make the same bytes
+	rm -rf $(PYZ) && mkdir -p $(PYZ)
+	cp -r operator/laycan_verify operator/laycan_verify/__main__.py LICENSE $(SITE)/rfc8785 $(PYZ)
+	cp $(SITE)/rfc8785-*.dist-info/LICENSE $(PYZ)/rfc8785
+	find $(PYZ) -name __pycache__ -exec rm -r {} + && find $(PYZ) -exec touch -d @1000000000 {} +
+	cd $(PYZ) && LC_ALL=C TZ=UTC $(abspath $(BIN))/python -m zipfile -c $(abspath $(PYZ)).zip *
+	printf '#!/usr/bin/env python3\n' | cat - $(PYZ).zip > $(PYZ).pyz && chmod +x $(PYZ).pyz
 
 bench: $(READY)  # the targets of bench/budgets.yaml; ROWS picks some, SEEDS says on which instances
 	$(BIN)/python -m bench.plan $(if $(ROWS),--rows $(ROWS),) $(if $(SEEDS),--seeds $(SEEDS),)
@@ -75,6 +86,12 @@ bench-delivery: controlplane  # on a real control plane; ROWS picks some
 
 bench-agent: controlplane  # on a real control plane; ROWS picks some
 	$(BIN)/python -m bench.agent $(if $(ROWS),--rows $(ROWS),)
+
+bench-ledger: $(READY)  # FOLDER: an empty one on the disk to measure
+	$(BIN)/python -m bench.ledger $(if $(FOLDER),--folder $(FOLDER),)
+
+bench-verify: $(READY)  # how fast evidence is verified; ROWS picks some
+	$(BIN)/python -m bench.verify $(if $(ROWS),--rows $(ROWS),)
 
 e2e: $(READY)  # the cluster tests on kind; needs Docker
 	$(BIN)/pip install --quiet "pytest-kind>=22.11"

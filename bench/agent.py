@@ -33,11 +33,11 @@ from controlplane.local import ControlPlane
 from controlplane.users import service_account_token
 from controlplane.waiting import until
 from laycan.agent.account import Account, Moment
-from laycan.agent.clock import ClockReading
 from laycan.agent.publish import COLLECTION, said
 from laycan.agent.report import Author, meter
 from laycan.agent.sample import Fabric, GpuSample, NodeSample, Pcie
 from laycan.kube.client import METADATA_ONLY, Client
+from laycan.kube.clock import ClockReading
 from laycan.kube.credentials import Credentials, load_credentials
 from laycan.kube.meter_views import meter_view
 from laycan.kube.reflector import Reflector

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import signal
 import sys
@@ -18,10 +17,11 @@ from types import FrameType
 from controlplane.api import ApiError
 from controlplane.fleet import kill_node, revive_node
 from demo.observer import Observer, seconds
+from demo.proof import prove
 from demo.script import CUES, DESK, Cue, Object, holders_workloads, intruders, is_short, load, pod_on, shifted
 from demo.show import Show
 from demo.stage import ROOT, Stage, fleet_of, restart, set_up
-from demo.summary import OVER, Summary, summarise
+from demo.summary import OVER, Summary, summarise, unheard
 
 EXAMPLES = ROOT / "examples"
 CONTRACTS = "/apis/laycan.dev/v1alpha1/computecontracts"
@@ -39,7 +39,7 @@ class Play:
         self.dead: list[str] = []
         self._told: set[str] = set()  # uids of the Events that the log has told
         self.restarts = 0
-        self._heard = 0  # lines of the receiver's ledger that the log has told
+        self._heard = 0  # number of the exchange's event that the log told last
         self._rebinds_told = 0
         self._cues = list(CUES)
 
@@ -106,15 +106,14 @@ class Play:
                 )
 
     def _tell_webhooks(self) -> None:
-        """What the exchange's receiver verified since the last look, one line for all of it."""
-        lines = self.stage.ledger.read_text().splitlines() if self.stage.ledger.exists() else []
-        heard = [entry["event"] for entry in map(json.loads, lines[self._heard :]) if "event" in entry]
-        self._heard = len(lines)
+        """What the exchange verified since the last look, one line for all of it."""
+        heard = self.stage.exchange.events(after=self._heard)
         if heard:
+            self._heard = heard[-1][0]
             told = ", ".join(
-                f"{e['subject'].rsplit('-', 1)[-1]} {e['type'].removeprefix('dev.laycan.').removesuffix('.v1')}" for e in heard
+                f"{e['subject'].rsplit('-', 1)[-1]} {e['type'].removeprefix('dev.laycan.').removesuffix('.v1')}" for _, e in heard
             )
-            self.show.say(f"webhooks verified by the receiver: {told}", "cyan")
+            self.show.say(f"webhooks verified by the exchange: {told}", "cyan")
 
     def act(self, cue: Cue, contracts: list[Object]) -> None:
         serving = self._serving(contracts)
@@ -145,9 +144,9 @@ class Play:
         return [node for _, _, node in sorted(found)]
 
     def is_over(self, contracts: list[Object]) -> bool:
-        """Every short contract has ended, and every event of it was acknowledged."""
-        short = list(filter(is_short, contracts))
-        return all(o.get("status", {}).get("phase") in OVER and not o["status"].get("outbox") for o in short)
+        """Every short contract has ended, and the exchange's receiver has every event that was decided."""
+        over = all(o.get("status", {}).get("phase") in OVER for o in filter(is_short, contracts))
+        return over and not unheard(contracts, self.stage.exchange.heard())
 
     def keep_operator(self) -> None:
         """An operator that ends (a machine too busy to renew its lease) is started again, as its Deployment would; others must not end."""
@@ -185,8 +184,10 @@ def perform(folder: Path, keep: bool) -> int:
             play.open()
             play.run()
             final = play.round()
-        summary = summarise(final, play.observer, stage.ledger, play.refusals)
+        summary = summarise(final, play.observer, stage.exchange, play.refusals)
         summary.add("restarts of the operator", play.restarts)
+        if stage.evidence.made:
+            prove(stage.evidence, stage.exchange, final, summary, show.say)
         status = report(show, summary)
         if keep:
             show.console.print(

@@ -15,11 +15,12 @@ from controlplane.api import Api
 from controlplane.fleet import ALIVE, KUBELET_LABEL, apply_fleet, daemonsets
 from controlplane.local import ControlPlane
 from controlplane.process import Process, free_ports
+from demo.evidence import Evidence, available
+from demo.exchange import NAME, Exchange
 from demo.script import DESK, INTRUDER, Object, load, namespace
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = "laycan-system"
-EXCHANGE = "gcx"
 Say = Callable[..., None]
 
 
@@ -35,9 +36,12 @@ class Stage:
     processes: list[Process]
 
     @property
-    def ledger(self) -> Path:
-        """The receiver's record, a line of JSON for each request."""
-        return self.folder / "ledger.jsonl"
+    def exchange(self) -> Exchange:
+        return Exchange(self.folder / "exchange.sqlite", self.folder / "logs" / "receiver.log")
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(self.folder / "evidence", self.plane.admin_kubeconfig, RELEASE, self.folder / "ledger")
 
 
 def set_up(folder: Path, fleet: Sequence[Object], products: Sequence[Object], holders: Sequence[str], stack: ExitStack, say: Say) -> Stage:
@@ -56,9 +60,11 @@ def set_up(folder: Path, fleet: Sequence[Object], products: Sequence[Object], ho
         api.patch(f"/api/v1/namespaces/{name}", {"metadata": {"labels": {"laycan.dev/desk": DESK}}})
     port = free_ports(1)[0]
     stage = Stage(plane, api, folder, f"http://127.0.0.1:{port}/", "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(), [])
-    start_receiver(stage, port, stack)
-    for obj in (*products, *(o for o in fleet if o["kind"] == "Outage"), webhook_secret(stage.secret), endpoint(stage.receiver_url)):
+    trusted = make_keys(stage, say) if available() else []
+    outages = [obj for obj in fleet if obj["kind"] == "Outage"]
+    for obj in (*products, *outages, webhook_secret(stage.secret), endpoint(stage.receiver_url, trusted)):
         api.apply(obj)
+    start_receiver(stage, port, stack)
     start_operator(stage, stack)
     say("the operator runs under ServiceAccount laycan-system/laycan-operator")
     return stage
@@ -83,9 +89,17 @@ def webhook_secret(key: str) -> Object:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"hmac": key}}
 
 
-def endpoint(url: str) -> Object:
-    meta = {"name": EXCHANGE, "namespace": DESK}
-    spec = {"url": url, "secretRef": {"name": "gcx-webhook", "key": "hmac"}, "disputeSeconds": 5}
+def make_keys(stage: Stage, say: Say) -> list[Object]:
+    """The operator's signing keys, and that of the exchange, which the ExchangeEndpoint names."""
+    stage.evidence.make_keys()
+    say("laycan keys made the keys that receipts, checkpoints and webhooks are signed with; the exchange made its own")
+    return [stage.evidence.trusted_key()]
+
+
+def endpoint(url: str, trusted: list[Object]) -> Object:
+    meta = {"name": NAME, "namespace": DESK}
+    spec: Object = {"url": url, "secretRef": {"name": "gcx-webhook", "key": "hmac"}, "disputeSeconds": 5}
+    spec |= {"trustedKeys": trusted} if trusted else {}
     return {"apiVersion": "laycan.dev/v1alpha1", "kind": "ExchangeEndpoint", "metadata": meta, "spec": spec}
 
 
@@ -103,18 +117,15 @@ def stop(stage: Stage, place: int) -> None:
 def start_receiver(stage: Stage, port: int, stack: ExitStack) -> None:
     key = stage.folder / "webhook.key"
     key.write_text(stage.secret)
-    launch(
-        stage,
-        "receiver",
-        ["-m", "demo.receiver", "--port", str(port), "--secret-file", str(key), "--ledger", str(stage.ledger)],
-        stack,
-    )
+    proof = stage.evidence.receiver_options(f"{DESK}/{NAME}") if stage.evidence.made else []
+    launch(stage, "receiver", stage.exchange.argv(port, key, *proof), stack)
 
 
 def start_operator(stage: Stage, stack: ExitStack) -> None:
     """The same entry point, settings and rights as the chart's Deployment, as a process of this machine: KWOK's pods run nothing."""
     settings = stage.folder / "settings.yaml"
-    settings.write_text(stage.api.get(f"/api/v1/namespaces/{RELEASE}/configmaps/laycan-settings")["data"]["settings.yaml"])
+    rendered = stage.api.get(f"/api/v1/namespaces/{RELEASE}/configmaps/laycan-settings")["data"]["settings.yaml"]
+    settings.write_text(f"{rendered}\nledgerPath: {stage.evidence.logs}\n")  # a folder of this machine, not a volume
     kubeconfig = stage.plane.service_account_kubeconfig(RELEASE, "laycan-operator")
     argv = [
         "-m",

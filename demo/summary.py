@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from demo.exchange import REFUSALS, Exchange
 from demo.observer import Observer, seconds
 from demo.script import is_short
 
@@ -92,36 +91,33 @@ def hidden_shortfall(contracts: list[Object], observer: Observer, summary: Summa
     summary.add("GPU-seconds missing after deaths, as seen from outside", sum(observer.missing.values()))
 
 
-def webhooks(contracts: list[Object], ledger: Path, summary: Summary) -> None:
-    """What the receiver verified, against the sequence that each status says was told."""
-    seen: dict[str, list[int]] = {}
-    rejected = duplicates = 0
-    for line in ledger.read_text().splitlines() if ledger.exists() else ():
-        entry = json.loads(line)
-        if not entry["verified"]:
-            rejected += 1
-        elif entry["duplicate"]:
-            duplicates += 1
-        else:
-            uid, number = entry["id"].rsplit("/", 1)
-            seen.setdefault(uid, []).append(int(number))
+def unheard(contracts: list[Object], heard: dict[str, list[int]]) -> list[str]:
+    """Contracts of which the exchange lacks an event that was decided, or has one that was not; `heard`: uid -> numbers in order."""
+    found = []
     for obj in contracts:
         told = ((obj.get("status") or {}).get("ledger") or {}).get("sequence", 0)
-        if "exchangeRef" in obj["spec"] and seen.get(obj["metadata"]["uid"], []) != list(range(1, told + 1)):
-            summary.wrong.append(f"{name_of(obj)}: events 1 to {told} were told, the receiver has {seen.get(obj['metadata']['uid'], [])}")
-    if rejected:
-        summary.wrong.append(f"{rejected} webhooks failed verification")
-    summary.add("events verified by the receiver", sum(map(len, seen.values())))
-    summary.add("repeated deliveries, recognised by their id", duplicates)
+        if "exchangeRef" in obj["spec"] and heard.get(obj["metadata"]["uid"], []) != list(range(1, told + 1)):
+            found.append(f"{name_of(obj)}: events 1 to {told} were told, the exchange has {heard.get(obj['metadata']['uid'], [])}")
+    return found
 
 
-def summarise(contracts: list[Object], observer: Observer, ledger: Path, refusals: dict[str, str]) -> Summary:
+def webhooks(contracts: list[Object], exchange: Exchange, summary: Summary) -> None:
+    """What the exchange verified and kept, against the sequence that each status says was told."""
+    summary.wrong += unheard(contracts, exchange.heard())
+    answers, kept = exchange.answers(), len(exchange.events())
+    summary.wrong += [f"the exchange answered {status} {answers[status]} times" for status in REFUSALS if answers[status]]
+    summary.wrong += [f"an alarm of the exchange: {what}" for what in exchange.alarms()]
+    summary.add("events verified and kept by the exchange", kept)
+    summary.add("repeated deliveries, recognised by their id", answers[200] - kept)
+
+
+def summarise(contracts: list[Object], observer: Observer, exchange: Exchange, refusals: dict[str, str]) -> Summary:
     summary = Summary()
     phases(contracts, summary)
     quantities(contracts, summary)
     rebinds(observer, summary)
     hidden_shortfall(contracts, observer, summary)
-    webhooks(contracts, ledger, summary)
+    webhooks(contracts, exchange, summary)
     summary.add("malformed contracts refused by the API server", len(refusals))
     summary.wrong += [f"{name}: malformed, yet accepted by the API server" for name, message in refusals.items() if not message]
     summary.add("holders' pods seen running on their nodes", len(observer.holders))

@@ -57,9 +57,15 @@ KNOWN_CONDITIONS = (
 )
 
 
+OPERATOR_ID = r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$"  # part of a log's origin, which holds no space, plus or further slash
+
+
 class Settings(_Model):
     mode: Literal["Observe", "Enforce"] = "Observe"
     namespace: str = "laycan-system"  # the release's own
+    operator_id: str = Field(default="", pattern=OPERATOR_ID, max_length=128)  # in receipts, origins and the trust file; "": of the cluster
+    ledger_path: Path = Path("/var/lib/laycan")  # the folder of the logs
+    clock_bound_milliseconds: int = Field(default=1000, ge=1)  # receipts wait while a clock is off by more
     probe_namespace: str = "laycan-probe"
     exempt_namespaces: tuple[str, ...] = ("kube-system", "kube-node-lease", "kube-public", "laycan-system", "gpu-operator")
     agent_namespaces: tuple[str, ...] = ("monitoring",)
@@ -80,6 +86,10 @@ class Settings(_Model):
     pause_all: bool = False
     hold_image: str = "laycan"  # of the pods that take exact GPUs for a claim; they need not start
     policy_managers: tuple[str, ...] = ("helm",)  # field managers that may write the chart's policies; others are reported as drift
+
+    def operator(self, cluster_uid: str) -> str:
+        """The operator's name in receipts, origins and the trust file; `cluster_uid` is that of the namespace kube-system."""
+        return self.operator_id or f"laycan-{cluster_uid}"
 
     @cached_property
     def _failing(self) -> frozenset[tuple[str, str]]:

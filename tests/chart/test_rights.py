@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from laycan.events.evidence_keys import SECRET as EVIDENCE_SECRET
 from tests.chart.conftest import CHART, Manifest, Render
 
 WRITES = {"create", "update", "patch", "delete", "deletecollection", "assign"}
@@ -22,6 +23,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},
         "computeproducts/status": {"patch"},
+        "exchangeendpoints/status": {"patch"},
         "events": {"create"},
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},
@@ -52,11 +54,12 @@ def test_agents_write_meters_only(render: Render) -> None:
 
 
 def test_secrets_are_read_in_exchange_namespaces_only(render: Render) -> None:
-    """A Secret can be read only where an exchange's endpoint lives, and only by name where names are given."""
-    roles = [role for role in _roles(render("exchangeNamespaces={desk}", "exchangeSecretNames={gcx}")) if _reads_secrets(role)]
-    assert [(role["kind"], role["metadata"]["namespace"]) for role in roles] == [("Role", "desk")]
-    assert roles[0]["rules"][0]["resourceNames"] == ["gcx"]
-    assert not [role for role in _roles(render()) if _reads_secrets(role)]
+    """A Secret can be read only where an exchange's endpoint lives, by name where names are given, and the one with the evidence's keys."""
+    assert _secrets(render("exchangeNamespaces={desk}", "exchangeSecretNames={gcx}")) == {
+        ("Role", "laycan-system"): ({"get"}, {EVIDENCE_SECRET}),
+        ("Role", "desk"): ({"get"}, {"gcx"}),
+    }
+    assert _secrets(render()).keys() == {("Role", "laycan-system")}
 
 
 def test_each_rule_names_its_call() -> None:
@@ -82,8 +85,14 @@ def _roles(manifests: list[Manifest]) -> list[Manifest]:
     return [each for each in manifests if each["kind"] in {"Role", "ClusterRole"}]
 
 
-def _reads_secrets(role: Manifest) -> bool:
-    return any("secrets" in rule["resources"] for rule in role["rules"])
+def _secrets(manifests: list[Manifest]) -> dict[tuple[str, str], tuple[set[str], set[str]]]:
+    """(kind of role, namespace) -> what it may do with Secrets, and with which."""
+    return {
+        (role["kind"], role["metadata"].get("namespace", "")): (set(rule["verbs"]), set(rule.get("resourceNames", ())))
+        for role in _roles(manifests)
+        for rule in role["rules"]
+        if "secrets" in rule["resources"]
+    }
 
 
 def _cluster_writes(manifests: list[Manifest], name: str) -> dict[str, set[str]]:

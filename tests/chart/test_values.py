@@ -28,6 +28,11 @@ BAD_VALUES = {
     "agent.sampleSeconds=0": "/agent/sampleSeconds",
     "agent.reportSeconds=7200": "/agent/reportSeconds",
     "agent.maxUnavailable=some": "/agent/maxUnavailable",
+    "settings.operatorId=acme dc": "/settings/operatorId",
+    "settings.operatorId=acme/dc": "/settings/operatorId",
+    "settings.clockBoundMilliseconds=0": "/settings/clockBoundMilliseconds",
+    "ledger.size=0Gi": "/ledger/size",
+    "ledger.storage=10Gi": "storage",
     "modes=Enforce": "modes",
 }
 
@@ -64,7 +69,7 @@ def test_operator_reads_the_rendered_settings(render: Render, tmp_path: Path) ->
     assert (chosen.mode, chosen.breaker.share_ppm, chosen.pause_all) == ("Enforce", 1000, True)
 
 
-@pytest.mark.parametrize("lacking", ["holdPods=null", "settings=null", "agent=null"])
+@pytest.mark.parametrize("lacking", ["holdPods=null", "settings=null", "agent=null", "ledger=null"])
 def test_values_of_an_older_chart_are_enough(render: Render, tmp_path: Path, lacking: str) -> None:
     """`helm upgrade --reuse-values` passes the values of the chart before, which knew fewer: those absent are the defaults."""
     assert _settings(render(lacking), tmp_path).hold_image.startswith("laycan:")

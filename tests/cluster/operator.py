@@ -38,15 +38,17 @@ QUICK = {
 
 
 class Operator:
-    """`server` replaces the API server's address, e.g. by a proxy's; `pod` is the pod whose container this plays."""
+    """`server` replaces the API server's address, e.g. by a proxy's; `pod` is the pod whose container this plays, `ledger` its volume."""
 
-    def __init__(self, plane: ControlPlane, folder: Path, *, server: str = "", pod: str = "", settings: Mapping[str, Any] = QUICK) -> None:
+    def __init__(
+        self, plane: ControlPlane, folder: Path, *, ledger: Path, server: str = "", pod: str = "", settings: Mapping[str, Any] = QUICK
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "operator.log"
         self.port, self._metrics_port = free_ports(2)
         self._settings, self._kubeconfig, self._pod = folder / "settings.yaml", folder / "kubeconfig", pod
         rendered = plane.admin.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/laycan-settings")["data"]["settings.yaml"]
-        self._settings.write_text(yaml.safe_dump({**yaml.safe_load(rendered), **settings}))
+        self._settings.write_text(yaml.safe_dump({**yaml.safe_load(rendered), "ledgerPath": str(ledger), **settings}))
         token = service_account_token(plane.admin, NAMESPACE, "laycan-operator", 86_400)
         write_kubeconfig(self._kubeconfig, server or plane.url, plane.certificate, {"token": token})
         self._process: subprocess.Popen[bytes] | None = None
@@ -174,6 +176,7 @@ class Market:
 
     def __init__(self, plane: ControlPlane, folder: Path, nodes: int) -> None:
         self.plane, self.admin, self._folder, self._started = plane, plane.admin, folder, count(1)
+        self.ledger = folder / "ledger-0"  # the volume of the operators until the next `close`
         self.operators: list[Operator] = []  # started since the last `close`
         self.installed = Installed(plane)
         self.installed.install()
@@ -195,7 +198,8 @@ class Market:
 
     def operator(self, **options: Any) -> Operator:
         """Starts one, in the pod of its predecessor unless said otherwise; it ends with `close` at the latest."""
-        started = Operator(self.plane, self._folder / f"operator-{next(self._started)}", **{"pod": "operator-0", **options})
+        number = next(self._started)
+        started = Operator(self.plane, self._folder / f"operator-{number}", **{"pod": "operator-0", "ledger": self.ledger, **options})
         self.operators.append(started)
         started.start()
         until("the operator lives", lambda: started.healthy() or not started.running())
@@ -203,12 +207,13 @@ class Market:
         return started
 
     def close(self) -> None:
-        """No operator runs, no contract is left, no node is held, every node is well."""
+        """No operator runs, no contract is left and no log of them, no node is held, every node is well."""
         for operator in self.operators:
             if operator.running():
                 operator.signal(signal.SIGCONT)
             operator.kill()
         self.operators.clear()
+        self.ledger = self._folder / f"ledger-{next(self._started)}"
         for found in self.admin.items(CONTRACTS):
             path = f"{GROUP}/namespaces/{found['metadata']['namespace']}/computecontracts/{found['metadata']['name']}"
             note = {"laycan.dev/confirm-delete": found["spec"]["terms"]["contractId"]}

@@ -32,7 +32,7 @@ class Warped(Operator):
     """`clock` is the file that tells its time."""
 
     def __init__(self, plane: ControlPlane, folder: Path, clock: Path) -> None:
-        super().__init__(plane, folder, pod="operator-0", settings=SETTINGS)
+        super().__init__(plane, folder, ledger=folder / "ledger", pod="operator-0", settings=SETTINGS)
         self._clock = clock
 
     def command(self) -> list[str]:

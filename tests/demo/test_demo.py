@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from demo.evidence import LIES
 from demo.observer import Observer, claims, double_bookings, seconds
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,8 @@ def test_the_demo_runs_to_its_end() -> None:
     done = subprocess.run([sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     assert re.search(r"double bookings found by the independent checker +0\n", done.stdout)
+    assert re.search(r"receipts verified offline +[1-9][0-9]* of", done.stdout)
+    assert len(re.findall(r"one byte changed: .*REFUSED \([1-7]\)", done.stdout)) == len(LIES)
     left = [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if b"laycan-demo-" in _read(entry)]
     assert left == []
 

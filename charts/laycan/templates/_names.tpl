@@ -28,6 +28,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: agent
 {{- end }}
 
+{{/* The PersistentVolumeClaim of the log; empty where the log lives in the pod. Values of an older chart know none of it. */}}
+{{- define "laycan.ledgerClaim" -}}
+{{- $ledger := .Values.ledger | default dict -}}
+{{- if ne (toString $ledger.enabled) "false" }}{{ $ledger.existingClaim | default "laycan-ledger" }}{{ end -}}
+{{- end }}
+
 {{- define "laycan.holdImage" -}}{{ (.Values.holdPods).image | default (include "laycan.image" .) }}{{- end }}
 
 {{- define "laycan.image" -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end }}

@@ -12,6 +12,9 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
+  # the log's volume becomes writable for the operator, who is not root
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- with .Values.operator.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -26,7 +29,9 @@ affinity:
       # never on a node that Laycan itself may drain
       - matchExpressions:
         - {key: {{ include "laycan.managedLabel" . }}, operator: NotIn, values: ["true"]}
-volumes:
+{{- end }}
+
+{{- define "laycan.volumes" -}}
 - name: settings
   configMap: {name: laycan-settings}
 - name: tmp
@@ -40,7 +45,9 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
-volumeMounts:
+{{- end }}
+
+{{- define "laycan.mounts" -}}
 - {name: settings, mountPath: /etc/laycan, readOnly: true}
 - {name: tmp, mountPath: /tmp}
 {{- end }}

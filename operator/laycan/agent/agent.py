@@ -18,7 +18,6 @@ from typing import Any
 
 from laycan import __version__
 from laycan.agent.account import Account, Moment
-from laycan.agent.clock import ClockReading, kernel_synchronized, offset_milliseconds
 from laycan.agent.findings import Key
 from laycan.agent.processes import Processes, holder_of
 from laycan.agent.publish import COLLECTION, Publisher
@@ -28,6 +27,7 @@ from laycan.agent.state import StateFile
 from laycan.agent.status import Status
 from laycan.agent.worker import HangingError, Worker
 from laycan.kube.client import METADATA_ONLY, ApiError, Client
+from laycan.kube.clock import ClockReading, kernel_synchronized, offset_milliseconds
 from laycan.resources.constants import HOLDER_LABEL
 from laycan.resources.times import format_time
 

@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 
 from laycan.agent.account import Account
-from laycan.agent.clock import ClockReading
 from laycan.agent.findings import Finding, Findings
 from laycan.agent.gpu import Gpu
 from laycan.agent.missed import Missed
 from laycan.agent.registers import Counters, Registers
 from laycan.agent.slowdown import Slowdown
+from laycan.kube.clock import ClockReading
 from laycan.resources.constants import AGENT_STATE_ANNOTATION, API_VERSION
 from laycan.resources.signals import Signal
 from laycan.resources.times import format_time, parse_time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from laycan.agent.clock import ClockReading
+from laycan.kube.clock import ClockReading
 
 _PERIODS = 10  # so long may no sample end, or the loop not come round
 

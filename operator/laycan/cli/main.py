@@ -17,12 +17,17 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "plan": ("laycan.cli.plan", "plan", "Plan contracts from manifests, without a cluster."),
     "check-plan": ("laycan.cli.check_plan", "check_plan", "Re-check a plan, without the planner."),
+    "evidence": ("laycan.cli.evidence", "evidence", "Export the signed evidence of a contract."),
+    "verify": ("laycan.cli.verify", "verify", "Verify the evidence of deliveries, offline."),
+    "keys": ("laycan.cli.keys", "keys", "Print the trust file; make and change signing keys."),
+    "endpoint": ("laycan.cli.endpoint", "endpoint", "Test whether an exchange hears and believes us."),
     "operator": ("laycan.cli.operator", "operator", "Run the operator: the process of the chart."),
     "agent": ("laycan.cli.agent", "agent", "Measure this node's GPUs: the process on each node."),
     "preflight": ("laycan.cli.preflight", "preflight", "Say what would break in this cluster."),
     "conformance": ("laycan.cli.conformance", "conformance", "Attack the cluster's deliveries, and say what held."),
     "release": ("laycan.cli.release", "release", "Open every fence, before an uninstall."),
 }
+OWN_PARSER = ("verify",)  # they get their arguments as they stand
 
 
 class _Lazy(TyperGroup):
@@ -46,7 +51,8 @@ def load(name: str) -> Any:
     module, function, _ = COMMANDS[name]
     callback: Callable[..., None] = getattr(import_module(module), function)
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    single.command(name)(callback)
+    own_parser = {"ignore_unknown_options": True, "help_option_names": []} if name in OWN_PARSER else None
+    single.command(name, context_settings=own_parser)(callback)
     return typer.main.get_command(single)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -50,3 +52,28 @@ def write(document: bytes) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise typer.Exit(0) from None
+
+
+def write_file(path: Path, document: bytes) -> None:
+    """Whole or not at all; `-` is stdout. Ends with exit code 2 where it cannot be written."""
+    if str(path) == "-":
+        return write(document)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(document)
+        os.replace(part, path)
+    except OSError as error:
+        say("error", [f"{path} cannot be written: {error.strerror}"])
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Shows how far it is, on one line of stderr that goes at the end; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        return lambda done, of: None
+
+    def show(done: int, of: int) -> None:
+        sys.stderr.write(f"\r\x1b[K{what} {done} of {of}" if done < of else "\r\x1b[K")
+        sys.stderr.flush()
+
+    return show

@@ -1,4 +1,4 @@
-"""metav1 conditions: what is true of a contract besides its phase.
+"""metav1 conditions: what is true of a contract besides its phase, and of products and endpoints.
 
 `lastTransitionTime` moves only when the status flips; reason and message may change without a flip. A condition that was never true
 is not listed, except those that readers wait for.
@@ -13,8 +13,9 @@ from laycan.resources.times import format_time, parse_time
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED = "HandedOver", "AtRisk", "Shortfall", "Curtailed", "Degraded"
+REACHABLE, EVIDENCE = "Reachable", "Evidence"  # of an ExchangeEndpoint
 ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED)
-ALWAYS = frozenset({READY, HANDED_OVER})
+ALWAYS = frozenset({READY, HANDED_OVER, REACHABLE, EVIDENCE})
 
 
 class Conditions:

@@ -19,6 +19,7 @@ from laycan.delivery.metering.meter import Notice
 from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.metering.served import Bound
 from laycan.events.outbox import Outbox
+from laycan.evidence.books import Books
 from laycan.kube.views import ContractView
 from laycan.resources.digest import digest
 from laycan.resources.times import format_time, parse_time
@@ -35,21 +36,22 @@ class Draft:
     reading: Reading
     notices: tuple[Notice, ...]
     ended_at: int | None  # when it was cancelled or terminated
+    books: Books = field(default_factory=Books)
     unproven: tuple[Gap, ...] = ()  # by the nodes' agents; worked out anew each time
     metered: bool = False  # the meter has reached the end: its reading does not wait for the next round
     fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
 
     @classmethod
-    def open(cls, contract: ContractView, source: str, acked: frozenset[str], now: int, *, silent: bool) -> Draft:
-        """`silent`: nobody is there to be told, so no step waits for room in the outbox."""
+    def open(cls, contract: ContractView, source: str, taken: frozenset[str], now: int, *, hurried: bool) -> Draft:
+        """`taken`: ids of events that the log has. `hurried`: no step waits for room in the outbox."""
         status, terms = contract.status, contract.spec.get("terms") or {}
         outbox = Outbox.open(
             status,
             uid=contract.uid,
             contract_id=str(terms.get("contractId", "")),
             source=source,
-            acked=acked,
-            silent=silent,
+            taken=taken,
+            hurried=hurried,
         )
         return cls(
             contract=contract,
@@ -61,6 +63,7 @@ class Draft:
             reading=parse_reading(status),
             notices=parse_notices(status),
             ended_at=parse_time(status["endedAt"]) if status.get("endedAt") else None,
+            books=Books.parse(status),
             fields={k: status[k] for k in _COPIED if k in status},
         )
 
@@ -93,7 +96,7 @@ class Draft:
         """The complete status, or None when only the meter moved and its next reading is not due yet."""
         old, status = self.contract.status, self._render()
         quiet = not self.outbox.news and _without_meter(old, self.reading.until) == _without_meter(status, self.reading.until)
-        if quiet and not self._reading_due(old, meter_seconds):
+        if quiet and not self._reading_due(old, meter_seconds) and not self.outbox.untidy(self.now):
             return None
         self.outbox.seal(self._as_told(status), self.now)
         if self.outbox.sequence:
@@ -129,6 +132,8 @@ class Draft:
             status["quantities"] = dump_quantities(self.reading.counters)
         if (meter := dump_meter(self.reading)) is not None:
             status["meter"] = meter
+        if receipts := self.books.dump():
+            status["receipts"] = receipts
         if self.outbox.entries:
             status["outbox"] = self.outbox.entries
         if "ledger" in self.contract.status:
@@ -172,8 +177,8 @@ def reason_json(reason: Reason) -> dict[str, Any]:
 
 
 def _without_meter(status: Mapping[str, Any], until: int) -> dict[str, Any]:
-    """A status less what moves with the meter alone: its counters, and the history that it has passed."""
-    rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "epoch")}
+    """A status less what moves with the meter alone, its counters and the history that it has passed, and less what the log took."""
+    rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "receipts", "epoch", "outbox")}
     rest["bindings"] = [b for b in status.get("bindings") or () if parse_time(b["end"]) > until]
     gaps = (status.get("meter") or {}).get("gaps") or ()
     rest["gaps"] = [g for g in gaps if not g.get("end") or parse_time(g["end"]) > until]

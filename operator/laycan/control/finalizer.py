@@ -6,7 +6,6 @@ from laycan.control.claims import Claims, holder_of
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, Phase
 from laycan.delivery.lead import drains_of, learnt_seconds
-from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.constants import FINALIZER
@@ -14,12 +13,12 @@ from laycan.settings import Settings
 
 
 def finalizers_wanted(
-    contract: ContractView, world: World, claims: Claims, decision: Decision | None, settings: Settings, now: int
+    contract: ContractView, world: World, claims: Claims, decision: Decision | None, taken: frozenset[str], settings: Settings, now: int
 ) -> list[str] | None:
-    """The list to write, None when it is right as it is. The finalizer is there before the promise is."""
+    """The list to write, None when it is right as it is. The finalizer is there before the promise is. `taken`: events that the log has."""
     has = FINALIZER in contract.finalizers
     over = contract.phase == Phase.REJECTED or (
-        contract.deleting and contract.phase not in COMMITTED and wound_up(contract, world, claims, settings, now)
+        contract.deleting and contract.phase not in COMMITTED and wound_up(contract, world, claims, taken, settings, now)
     )
     if has and over:
         return [f for f in contract.finalizers if f != FINALIZER]
@@ -27,22 +26,22 @@ def finalizers_wanted(
     return [*contract.finalizers, FINALIZER] if promised and not has and not contract.deleting and not over else None
 
 
-def wound_up(contract: ContractView, world: World, claims: Claims, settings: Settings, now: int) -> bool:
-    """Its nodes are given back and its last event was sent, or there is nobody left to wait for.
+def wound_up(contract: ContractView, world: World, claims: Claims, taken: frozenset[str], settings: Settings, now: int) -> bool:
+    """Its nodes are given back and the log has its last event; whether its exchange has it does not matter.
 
-    A namespace that is being removed, or an exchange whose endpoint is gone, must not hang on us; nor on a node in quarantine.
+    A namespace that is being removed must not hang on us, nor anything on a node in quarantine.
     """
     namespace = world.namespaces.get(contract.namespace)
     if namespace is None or namespace.terminating:
         return True
-    return not (listens(contract, world) and contract.status.get("outbox")) and not _holds_nodes(contract, world, claims, settings, now)
+    said = all(entry["id"] in taken for entry in contract.status.get("outbox") or ())
+    return said and not _holds_nodes(contract, world, claims, settings, now)
 
 
-def listens(contract: ContractView, world: World) -> bool:
-    """Whether anybody is there, or may yet be there, to whom the contract's events can be sent."""
-    namespace, reference = world.namespaces.get(contract.namespace), text_at(contract.spec, "exchangeRef", "name")
-    leaves = namespace is not None and namespace.terminating
-    return not leaves and bool(reference) and f"{contract.namespace}/{reference}" in world.endpoints
+def leaves(contract: ContractView, world: World) -> bool:
+    """Whether its namespace is being removed: then its end must not hang on a full outbox either."""
+    namespace = world.namespaces.get(contract.namespace)
+    return namespace is not None and namespace.terminating
 
 
 def _holds_nodes(contract: ContractView, world: World, claims: Claims, settings: Settings, now: int) -> bool:

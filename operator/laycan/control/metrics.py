@@ -7,15 +7,19 @@ there may be any number. Histograms count what this process wrote into statuses,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client import Counter as Total
 
+from laycan.control.evidence import API_SERVER
+from laycan.control.exchanges import Exchanges
 from laycan.delivery.faults.fitness import Unfit
 from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.delivery.nodes.desired import END, FROZEN, NOBODY, QUARANTINE
 from laycan.delivery.protocol import Delivery
+from laycan.events.channel import Channel
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.contract import Phase
@@ -23,6 +27,7 @@ from laycan.resources.signals import Signal
 from laycan.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_DISK_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _BUCKETS = (0, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400)
 _STATES = {FROZEN: "frozen", QUARANTINE: "quarantine", END: "ending"}
 _OTHER = "Other"  # what a newer agent finds
@@ -41,8 +46,8 @@ class Metrics:
         def gauge(name: str, words: str, *labels: str) -> Gauge:
             return Gauge(f"laycan_{name}", words, labels, registry=self.registry)
 
-        def seconds(name: str, words: str) -> Histogram:
-            return Histogram(f"laycan_{name}_seconds", words, buckets=_BUCKETS, registry=self.registry)
+        def seconds(name: str, words: str, buckets: Sequence[float] = _BUCKETS) -> Histogram:
+            return Histogram(f"laycan_{name}_seconds", words, buckets=buckets, registry=self.registry)
 
         self._contracts = gauge("contracts", "Contracts by phase.", "phase")
         self._short = gauge("contracts_short", "Contracts with an open shortfall.")
@@ -58,6 +63,25 @@ class Metrics:
             "rebind": seconds("rebind", "From the onset of an interruption until the buyer had everything again."),
             "early": seconds("early_stop", "From an interruption that was not mended to the end of the window."),
         }
+
+        self._outbox = gauge("outbox_age_seconds", "For how long the oldest event has waited for its log.")
+        self._entries = gauge("log_entries", "Events in all logs.")
+        self._failing = gauge("logs_failing", "Logs that cannot be used now.")
+        self._conflicts = Total("laycan_log_conflicts", "Events whose id a log held with other bytes.", registry=self.registry)
+        self._append = seconds("log_append", "Appending a batch of events to a log, until it was on the disk.", _DISK_BUCKETS)
+        self._pending = gauge("events_pending", "Events that their exchanges have not acknowledged.")
+        self._parked = gauge("events_parked", "Events that were refused for so long that those behind them go on.")
+        self._endpoints = gauge("endpoints", "ExchangeEndpoints by how their last attempts went.", "state")
+        self._current = gauge("receipts_current", "1 while receipts can be signed: keys are there, and clocks agree.")
+        self._rotating = gauge("key_rotations_pending", "New keys that some log does not announce yet: the old ones sign until then.")
+        self._clock = gauge(
+            "clock_offset_seconds", "By how much the operator's clock is ahead of the API server's at least (behind, below 0)."
+        )
+        self._conflicts_seen = 0
+
+    def appended(self, seconds: float) -> None:
+        """A batch of events is on the disk."""
+        self._append.observe(seconds)
 
     def told(self, old: ContractView, new: ContractView) -> None:
         """What a status write says anew of punctuality."""
@@ -92,9 +116,32 @@ class Metrics:
         for reason in (*Signal, _OTHER):
             self._unfit.labels(str(reason)).set(unfit[reason])
 
+    def take_events(self, exchanges: Exchanges) -> None:
+        """Counts what is there now of events, logs and receipts."""
+        appender, channels = exchanges.appender, list(exchanges.sender.channels.values())
+        self._outbox.set(appender.age())
+        self._entries.set(sum(exchanges.ledgers.sizes.values()))
+        self._failing.set(len(exchanges.ledgers.troubles))
+        self._conflicts.inc(appender.conflicts - self._conflicts_seen)
+        self._conflicts_seen = appender.conflicts
+        self._pending.set(sum(channel.pending for channel in channels))
+        self._parked.set(len(exchanges.sender.parked))
+        states = Counter(_reached(channel) for channel in channels)
+        for state in ("reachable", "unreachable", "paused", "untried"):
+            self._endpoints.labels(state).set(states[state])
+        self._current.set(not exchanges.evidence.waits())
+        self._rotating.set(exchanges.evidence.pending())
+        self._clock.set((exchanges.evidence.clock.offset_milliseconds(API_SERVER) or 0) / 1000)
+
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
         return generate_latest(self.registry)
+
+
+def _reached(channel: Channel) -> str:
+    if channel.paused:
+        return "paused"
+    return {None: "untried", True: "reachable", False: "unreachable"}[channel.health.reachable]
 
 
 def _short(contract: ContractView) -> bool:

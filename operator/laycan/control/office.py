@@ -1,6 +1,6 @@
 """The delivery office: everything that runs while this process leads, in the order in which it may begin.
 
-    lease -> epoch -> the old epoch is refused -> the world is complete -> write, plan, deliver
+    lease -> epoch -> the old epoch is refused -> the world is complete -> write, plan, deliver, tell
 
 Nothing is decided before the world is complete: a contract must not be refused for a product or a node that was merely not read
 yet. Whatever ends, ends the process; a restart finds everything in the API.
@@ -16,6 +16,7 @@ from typing import Any
 
 from laycan.control.announce import Announcer
 from laycan.control.epoch import advance_epoch, await_epoch_fence
+from laycan.control.exchanges import Exchanges
 from laycan.control.gate import Gate
 from laycan.control.leader import Identity, Leader
 from laycan.control.metrics import Metrics, both
@@ -28,8 +29,6 @@ from laycan.delivery.devices.features import API as DEVICES
 from laycan.delivery.devices.features import find_devices
 from laycan.delivery.drift import DriftWatch
 from laycan.delivery.protocol import Delivery
-from laycan.events.secrets import secret_reader
-from laycan.events.sender import Sender
 from laycan.kube.client import ApiError, Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.device_views import claim_view, slice_view
@@ -112,38 +111,44 @@ class Office:
         log.info("exact GPUs: %s", found.trouble or "can be delivered where a DRA driver publishes them")
         self._reflectors = self._make_reflectors(client, found.served)
         tasks = [asyncio.create_task(r.run(), name=f"watch {r.kind}") for r in self._reflectors]
+        exchanges: Exchanges | None = None
         try:
             await self._until(_all_synced(self._reflectors))
             await list_small_kinds(client, self.world)
             cluster = await client.get("/api/v1/namespaces/kube-system")
             log.info("epoch %d: %s, %.1f s after the lease", epoch, self._seen(), time.monotonic() - begun)
-            authority = Authority(self.settings, f"urn:laycan:{cluster['metadata']['uid']}", epoch)
-            tasks += [asyncio.create_task(work, name=name) for name, work in self._works(client, authority).items()]
+            uid = cluster["metadata"]["uid"]
+            authority = Authority(self.settings, f"urn:laycan:{uid}", epoch)
+            operator = self.settings.operator(uid)
+            exchanges = Exchanges(client, self.world, self.settings, operator, authority.source, self._clock, self.metrics.appended)
+            await exchanges.evidence.look()
+            tasks += [asyncio.create_task(work, name=name) for name, work in self._works(client, authority, exchanges).items()]
             await self._until(_first_end(tasks))
         finally:
             await _end(tasks)
+            if exchanges is not None:
+                await exchanges.close()
 
-    def _works(self, client: Client, authority: Authority) -> dict[str, Coroutine[Any, Any, None]]:
+    def _works(self, client: Client, authority: Authority, exchanges: Exchanges) -> dict[str, Coroutine[Any, Any, None]]:
         delivery = Delivery(client, self.world, self.settings, self._clock, lambda: not self._leader.holds())
         announcer = Announcer(client, str(self._leader.identity), self._clock)
         gate = Gate(self.world, lambda: planner.replan())
         requests = Requests(client, self.world, gate, self._leader.holds)
-        writer = Writer(self.world, authority, self._clock, requests, both(announcer.tell, self.metrics.told))
+        writer = Writer(self.world, authority, self._clock, requests, both(announcer.tell, self.metrics.told), exchanges.receipts)
         planner = Planner(self.world, writer, self._solver, delivery, self.settings, self._clock)
         reconcile = Reconcile(client, self.world, writer, planner, self._clock, self.settings.reconcile_seconds)
-        sender = Sender(self.world, secret_reader(client), writer.acked, self._clock)
         writer.start()
         planner.start()
         return {
             "deliver": delivery.run(),
             "write": writer.run(),
             "plan": planner.run(),
-            "send": sender.run(),
+            **exchanges.works(writer.taken),
             "announce": announcer.run(),
             "devices": self._watch_devices(client, planner.replan),
             "drift": DriftWatch(client, self.settings, str(self._leader.identity), self._clock).run(),
             "reconcile": reconcile.run(),
-            "measure": self._measure(delivery),
+            "measure": self._measure(delivery, exchanges),
             "epoch": self._watch_epoch(authority.epoch),
         }
 
@@ -171,9 +176,10 @@ class Office:
                 self.world.no_devices = trouble
                 replan()
 
-    async def _measure(self, delivery: Delivery) -> None:
+    async def _measure(self, delivery: Delivery, exchanges: Exchanges) -> None:
         while True:
             self.metrics.take(self.world, delivery, self.settings, self._clock())
+            self.metrics.take_events(exchanges)
             await asyncio.sleep(_MEASURE_SECONDS)
 
     def _make_reflectors(self, client: Client, devices: bool) -> list[Reflector]:

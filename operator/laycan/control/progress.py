@@ -15,6 +15,7 @@ from laycan.control.draft import Draft
 from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
+from laycan.control.receipts import Seal, issue
 from laycan.control.telling import tell_degraded, tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.devices.exact import choose
@@ -25,12 +26,13 @@ from laycan.delivery.metering.meter import Account
 from laycan.delivery.metering.proof import lots_without, metered, readable, unproven
 from laycan.delivery.metering.served import Bound, Due, due
 from laycan.delivery.metering.sharing import Sharing, asked_for
+from laycan.evidence.readings import Cause
 from laycan.kube.world import World
 from laycan.settings import Settings
-from laycan_verify.classes import Terms
+from laycan_verify.classes import Counters, Terms
 
 
-def end_early(draft: Draft, world: World, settings: Settings) -> None:
+def end_early(draft: Draft, world: World, settings: Settings, seal: Seal | None) -> None:
     """Deletion: cancelled before the start, terminated after it. Bindings are cut at once; the end waits for the agents' last samples."""
     owed = due(draft.contract)
     if draft.ended_at is None:
@@ -44,13 +46,15 @@ def end_early(draft: Draft, world: World, settings: Settings) -> None:
         return
     account, wait = _account(draft, world, owed), settings.estimate_wait_seconds
     until = readable(world, draft.bounds, max(draft.reading.until, account.terms.start), account.terms.end, draft.now, wait)
-    draft.reading = replace(draft.reading, counters=account.read(max(until, account.terms.start)))
-    if until >= account.terms.end:
-        draft.metered = True
+    _advance(draft, account, max(until, account.terms.start), seal)
+    if until < account.terms.end:
+        return
+    draft.metered = True
+    if issue(draft, world, owed, account.terms, seal) or draft.outbox.hurried:
         draft.step(Step.TERMINATE)
 
 
-def deliver(draft: Draft, world: World, decision: Decision | None, settings: Settings) -> None:
+def deliver(draft: Draft, world: World, decision: Decision | None, settings: Settings, seal: Seal | None) -> None:
     """Everything about a committed contract but its winding up."""
     if draft.ended_at is not None:
         return  # its end waits for room in the outbox
@@ -76,9 +80,16 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
         close_record(draft, owed)
     tell_outlook(draft, decision, owed)
     if started:
-        _read_meter(draft, world, account, settings)
+        _read_meter(draft, world, account, settings, seal)
+        issue(draft, world, owed, account.terms, seal)
     if draft.phase is Phase.DELIVERING and draft.reading.until >= owed.end:
         draft.step(Step.END)
+
+
+def complete(draft: Draft, world: World, seal: Seal | None) -> bool:
+    """After the window: issues what receipts are left; whether the last one is out."""
+    owed = due(draft.contract)
+    return issue(draft, world, owed, _account(draft, world, owed).terms, seal)
 
 
 def _bind(draft: Draft, world: World, decision: Decision, owed: Due) -> None:
@@ -144,15 +155,27 @@ def _account(draft: Draft, world: World, owed: Due) -> Account:
     return Account(terms, draft.bounds, draft.reading, draft.unproven, draft.notices, right[1] * owed.lots if right else 0)
 
 
-def _read_meter(draft: Draft, world: World, account: Account, settings: Settings) -> None:
-    """Moves the written reading on and forgets the history that it has passed."""
+def _advance(draft: Draft, account: Account, until: int, seal: Seal | None) -> Counters:
+    """Moves the reading on to `until`, and keeps what receipts need of it where there are any."""
+    counters, stretches = account.take(until)
+    if seal is not None:
+        causes = [Cause(*each) for each in account.why(counters.until)]
+        draft.books = replace(draft.books, readings=draft.books.readings.extended(stretches, causes))
+    draft.reading = replace(draft.reading, counters=counters)
+    return counters
+
+
+def _read_meter(draft: Draft, world: World, account: Account, settings: Settings, seal: Seal | None) -> None:
+    """Moves the written reading on and forgets the history that it has passed, and the receipts with it."""
     until = readable_until(world, draft.reading.gaps, draft.now, settings.meter_lag_seconds)
     read = max(draft.reading.until, account.terms.start)
     until = readable(world, draft.bounds, read, min(until, account.terms.end), draft.now, settings.estimate_wait_seconds)
-    counters = account.read(max(until, account.terms.start))
+    counters = _advance(draft, account, max(until, account.terms.start), seal)
     gaps = tuple(g for g in draft.reading.gaps if g.end is None or g.end > counters.until)
-    draft.reading = replace(draft.reading, counters=counters, gaps=gaps)
-    draft.bounds = tuple(b for b in draft.bounds if b.end > counters.until or asked_for(world, b, draft.contract.key))
+    draft.reading = replace(draft.reading, gaps=gaps)
+    opening = draft.books.opening
+    passed = counters.until if seal is None else opening.until if opening else account.terms.start
+    draft.bounds = tuple(b for b in draft.bounds if b.end > passed or asked_for(world, b, draft.contract.key))
     draft.notices = tuple(n for n in draft.notices if n.end > counters.until)
     if counters.until == account.terms.end:
         draft.metered = True

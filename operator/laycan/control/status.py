@@ -1,4 +1,4 @@
-"""What a contract's status should be now: a pure function of what is written, observed, decided and acknowledged.
+"""What a contract's status should be now: a pure function of what is written, observed, decided and said.
 
 `next_status` is called for a contract whenever something about it may have changed, and after a restart for all; it gives the
 complete new status, or None when what is written is right. Called on its own result at the same instant it gives None. Where the
@@ -14,9 +14,10 @@ from typing import Any
 from laycan.control import conditions as c
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft, reason_json
-from laycan.control.finalizer import listens
+from laycan.control.finalizer import leaves
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
-from laycan.control.progress import deliver, end_early
+from laycan.control.progress import complete, deliver, end_early
+from laycan.control.receipts import Seal
 from laycan.control.wakes import DISPUTE_SECONDS, next_wake
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
@@ -32,19 +33,20 @@ def next_status(
     contract: ContractView,
     world: World,
     decision: Decision | None,
-    acked: frozenset[str],
+    taken: frozenset[str],
     settings: Settings,
     source: str,
     epoch: int,
     now: int,
+    seal: Seal | None = None,
 ) -> dict[str, Any] | None:
     """The complete status to write, None when nothing is to be written.
 
-    `acked` holds ids of events that the exchange has, `source` is the CloudEvents source, `epoch` the leader's, `now` in Unix
-    seconds. Raises ValueError for a decision that cannot be written (more lots at once than the contract has).
+    `taken` holds ids of events that the log has, `source` is the CloudEvents source, `epoch` the leader's, `now` in Unix
+    seconds; `seal` signs the receipts, without it there are none. Raises ValueError for a decision that cannot be written (more lots
+    at once than the contract has).
     """
-    unheard = contract.deleting and not listens(contract, world)  # its end must not hang on a full outbox that nobody will empty
-    draft = Draft.open(contract, source, acked, now, silent=unheard or "exchangeRef" not in contract.spec)
+    draft = Draft.open(contract, source, taken, now, hurried=contract.deleting and leaves(contract, world))
     if decision is not None and decision.uid not in ("", contract.uid):
         decision = None
     if draft.phase is Phase.NEW:
@@ -52,10 +54,10 @@ def next_status(
     if not contract.deleting and draft.phase in UNDECIDED:
         _decide(draft, world, decision)
     if contract.deleting and draft.phase in COMMITTED:
-        end_early(draft, world, settings)
+        end_early(draft, world, settings, seal)
     if draft.phase in COMMITTED:
-        deliver(draft, world, decision, settings)
-    if draft.phase is Phase.DELIVERED:
+        deliver(draft, world, decision, settings, seal)
+    if draft.phase is Phase.DELIVERED and complete(draft, world, seal):
         _settle(draft, world)
     _summarise(draft, decision)
     return draft.close(epoch, settings.meter_seconds)

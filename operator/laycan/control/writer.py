@@ -5,6 +5,7 @@ with the resourceVersion of what was looked at. The answer is taken into the Wor
 stale view. Whatever fails is retried for that contract alone, later and later.
 
 An answer that was lost leaves it open whether the write happened; what it would have acquired stays claimed until a read tells.
+What a receipt in a status cites is on the disk before the status is sent; where the disk fails, all but the receipt is written.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ from laycan.control.finalizer import finalizers_wanted
 from laycan.control.gate import Gate
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
 from laycan.control.pace import Pace
+from laycan.control.receipts import Seal
 from laycan.control.requests import DeposedError, Requests
+from laycan.control.sealing import NoReceipts, Sealing
+from laycan.events.outbox import CAPACITY
 from laycan.kube.client import ApiError
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
+from laycan.ledger.log import LedgerError
 from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -54,12 +59,13 @@ class Writer:
     clock: Callable[[], int]
     requests: Requests
     told: Callable[[ContractView, ContractView], None] = lambda old, new: None  # after each status write
+    sealing: Sealing = field(default_factory=NoReceipts)
     decisions: dict[str, Decision] = field(default_factory=dict)
     _agenda: Agenda = field(default_factory=Agenda)
     _pace: Pace = field(default_factory=Pace)
     _busy: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: dict[str, Priority] = field(default_factory=dict)  # touched while busy
-    _acked: dict[str, frozenset[str]] = field(default_factory=dict)  # key -> ids of events that the exchange has
+    _taken: dict[str, frozenset[str]] = field(default_factory=dict)  # key -> ids of events that the log has
     _failed: dict[str, tuple[int, str]] = field(default_factory=dict)  # key -> (failures in a row, last message)
     _fence: Mapping[str, str] = field(default_factory=dict)
     _deleting: set[str] = field(default_factory=set)
@@ -116,7 +122,7 @@ class Writer:
     def _forget(self, key: str) -> None:
         self._deleting.discard(key)
         self.decisions.pop(key, None)
-        self._acked.pop(key, None)
+        self._taken.pop(key, None)
         self._failed.pop(key, None)
         self._agenda.wake(key, None)
 
@@ -131,10 +137,14 @@ class Writer:
         for key in self.world.contracts:
             self.touch(key, Priority.COSMETIC)
 
-    def acked(self, key: str, event_id: str) -> None:
-        """The exchange has this event: the next status drops it from the outbox."""
-        self._acked[key] = self._acked.get(key, frozenset()) | {event_id}
-        self.touch(key, Priority.COSMETIC)
+    def taken(self, key: str, event_id: str) -> None:
+        """The log has this event: the next status drops it from the outbox. It has no hurry, but where something waits for that."""
+        contract = self.world.contracts.get(key)
+        if contract is None:
+            return
+        self._taken[key] = self._taken.get(key, frozenset()) | {event_id}
+        if contract.deleting or len(contract.status.get("outbox") or ()) >= CAPACITY:
+            self.touch(key, Priority.COSMETIC)
 
     def decide(self, decisions: Mapping[str, Decision]) -> None:
         for key, decision in decisions.items():
@@ -187,19 +197,20 @@ class Writer:
         if key in self.requests.unsure or contract is None:
             return lambda: self.requests.read(key)
         now = self.clock()
-        finalizers = finalizers_wanted(contract, self.world, self.claims, self._decision(contract), self.authority.settings, now)
+        taken = self._taken.get(key, frozenset())
+        finalizers = finalizers_wanted(contract, self.world, self.claims, self._decision(contract), taken, self.authority.settings, now)
         if finalizers is not None:
             return lambda: self.requests.write_finalizers(contract, finalizers)
         if contract.phase == "" and self._decision(contract) is None and now < contract.created + FIRST_WORD_SECONDS:
             self._agenda.wake(key, contract.created + FIRST_WORD_SECONDS)
             return None
-        decision = self._decision(contract)
-        status = self.gate.pass_through(contract, decision, lambda decided: self._status(contract, decided, now), now)
+        decision, seal = self._decision(contract), self.sealing.of(contract)
+        status = self.gate.pass_through(contract, decision, lambda decided: self._status(contract, decided, seal, now), now)
         if status is None:
             self._agenda.wake(key, self._next_look(contract, now))
             return None
         self.requests.claim(contract, status)  # at once: others are looked at before this one is sent
-        return lambda: self._write_status(contract, status)
+        return lambda: self._write_status(contract, status, seal.kept if seal else {})
 
     def _next_look(self, contract: ContractView, now: int) -> int | None:
         blocked = now + 1 if self.gate.waits(contract.key) else None
@@ -210,10 +221,10 @@ class Writer:
         decision = self.decisions.get(contract.key)
         return decision if decision is not None and decision.uid in ("", contract.uid) else None
 
-    def _status(self, contract: ContractView, decision: Decision | None, now: int) -> dict[str, Any] | None:
-        acked = self._acked.get(contract.key, frozenset())
+    def _status(self, contract: ContractView, decision: Decision | None, seal: Seal | None, now: int) -> dict[str, Any] | None:
+        taken = self._taken.get(contract.key, frozenset())
         by = self.authority
-        return statuses.next_status(contract, self.world, decision, acked, by.settings, by.source, by.epoch, now)
+        return statuses.next_status(contract, self.world, decision, taken, by.settings, by.source, by.epoch, now, seal)
 
     # --- the requests
 
@@ -250,14 +261,18 @@ class Writer:
         self._failed[key] = count + 1, message
         self._agenda.wake(key, self.clock() + min(_LONGEST_BACKOFF, 1 << min(count, 9)))
 
-    async def _write_status(self, contract: ContractView, status: dict[str, Any]) -> None:
+    async def _write_status(self, contract: ContractView, status: dict[str, Any], readings: Mapping[str, bytes]) -> None:
+        try:
+            await self.sealing.keep(contract, readings)
+        except LedgerError:  # the alarm was raised; the next look makes a status without the receipts
+            self.claims.settle(contract.key)
+            return
         answer = await self.requests.write_status(contract, status)
-        self._drop_acked(contract.key, answer)
+        self._forget_taken(contract.key, answer)
         self.told(contract, answer)
 
-    def _drop_acked(self, key: str, view: ContractView) -> None:
-        if key in self._acked:
-            waiting = {entry["id"] for entry in view.status.get("outbox") or ()}
-            self._acked[key] &= waiting
-            if not self._acked[key]:
-                del self._acked[key]
+    def _forget_taken(self, key: str, view: ContractView) -> None:
+        if key in self._taken:
+            self._taken[key] &= {entry["id"] for entry in view.status.get("outbox") or ()}
+            if not self._taken[key]:
+                del self._taken[key]

@@ -39,6 +39,9 @@ NAMES = frozenset(
         "shortfall.cure_expired",
         "risk.raised",
         "risk.cleared",
+        "receipt.issued",
+        "key.rotated",
+        "log.replaced",
     }
 )
 
@@ -65,6 +68,21 @@ def event_body(*, uid: str, sequence: int, name: str, source: str, contract_id: 
         "time": format_time(time),
         "datacontenttype": "application/json",
         "sequence": f"{sequence:020d}",
+        "data": dict(data),
+    }
+    return rfc8785.dumps(event).decode()
+
+
+def operator_event(*, event_id: str, name: str, source: str, subject: str, time: int, data: Mapping[str, Any]) -> str:
+    """The canonical text of an event that is about no contract; `time` in Unix seconds."""
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": source,
+        "subject": subject,
+        "type": event_type(name),
+        "time": format_time(time),
+        "datacontenttype": "application/json",
         "data": dict(data),
     }
     return rfc8785.dumps(event).decode()

@@ -48,15 +48,17 @@ class Attempts:
     """The failures of one event so far, in memory only: a restarted sender begins anew and loses nothing."""
 
     failures: int = 0
-    first_failure: float = 0.0  # the caller's clock, seconds
+    refused_since: float | None = None  # the caller's clock, seconds
     not_before: float = 0.0
-    parked: bool = False
+    parked: bool = False  # refused for so long that those behind it go on
 
     def failed(self, verdict: Verdict, at: float, asked: float, jitter: Callable[[float, float], float]) -> None:
         """Notes a failure at `at` and sets the next attempt: `asked` is what Retry-After said."""
-        if not self.failures:
-            self.first_failure = at
-        delay = DELAYS[min(self.failures, len(DELAYS) - 1)] * jitter(1 - JITTER, 1 + JITTER)
+        delay = max(DELAYS[min(self.failures, len(DELAYS) - 1)] * jitter(1 - JITTER, 1 + JITTER), asked)
         self.failures += 1
-        self.parked = verdict is Verdict.REFUSED and at - self.first_failure >= PARK_SECONDS
-        self.not_before = at + max(delay, asked)
+        self.not_before, self.parked = at + delay, False
+        if verdict is Verdict.REFUSED:
+            self.refused_since = at if self.refused_since is None else self.refused_since
+            parks_at = self.refused_since + PARK_SECONDS
+            self.parked = at >= parks_at
+            self.not_before = self.not_before if self.parked else min(self.not_before, parks_at)

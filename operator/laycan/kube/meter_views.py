@@ -41,6 +41,7 @@ class MeterView:
     missed: tuple[MissedView, ...]
     strangers: int  # processes on its GPUs that are not the holder's
     clock_offset_milliseconds: int | None
+    sample_seconds: int = 10
 
     @property
     def complete_at(self) -> int:
@@ -81,6 +82,7 @@ def meter_view(obj: Raw) -> MeterView | None:
         missed=tuple(_missed(raw, since, at) for raw in _rows(spec, "missed")),
         strangers=sum(seconds_at(gpu, "strangers") for gpu in gpus),
         clock_offset_milliseconds=seconds_at(clock, "offsetMilliseconds") if clock else None,
+        sample_seconds=seconds_at(spec, "sampleSeconds") or 10,
     )
 
 

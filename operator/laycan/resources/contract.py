@@ -175,6 +175,9 @@ class Ledger(Model):
     head_digest: Digest | None = Field(default=None, description="Digest of the last event's bytes.")
 
 
+Cause = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9]*$")]
+
+
 class OpenOutage(Model):
     """A lot that is not served just now."""
 
@@ -191,6 +194,7 @@ class Gap(Model):
     lots: list[Annotated[int, Field(ge=0, le=65_535)]] = Field(description="Numbers of the lots on it, from 0 (ordinals).", max_length=128)
     start: Time = Field(description="First second, RFC 3339 UTC.")
     end: Time | None = Field(default=None, description="First second after it, RFC 3339 UTC; absent while it lasts.")
+    cause: Cause | None = Field(default=None, description="Why, as one word in CamelCase.")
 
 
 class Estimated(Model):
@@ -210,6 +214,46 @@ class Meter(Model):
     grace_month: int | None = Field(default=None, description="Month of the contract that graceGpuSeconds is of, from 0 (a count).", ge=0)
     grace_gpu_seconds: GpuSeconds | None = Field(default=None, description="Excused as grace in that month, GPU-seconds.")
     estimates: list[Estimated] | None = Field(default=None, description="What was estimated in the day of `until`.", max_length=8192)
+
+
+class MeteredStretch(Model):
+    """What was metered of some lots since the last receipt; `class` or `cause`, whichever is known."""
+
+    lots: str = Field(
+        description="Numbers of the lots, as `0-3,7` (ordinals).", max_length=65_536, pattern=r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"
+    )
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+    class_: str | None = Field(default=None, alias="class", description="Delivered, or by what right it was not.", max_length=64)
+    estimated: bool | None = Field(default=None, description="Whether no sample proves it. Absent: false.")
+    cause: Cause | None = Field(default=None, description="Why it was not delivered, as one word in CamelCase.")
+
+
+class ReceiptOpening(Model):
+    """Where the next receipt starts from."""
+
+    quantities: Quantities = Field(description="What was counted up to there, GPU-seconds.")
+    meter: Meter = Field(description="Up to when, and which outages were open.")
+
+
+class ReceiptPeriod(Model):
+    """What the latest receipt of a period says."""
+
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+    quantities: Quantities = Field(description="Of this period, GPU-seconds.")
+    sequence: int = Field(description="Number of that receipt (a count).", ge=1)
+    predicate: str = Field(description="What it says, but for its place in the chain (RFC 8785 JSON).", max_length=65_536)
+
+
+class ReceiptsStatus(Model):
+    """How far the signed receipts go."""
+
+    sequence: int | None = Field(default=None, description="Number of the last receipt, from 1 (a count).", ge=1)
+    head_digest: Digest | None = Field(default=None, description="Digest of the last receipt's payload.")
+    opening: ReceiptOpening | None = Field(default=None, description="Where the next receipt starts from. Absent: the window's start.")
+    last: ReceiptPeriod | None = Field(default=None, description="The latest period, should it have to be corrected.")
+    readings: list[MeteredStretch] | None = Field(default=None, description="What was metered since, oldest first.", max_length=8192)
 
 
 class CurtailmentNotice(Model):
@@ -279,6 +323,7 @@ class ContractStatus(Model):
     offer: Offer | None = Field(default=None, description="Answer to a quote.")
     ledger: Ledger | None = Field(default=None, description="Where the contract's history stands.")
     meter: Meter | None = Field(default=None, description="How far delivery is measured.")
+    receipts: ReceiptsStatus | None = Field(default=None, description="How far the signed receipts go.")
     handover: HandoverRecord | None = Field(default=None, description="How punctual delivery is.")
     curtailments: list[CurtailmentNotice] | None = Field(default=None, description="Notices of curtailment by right.", max_length=1024)
     outbox: list[OutboxEntry] | None = Field(

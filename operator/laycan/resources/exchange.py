@@ -36,7 +36,7 @@ class SecretRef(Model):
 class TrustedKey(Model):
     """A public key of the exchange."""
 
-    key_id: str = Field(description="Identifier of the key, as signatures name it.", min_length=1, max_length=128)
+    key_id: str = Field(description="Identifier of the key, as signatures and cosignatures name it.", min_length=1, max_length=128)
     algorithm: Literal["Ed25519"] = Field(description="Signature algorithm.")
     public_key: str = Field(description="Raw public key, base64.", min_length=44, max_length=44, pattern=r"^[A-Za-z0-9+/]{43}=$")
     valid_from: Time | None = Field(default=None, description="Trusted from then on, RFC 3339 UTC. Absent: always.")
@@ -65,7 +65,9 @@ class EndpointSpec(Model):
     url: Url = Field(description="Receiver of the webhooks: https, or http to a loopback address in tests.")
     secret_ref: SecretRef = Field(description="HMAC key of the webhook signatures.")
     trusted_keys: list[TrustedKey] | None = Field(
-        default=None, description="Keys with which the exchange signs instructions and confirmations.", max_length=16
+        default=None,
+        description="Keys with which the exchange signs instructions, confirmations and checkpoints.",
+        max_length=16,
     )
     requires: list[Literal["confirmation", "parties", "price", "tolerance", "tradeTime", "uti"]] | None = Field(
         default=None,
@@ -79,13 +81,24 @@ class EndpointSpec(Model):
     )
 
 
+class LogStatus(Model):
+    """The log of what is said to the exchange."""
+
+    origin: str = Field(description="Its name, as checkpoints begin with it.", min_length=1, max_length=512)
+    size: int = Field(description="Entries that it had at least (a count).", ge=0)
+
+
 class EndpointStatus(Model):
     """How delivery of events goes."""
 
     observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
-    conditions: Conditions | None = Field(default=None, description="Reachable: the last attempt was acknowledged.")
+    conditions: Conditions | None = Field(
+        default=None,
+        description="Reachable: attempts are acknowledged. Evidence: the log is kept, checkpoints and receipts are signed.",
+    )
     last_acknowledged_at: Time | None = Field(default=None, description="When the exchange last acknowledged an event, RFC 3339 UTC.")
     pending_events: int | None = Field(default=None, description="Events not yet acknowledged (a count).", ge=0)
+    log: LogStatus | None = Field(default=None, description="How far the log goes; one that is lost is followed by another.")
 
 
 class ExchangeEndpoint(Model):

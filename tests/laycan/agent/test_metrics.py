@@ -9,9 +9,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from laycan.agent.agent import Agent
-from laycan.agent.clock import ClockReading
 from laycan.agent.metrics import Metrics
 from laycan.agent.processes import Processes
+from laycan.kube.clock import ClockReading
 from tests.laycan.agent.cards import NOON, card, name, node
 from tests.laycan.agent.cluster import Machine, OneNode, agent_of
 

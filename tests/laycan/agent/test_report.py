@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from laycan.agent.account import Account
-from laycan.agent.clock import ClockReading
 from laycan.agent.publish import said
 from laycan.agent.report import Author, meter, newest
+from laycan.kube.clock import ClockReading
 from laycan.kube.meter_views import meter_view
 from laycan.resources.constants import AGENT_STATE_ANNOTATION
 from laycan.resources.meter import GpuMeter

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from laycan.control.decision import Decision, PlannedBinding, Reason
+from laycan.control.receipts import Seal
 from laycan.control.status import next_status, next_wake
+from laycan.events.schema import check
 from laycan.kube.views import ContractView, FenceView, NodeView
 from laycan.kube.world import World
 from laycan.resources.contract import ContractStatus
@@ -27,7 +29,7 @@ def node(name: str, *, ready: bool = True, since: int = T0 - 9_000, holder: str 
 
 
 class Desk:
-    """`at(now)` looks at the contract as the writer does; the exchange acknowledges everything before the next look unless `deaf`."""
+    """`at(now)` looks at the contract as the writer does; the log takes everything before the next look unless `deaf`."""
 
     def __init__(
         self, *, seconds: int = 3600, gpus: int = 16, lot_gpus: int = 8, created: int = T0 - 7200, exchange: bool = True, **terms: Any
@@ -57,6 +59,7 @@ class Desk:
         self.told: list[dict[str, Any]] = []  # every event, once, in order
         self.deaf = False
         self.settings = SETTINGS
+        self.seal: Seal | None = None
 
     # --- the world
 
@@ -92,8 +95,8 @@ class Desk:
 
     def at(self, now: int) -> dict[str, Any] | None:
         """The status written at `now`, None when nothing was."""
-        acked = frozenset() if self.deaf else frozenset(e["id"] for e in self.status.get("outbox", ()))
-        made = self._next(now, acked)
+        taken = frozenset() if self.deaf else frozenset(e["id"] for e in self.status.get("outbox", ()))
+        made = self._next(now, taken)
         if made is None:
             return None
         self._hear(made)
@@ -109,13 +112,14 @@ class Desk:
             self.at(now)
             now = next_wake(self.contract, now, self.world, self.settings)
 
-    def _next(self, now: int, acked: frozenset[str]) -> dict[str, Any] | None:
-        return next_status(self.contract, self.world, self.decision, acked, self.settings, SOURCE, 3, now)
+    def _next(self, now: int, taken: frozenset[str]) -> dict[str, Any] | None:
+        return next_status(self.contract, self.world, self.decision, taken, self.settings, SOURCE, 3, now, self.seal)
 
     def _hear(self, status: dict[str, Any]) -> None:
         for entry in status.get("outbox", ()):
             if all(entry["id"] != event["id"] for event in self.told):
                 self.told.append(json.loads(entry["body"]))
+                check(self.told[-1])  # in the form that docs/schemas publishes, and nothing besides
 
     def delete(self) -> None:
         self.contract = replace(self.contract, deleting=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +17,12 @@ from laycan.control.solver_process import PLANNER, Solver
 from laycan.control.writer import Authority, Writer
 from laycan.delivery.nodes.desired import Want
 from laycan.delivery.nodes.situation import Situation
-from laycan.events.sender import Sender
+from laycan.events.appender import Appender
 from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.views import FenceView, contract_view
 from laycan.kube.world import World
+from laycan.ledger.ledgers import Beginning, Ledgers
 from laycan.resources.times import format_time
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, Fleet, bound, contract, node, product, world
 
@@ -88,11 +90,9 @@ def listen(made: World, solver: Solver) -> tuple[Planner, Situation]:
     planner = Planner(made, writer, solver, Fleet(made), SETTINGS, lambda: NOW)
     planner.start()
 
-    async def no_secret(*_: str) -> bytes:
-        raise LookupError
-
-    sender = Sender(made, no_secret, lambda *_: None, lambda: NOW)
-    made.listeners.append(sender._on_change)
+    ledgers = Ledgers(Path("nowhere"), lambda place: Beginning("op/local"))
+    appender = Appender(made, ledgers, writer.taken, lambda place: None, lambda: None)
+    made.listeners.append(appender._on_change)
     return planner, Situation(made, SETTINGS, lambda: None)
 
 

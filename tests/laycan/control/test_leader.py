@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from laycan.control.claims import Claims, claims_of
@@ -36,11 +38,11 @@ def test_outside_of_pods_nobody_takes_a_short_cut() -> None:
     assert not may_take({"holderIdentity": "_beef", "leaseDurationSeconds": LEASE_SECONDS}, Identity("", "f00d"), 0.0)
 
 
-def wanted(found: ContractView, made: World, decision: Decision | None = None) -> list[str] | None:
+def wanted(found: ContractView, made: World, decision: Decision | None = None, taken: frozenset[str] = frozenset()) -> list[str] | None:
     claims = Claims()
     for key, other in made.contracts.items():
         claims.observe(key, claims_of(other, other.status, lambda _: 0))
-    return finalizers_wanted(found, made, claims, decision, SETTINGS, NOW)
+    return finalizers_wanted(found, made, claims, decision, taken, SETTINGS, NOW)
 
 
 def gone(**more: object) -> ContractView:
@@ -57,7 +59,7 @@ def test_a_promise_gets_the_finalizer_and_nothing_else_does() -> None:
 
 
 def test_a_contract_vanishes_once_it_is_wound_up() -> None:
-    """Cancelled or terminated, its nodes given back, its last event taken."""
+    """Cancelled or terminated, its nodes given back."""
     over = gone(status=bound("n1", start=NOW - HOUR, phase="Terminated"))
     assert wanted(gone(status=bound("n1")), world()) is None, "it is still a promise"
     for owner in ("acme", "frozen.uid-a", "end.uid-a"):
@@ -70,16 +72,17 @@ def test_a_contract_vanishes_once_it_is_wound_up() -> None:
         assert wanted(over, free) == ["other/one"], owner
 
 
-def test_it_waits_for_its_last_event_unless_nobody_listens() -> None:
-    """An endpoint that is gone, or a namespace that is being removed, must not keep it for ever."""
-    last = {"id": "uid-a/3", "sequence": 3, "type": "dev.laycan.contract.cancelled.v1", "body": "{}"}
-    over = gone(spec={"exchangeRef": {"name": "gcx"}}, status={"phase": "Cancelled", "outbox": [last]})
-    listening = world([over])
-    listening.endpoints["desk/gcx"] = {"metadata": {"name": "gcx"}, "spec": {}}
-    assert wanted(over, listening) is None
-    assert wanted(over, world([over])) == ["other/one"]
-    listening.namespaces["desk"] = NamespaceView("desk", {}, True)
-    assert wanted(over, listening) == ["other/one"]
+@pytest.mark.parametrize("spec", [{"exchangeRef": {"name": "gcx"}}, {}])
+def test_it_waits_until_its_last_event_is_in_the_log(spec: dict[str, Any]) -> None:
+    """With and without an exchange, whether or not that has it; a namespace that is being removed must not be kept."""
+    events = [{"id": f"uid-a/{n}", "sequence": n, "type": "dev.laycan.contract.cancelled.v1", "body": "{}"} for n in (2, 3)]
+    over = gone(spec=spec, status={"phase": "Cancelled", "outbox": events})
+    assert wanted(over, world([over])) is None
+    assert wanted(over, world([over]), taken=frozenset({"uid-a/2"})) is None
+    assert wanted(over, world([over]), taken=frozenset({"uid-a/2", "uid-a/3"})) == ["other/one"]
+    leaving = world([over])
+    leaving.namespaces["desk"] = NamespaceView("desk", {}, True)
+    assert wanted(over, leaving) == ["other/one"]
 
 
 def test_a_node_that_the_holder_keeps_by_another_contract_is_not_waited_for() -> None:

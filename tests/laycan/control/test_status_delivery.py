@@ -86,7 +86,7 @@ class TestInterruption:
         else:
             desk.hand_over("a", holder="quarantine.uid-1")
         desk.at(T0 + 100)
-        assert desk.status["meter"]["gaps"] == [{"node": "a", "lots": [0], "start": "2027-01-04T00:01:40Z"}]
+        assert desk.status["meter"]["gaps"] == [{"node": "a", "lots": [0], "start": "2027-01-04T00:01:40Z", "cause": "AccessLost"}]
         assert desk.condition("HandedOver") == ("False", "Interrupted")
 
     def test_a_lost_fence_object_takes_nothing_from_the_buyer(self) -> None:
@@ -206,7 +206,7 @@ class TestUnknownHistory:
         desk.run(T0 + 646, T0 + 700)
         desk.fail("a", at=T0 + 645, heartbeat=T0 + 600)
         desk.at(T0 + 700)
-        assert desk.status["meter"]["gaps"] == [{"node": "a", "lots": [0], "start": "2027-01-04T00:10:00Z"}]
+        assert desk.status["meter"]["gaps"] == [{"node": "a", "lots": [0], "start": "2027-01-04T00:10:00Z", "cause": "NodeNotReady"}]
 
     def test_death_before_the_end_seen_after_it(self) -> None:
         """A node that died in the last seconds is found out in the lag: they are not delivered."""

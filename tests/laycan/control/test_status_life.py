@@ -10,6 +10,7 @@ import pytest
 from laycan.control.decision import Decision, Reason
 from laycan.control.lifecycle import IllegalStepError
 from laycan.control.status import next_status, next_wake
+from laycan.events.outbox import TIDY_SECONDS
 from laycan.kube.views import NamespaceView
 from tests.laycan.control.desk import SETTINGS, SOURCE, T0, Desk, accepted, delivering, short
 
@@ -141,10 +142,11 @@ class TestDelivery:
         assert desk.phase == "Delivered"
 
     def test_without_an_exchange_delivered_is_final(self) -> None:
-        """Nobody is told, nobody disputes: no events, no settlement, and the numbers are the same."""
-        desk = delivering(exchange=False)
+        """Nobody disputes: no settlement; what is said, for the log alone, and the numbers are the same."""
+        desk, told = delivering(exchange=False), delivering()
         desk.run(T0 + 1, desk.end + 400_000)
-        assert (desk.phase, desk.news) == ("Delivered", [])
+        told.run(T0 + 1, desk.end + 300)
+        assert (desk.phase, desk.news) == ("Delivered", told.news)
         assert desk.quantities == {"contracted": 57_600, "delivered": 57_600}
         assert next_wake(desk.contract, desk.end + 400_000, desk.world, SETTINGS) is None
 
@@ -286,15 +288,14 @@ def test_the_table_is_asked_for_every_move() -> None:
     from laycan.control.lifecycle import Phase, Step
 
     desk = accepted()
-    draft = Draft.open(desk.contract, SOURCE, frozenset(), T0, silent=False)
+    draft = Draft.open(desk.contract, SOURCE, frozenset(), T0, hurried=False)
     with pytest.raises(IllegalStepError):
         draft.step(Step.SETTLE)
     assert draft.phase is Phase.ACCEPTED
 
 
-@pytest.mark.parametrize("leaves", ["endpoint", "namespace"])
-def test_an_end_does_not_hang_on_an_exchange_that_is_gone(leaves: str) -> None:
-    """Its outbox is full and nobody will ever empty it: a deleted contract ends all the same; while somebody may listen it waits."""
+def test_the_end_of_a_namespace_does_not_hang_on_a_full_outbox() -> None:
+    """No log takes anything: a deleted contract waits for room, unless its namespace goes with it; then what has no room is forgotten."""
     desk = delivering()
     desk.deaf = True
     for turn in range(12):
@@ -304,9 +305,24 @@ def test_an_end_does_not_hang_on_an_exchange_that_is_gone(leaves: str) -> None:
     desk.delete()
     desk.at(T0 + 200)
     assert desk.phase == "Delivering"
-    if leaves == "endpoint":
-        desk.world.drop("endpoints", "desk/gcx")
-    else:
-        desk.world.namespaces["desk"] = NamespaceView("desk", {}, True)
+    desk.world.drop("endpoints", "desk/gcx")
     desk.at(T0 + 201)
-    assert desk.phase == "Terminated"
+    assert desk.phase == "Delivering"
+    before = desk.status["outbox"]
+    desk.world.namespaces["desk"] = NamespaceView("desk", {}, True)
+    desk.at(T0 + 202)
+    assert (desk.phase, desk.status["outbox"]) == ("Terminated", before)
+
+
+def test_what_the_log_has_leaves_with_the_next_write() -> None:
+    """No write is made for it alone, until it has stood there for a while."""
+    desk = accepted()
+    (entry,) = desk.status["outbox"][-1:]
+    for later in (1, TIDY_SECONDS - 1):
+        assert desk.at(T0 - 3600 + later) is None
+    assert desk.status["outbox"][-1] == entry
+    assert desk.at(T0 - 3600 + TIDY_SECONDS) is not None
+    assert "outbox" not in desk.status
+    desk.hand_over("a", "b")
+    desk.at(T0)
+    assert desk.news[-2:] == ["contract.delivering", "delivery.started"]

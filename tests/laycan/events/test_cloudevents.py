@@ -11,7 +11,7 @@ import rfc8785
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from laycan.events.cloudevents import NAMES, event_body, event_type
-from laycan.events.outbox import CAPACITY, Outbox
+from laycan.events.outbox import CAPACITY, TIDY_SECONDS, Outbox
 
 DATA = {"contract": {"phase": "Accepted", "conditions": ["Ready"]}, "change": {"phase": "Accepted", "from": "Received"}}
 
@@ -60,12 +60,12 @@ def test_only_names_of_the_catalogue() -> None:
     assert event_type("risk.raised") == "dev.laycan.risk.raised.v1"
     with pytest.raises(ValueError, match=r"contract\.acepted"):
         event_type("contract.acepted")
-    assert {name.split(".")[0] for name in NAMES} == {"contract", "delivery", "shortfall", "risk"}
+    assert {name.split(".")[0] for name in NAMES} == {"contract", "delivery", "shortfall", "risk", "receipt", "key", "log"}
 
 
 class TestOutbox:
-    def open(self, status: dict[str, Any] | None = None, *, acked: frozenset[str] = frozenset(), silent: bool = False) -> Outbox:
-        return Outbox.open(status or {}, uid="u-1", contract_id="GCX-1", source="urn:laycan:8a1c", acked=acked, silent=silent)
+    def open(self, status: dict[str, Any] | None = None, *, taken: frozenset[str] = frozenset(), hurried: bool = False) -> Outbox:
+        return Outbox.open(status or {}, uid="u-1", contract_id="GCX-1", source="urn:laycan:8a1c", taken=taken, hurried=hurried)
 
     def status(self, outbox: Outbox) -> dict[str, Any]:
         return {"outbox": outbox.entries, "ledger": {"sequence": outbox.sequence, "headDigest": outbox.head_digest}}
@@ -77,10 +77,10 @@ class TestOutbox:
         outbox.seal({}, 1_798_000_000)
         return outbox
 
-    def test_numbers_go_on_after_acks(self) -> None:
-        """Acknowledged entries leave, the rest keep their bytes, new ones get the next numbers."""
+    def test_numbers_go_on(self) -> None:
+        """Entries that the log has leave, the rest keep their bytes, new ones get the next numbers."""
         first = self.filled(3)
-        later = self.open(self.status(first), acked=frozenset({"u-1/1", "u-1/2"}))
+        later = self.open(self.status(first), taken=frozenset({"u-1/1", "u-1/2"}))
         assert later.entries == first.entries[2:]
         later.say("contract.delivered", {})
         later.seal({}, 1_798_000_100)
@@ -94,12 +94,24 @@ class TestOutbox:
         outbox.seal({}, 1_798_000_000)
         assert (len(outbox.entries), outbox.sequence) == (CAPACITY, CAPACITY)
 
-    def test_nobody_to_tell(self) -> None:
-        """A contract without an exchange takes every step and keeps no events."""
-        outbox = self.open(silent=True)
-        assert all(outbox.say("risk.raised", {}) for _ in range(50))
+    def test_hurried(self) -> None:
+        """What cannot wait takes every step; the latest news are kept, as many as there is room for, and numbered without a gap."""
+        outbox = self.open(self.status(self.filled(CAPACITY - 2)), hurried=True)
+        assert all(outbox.say("contract.delivered" if i == 49 else "risk.raised", {"i": i}) for i in range(50))
         outbox.seal({}, 1_798_000_000)
-        assert (outbox.entries, outbox.sequence) == ([], 0)
+        assert [(e["sequence"], json.loads(e["body"])["data"]["change"]["i"]) for e in outbox.entries[-2:]] == [(7, 48), (8, 49)]
+        full = self.open(self.status(outbox), hurried=True)
+        assert full.say("contract.settled", {})
+        full.seal({}, 1_798_000_000)
+        assert (full.entries, full.sequence) == (outbox.entries, CAPACITY)
+
+    @pytest.mark.parametrize("body", ["{}", "not json", '{"time":7}', '{"time":"2026-12-23T04:26:40Z"}'])
+    def test_untidy(self, body: str) -> None:
+        """An entry that the log has is worth a write of its own once it is old, or was edited by hand."""
+        outbox = self.open({"outbox": [{"id": "u-1/1", "body": body}]}, taken=frozenset({"u-1/1"}))
+        assert outbox.untidy(1_798_000_000 + TIDY_SECONDS)
+        assert outbox.untidy(1_798_000_000 + TIDY_SECONDS - 1) is not body.startswith('{"time":"')
+        assert not self.open({"outbox": [{"id": "u-1/1", "body": body}]}).untidy(1_900_000_000)
 
     def test_same_news_same_bytes(self) -> None:
         """Made twice from the same status, as after a lost answer, an event is the same to the byte."""

@@ -60,6 +60,20 @@ def test_refused_events_are_parked_after_an_hour() -> None:
     assert not attempts.parked
 
 
+def test_the_hour_is_one_of_refusals() -> None:
+    """It begins with the first refusal, not with an outage before; and an attempt is made when it is over, not an hour later."""
+    attempts = Attempts()
+    for at in (0.0, 5000.0, 10_000.0):
+        attempts.failed(Verdict.RETRY, at, 0.0, steady)
+    at = 20_000.0
+    for _ in range(20):
+        attempts.failed(Verdict.REFUSED, at, 0.0, steady)
+        if attempts.parked:
+            break
+        at = attempts.not_before
+    assert at == 20_000.0 + PARK_SECONDS
+
+
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [(200, "ACK"), (204, "ACK"), (299, "ACK")]

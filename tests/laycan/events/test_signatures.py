@@ -1,4 +1,4 @@
-"""Webhook signatures, judged by the public `standardwebhooks` library."""
+"""Webhook signatures, judged by the public `standardwebhooks` library and by `cryptography`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import base64
 import time
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from laycan.events.signatures import headers, parse_keys, sign
+from tests.laycan.events.house import key
 
 KEY = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 OTHER = "whsec_" + base64.b64encode(b"another key of 24 bytes!").decode()
@@ -16,7 +19,7 @@ BODY = '{"data":"ä","id":"u-1/7"}'.encode()
 
 
 def signed(secret: str, *, at: int | None = None, body: bytes = BODY) -> dict[str, str]:
-    return dict(headers(parse_keys(secret.encode()), "u-1/7", int(time.time()) if at is None else at, body))
+    return dict(headers(parse_keys(secret.encode()), [], "u-1/7", int(time.time()) if at is None else at, body))
 
 
 def test_verified_by_the_public_library() -> None:
@@ -36,8 +39,28 @@ def test_refused_by_the_public_library(spoil: str) -> None:
 def test_two_keys_while_one_replaces_the_other() -> None:
     """A Secret with two keys signs with both: receivers with either key verify."""
     given = signed(f"{OTHER}\n{KEY}\n")
-    for key in (KEY, OTHER):
-        Webhook(key).verify(BODY, given)
+    for either in (KEY, OTHER):
+        Webhook(either).verify(BODY, given)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_beside_public_signatures(count: int) -> None:
+    """`v1a` alone would fail the public library; with `v1` behind it, it passes. The public key alone checks `v1a`."""
+    signers = [key(n, "webhooks") for n in range(1, count + 1)]
+    given = dict(headers(parse_keys(KEY.encode()), signers, "u-1/7", int(time.time()), BODY))
+    assert Webhook(KEY).verify(BODY, given)
+    *public, stock = given["webhook-signature"].split(" ")
+    assert stock.startswith("v1,")
+    with pytest.raises(WebhookVerificationError):
+        Webhook(KEY).verify(BODY, {**given, "webhook-signature": " ".join(public)})
+    signed = f"u-1/7.{given['webhook-timestamp']}.".encode() + BODY
+    for signer, each in zip(signers, public, strict=True):
+        kind, signature = each.split(",")
+        assert kind == "v1a"
+        verifier = Ed25519PublicKey.from_public_bytes(signer.public_key)
+        verifier.verify(base64.b64decode(signature), signed)
+        with pytest.raises(InvalidSignature):
+            verifier.verify(base64.b64decode(signature), signed.replace(b"u-1/7", b"u-1/8"))
 
 
 def test_prefix_and_padding_are_optional() -> None:

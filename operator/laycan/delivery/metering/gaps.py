@@ -73,14 +73,14 @@ def find_gaps(
 
 def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, closing: bool) -> list[Gap]:
     """A binding that is over, but not metered: its node turns out to have been away before the end."""
-    mine = [g for g in known if g.node == bound.node]
+    mine, why = [g for g in known if g.node == bound.node], "NodeNotReady" if bound.node in world.nodes else "NodeDeleted"
     found: dict[tuple[int, int], list[int]] = {}
     for lot in bound.lots:
         past = [bound.end if g.end is None else g.end for g in mine if lot in g.lots]
         floor = max(until, bound.start, bound.handed_over_at or 0, *past)
         if floor < bound.end:
             found.setdefault(_away(world, bound, floor, closing=closing), []).append(lot)
-    return [Gap(bound.node, start, end, tuple(lots)) for (start, end), lots in found.items() if start < end]
+    return [Gap(bound.node, start, end, tuple(lots), cause=why) for (start, end), lots in found.items() if start < end]
 
 
 def _away(world: World, bound: Bound, floor: int, *, closing: bool) -> tuple[int, int]:
@@ -111,16 +111,18 @@ def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int
         if back:
             gaps.append(replace(gap, lots=back, end=ready_since if gap.start < ready_since else now))
         if out and node is not None and world.alive(node) and gap.start < ready_since:  # back without its GPUs: that Ready ended nothing
-            gaps += [replace(gap, lots=out, end=ready_since), Gap(bound.node, ready_since, None, out)]
+            gaps += [replace(gap, lots=out, end=ready_since), Gap(bound.node, ready_since, None, out, cause="AccessLost")]
         elif out:
             gaps.append(replace(gap, lots=out, start=min(gap.start, _onset(world, bound, floor, now, gap.start))))
     rest = tuple(lot for lot in bound.lots if not any(lot in g.lots for g in mine))
     fresh = tuple(lot for lot in rest if lot in lost)
     if rest and node is not None and world.alive(node) and ready_since > floor:  # it was away and came back, unseen
-        gaps.append(Gap(bound.node, _last_heartbeat(world, bound.node, floor, ready_since, floor), ready_since, rest))
-        gaps += [Gap(bound.node, ready_since, None, fresh)] if fresh else []
+        away = _last_heartbeat(world, bound.node, floor, ready_since, floor)
+        gaps.append(Gap(bound.node, away, ready_since, rest, cause="NodeNotReady"))
+        gaps += [Gap(bound.node, ready_since, None, fresh, cause="AccessLost")] if fresh else []
     elif fresh:
-        gaps.append(Gap(bound.node, _onset(world, bound, floor, now, now), None, fresh))
+        why = "NodeDeleted" if node is None else "AccessLost" if world.alive(node) else "NodeNotReady"
+        gaps.append(Gap(bound.node, _onset(world, bound, floor, now, now), None, fresh, cause=why))
     return gaps
 
 

@@ -87,6 +87,10 @@ class Account:
 
     def read(self, until: int) -> Counters:
         """Counters up to `until`; never less than what was read before."""
+        return self.take(until)[0]
+
+    def take(self, until: int) -> tuple[Counters, list[Stretch]]:
+        """The counters, and the stretches from which they follow."""
         opening = self.reading.counters or Counters(self.terms.start)
         lo, hi = opening.until, max(opening.until, min(until, self.terms.end))
         proven = samples(self.bounds, (*self.reading.gaps, *self.unproven), lo, hi)
@@ -94,4 +98,12 @@ class Account:
         if self.notices:
             used = opening.gpu_seconds.get(Class.CURTAILED, 0) // self.terms.lot_gpus
             events = curtailed(proven, self.notices, self.terms, lo, hi, self.curtailable_lot_seconds - used)
-        return classify(proven, self.terms, events, hi, opening)
+        return classify(proven, self.terms, events, hi, opening), [*proven, *events]
+
+    def why(self, until: int) -> Iterator[tuple[int, int, int, str]]:
+        """(lot, start, end, cause) of what is known to be undelivered since the last reading."""
+        lo = self.reading.until or self.terms.start
+        for gap in (*self.reading.gaps, *self.unproven):
+            start, end = max(gap.start, lo), min(until if gap.end is None else gap.end, until, self.terms.end)
+            if gap.cause and start < end:
+                yield from ((lot, start, end, gap.cause) for lot in gap.lots)

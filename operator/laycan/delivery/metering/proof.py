@@ -49,12 +49,12 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, sharing:
         return []
     over = bound.end if bound.end <= now else None
     if view is None:
-        return [Gap(bound.node, lo, over, bound.lots)]
+        return [Gap(bound.node, lo, over, bound.lots, cause="NoMeter")]
     known_from = _known_from(view, policy, bound.metered_since)
-    found = [Gap(bound.node, lo, known_from, bound.lots)] if lo < known_from else []
-    found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m)) for m in view.missed]
+    found = [Gap(bound.node, lo, known_from, bound.lots, cause="HistoryDropped")] if lo < known_from else []
+    found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m), "NotSampled") for m in view.missed]
     if now >= view.silent_at:
-        found.append(Gap(bound.node, max(lo, view.at), None, bound.lots))
+        found.append(Gap(bound.node, max(lo, view.at), None, bound.lots, cause="AgentSilent"))
     bad = [spell for spell in spells(view.findings, policy) if not policy.delivers(spell)] if view.findings else []
     found += _unfit(view, bad, bound, lot_gpus, sharing, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
@@ -77,12 +77,16 @@ def _estimable(world: World, name: str, missed: MissedView) -> bool:
 def _unfit(view: MeterView, bad: Sequence[Spell], bound: Bound, lot_gpus: int, sharing: Sharing, lo: int, hi: int) -> Iterator[Gap]:
     """When in [lo, hi) which lot had no fit GPUs."""
     instants = (t for spell in bad for t in (spell.start, spell.end) if t is not None)
-    out: dict[int, int] = {}  # lot -> since when it is out
+    out: dict[int, tuple[int, str]] = {}  # lot -> since when it is out, and why
     for at in sorted({lo, *(t for t in (*instants, *sharing.changes(bound)) if lo < t < hi)}):
-        lost = lots_without(view, bound, {spell.gpu for spell in bad if spell.covers(at)}, lot_gpus, sharing.ahead(bound, at))
-        yield from (Gap(bound.node, out.pop(lot), at, (lot,)) for lot in sorted(out.keys() - lost))
-        out = {lot: out.get(lot, at) for lot in lost}
-    yield from (Gap(bound.node, since, None, (lot,)) for lot, since in out.items())
+        here = [spell for spell in bad if spell.covers(at)]
+        lost = lots_without(view, bound, {spell.gpu for spell in here}, lot_gpus, sharing.ahead(bound, at))
+        for lot in sorted(out.keys() - lost):
+            since, why = out.pop(lot)
+            yield Gap(bound.node, since, at, (lot,), cause=why)
+        why = max(here, key=lambda spell: spell.start).reason if here else "GpusMissing"
+        out = {lot: out.get(lot, (at, why)) for lot in lost}
+    yield from (Gap(bound.node, since, None, (lot,), cause=why) for lot, (since, why) in out.items())
 
 
 def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus: int, ahead: int) -> tuple[int, ...]:

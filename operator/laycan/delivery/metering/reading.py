@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from laycan.resources.times import format_time, parse_time
@@ -22,6 +22,7 @@ class Gap:
     end: int | None
     lots: tuple[int, ...]
     estimable: bool = False
+    cause: str = field(default="", compare=False)  # one word in CamelCase
 
     def covers(self, instant: int) -> bool:
         return self.start <= instant and (self.end is None or instant < self.end)
@@ -79,11 +80,13 @@ def _dump_outage(outage: Outage) -> dict[str, Any]:
 
 def _dump_gap(gap: Gap) -> dict[str, Any]:
     raw: dict[str, Any] = {"node": gap.node, "lots": list(gap.lots), "start": format_time(gap.start)}
+    raw |= {"cause": gap.cause} if gap.cause else {}
     return raw if gap.end is None else raw | {"end": format_time(gap.end)}
 
 
 def _parse_gap(raw: Mapping[str, Any]) -> Gap:
-    return Gap(raw["node"], parse_time(raw["start"]), parse_time(raw["end"]) if raw.get("end") else None, tuple(raw["lots"]))
+    end = parse_time(raw["end"]) if raw.get("end") else None
+    return Gap(raw["node"], parse_time(raw["start"]), end, tuple(raw["lots"]), cause=raw.get("cause", ""))
 
 
 def parse_reading(status: Mapping[str, Any]) -> Reading:

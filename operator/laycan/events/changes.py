@@ -1,0 +1,253 @@
+"""What an event says has changed, one model for each type. The docstring of a model is *when* the event is sent; docs/events.md repeats it.
+
+Fields are strict here, so that none slips into an event unseen. Receivers let pass what they do not know: within a version fields are
+only ever added.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from laycan.resources.base import Gpus, GpuSeconds, Model, Name, Time
+from laycan.resources.contract import ReasonStatus, Window
+
+Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+$")]
+Lots = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Field(max_length=65_536)]
+KeyId = Annotated[str, Field(min_length=1, max_length=128)]
+Base64 = Annotated[str, Field(min_length=4, max_length=65_536, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+
+_PHASE = Field(description="The phase that it came to.")
+_FROM = Field(alias="from", description="The phase that it was in.")
+_LOTS = Field(description="Numbers of the lots concerned, from 0 (ordinals).")
+_SINCE = Field(description="Onset: the last good second before, RFC 3339 UTC.")
+
+
+class Moved(Model):
+    """The contract came to another phase."""
+
+
+class Received(Moved):
+    """The contract was seen for the first time."""
+
+    phase: Literal["Received"] = _PHASE
+
+
+class Rejected(Moved):
+    """The contract is refused; final."""
+
+    phase: Literal["Rejected"] = _PHASE
+    from_: Literal["Received", "Quoted"] = _FROM
+    reason: ReasonStatus = Field(description="Why, and what to change.")
+
+
+class Quoted(Moved):
+    """An offer was made."""
+
+    phase: Literal["Quoted"] = _PHASE
+    from_: Literal["Received"] = _FROM
+
+
+class Expired(Moved):
+    """An offer has lapsed, or its hold was taken up; final."""
+
+    phase: Literal["Expired"] = _PHASE
+    from_: Literal["Quoted"] = _FROM
+
+
+class Accepted(Moved):
+    """The contract is promised: every lot is bound for the whole window. It is never judged again."""
+
+    phase: Literal["Accepted"] = _PHASE
+    from_: Literal["Received", "Quoted"] = _FROM
+
+
+class Delivering(Moved):
+    """The window has begun."""
+
+    phase: Literal["Delivering"] = _PHASE
+    from_: Literal["Accepted"] = _FROM
+
+
+class Delivered(Moved):
+    """The window is over, and metered to its end. Receipts of its last day may still follow."""
+
+    phase: Literal["Delivered"] = _PHASE
+    from_: Literal["Delivering"] = _FROM
+
+
+class Settled(Moved):
+    """The delivery was accepted, or the time for disputes has lapsed; final."""
+
+    phase: Literal["Settled"] = _PHASE
+    from_: Literal["Delivered"] = _FROM
+
+
+class Cancelled(Moved):
+    """The contract was ended before its start; final."""
+
+    phase: Literal["Cancelled"] = _PHASE
+    from_: Literal["Accepted"] = _FROM
+
+
+class Terminated(Moved):
+    """The contract was ended after its start; final."""
+
+    phase: Literal["Terminated"] = _PHASE
+    from_: Literal["Accepted", "Delivering"] = _FROM
+
+
+class Flip(Model):
+    """A condition began or ceased to hold."""
+
+    condition: Word = Field(description="Name of the condition.")
+    status: Literal["True", "False"] = Field(description="Whether it holds now.")
+    reason: Word = Field(description="Why, as one word in CamelCase; more words may come.")
+    message: str = Field(description="Why, for a person.", max_length=32_768)
+
+
+class Started(Flip):
+    """The buyer has all that is due, for the first time."""
+
+    condition: Literal["HandedOver"] = Field(description="Name of the condition.")
+    gpus: Gpus = Field(description="Due and had, GPUs.")
+    products: list[Name] = Field(description="Grades that serve it now.", max_length=64)
+
+
+class Interrupted(Flip):
+    """The buyer lost part of what he had."""
+
+    condition: Literal["HandedOver"] = Field(description="Name of the condition.")
+    lots: Lots = _LOTS
+    gpus: int = Field(description="Missing, GPUs.", ge=0, le=65_536)
+    since: Time = _SINCE
+
+
+class Restored(Flip):
+    """The buyer has all of it again, on the same grade; or a curtailment has ended."""
+
+    condition: Literal["HandedOver", "Curtailed"] = Field(description="Name of the condition.")
+    lots: Lots | None = Field(default=None, description="Numbers of the lots that came back, from 0 (ordinals).")
+    gpus: Gpus | None = Field(default=None, description="Due and had, GPUs.")
+    products: list[Name] | None = Field(default=None, description="Grades that serve it now.", max_length=64)
+    since: Time | None = Field(default=None, description="From when part of it was missing, RFC 3339 UTC.")
+
+
+class Substituted(Started):
+    """The buyer has all of it again, part of it on an equivalent grade."""
+
+    lots: Lots = _LOTS
+    since: Time = Field(description="From when part of it was missing, RFC 3339 UTC.")
+
+
+class Curtailed(Flip):
+    """Notice was given that GPUs are withdrawn by right."""
+
+    condition: Literal["Curtailed"] = Field(description="Name of the condition.")
+    gpus: Gpus = Field(description="Withdrawn, GPUs.")
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+    noticed_at: Time = Field(description="When notice was given, RFC 3339 UTC.")
+
+
+class Short(Model):
+    """What is out beyond grace."""
+
+    lots: Lots = _LOTS
+    gpus: Gpus = Field(description="Out, GPUs.")
+    since: Time = _SINCE
+    cure_until: Time = Field(description="Until then the delivery can be cured, RFC 3339 UTC.")
+    gpu_seconds_so_far: GpuSeconds = Field(description="Undelivered since the onset, GPU-seconds.")
+
+
+class ShortfallOpened(Flip, Short):
+    """An outage has outlasted its grace."""
+
+    condition: Literal["Shortfall"] = Field(description="Name of the condition.")
+
+
+class ShortfallCured(Flip):
+    """The last lot that was out is served again."""
+
+    condition: Literal["Shortfall"] = Field(description="Name of the condition.")
+    late: bool = Field(description="Whether the time to cure was over.")
+
+
+class CureExpired(Short):
+    """The time to cure is over: damages count from the onset."""
+
+
+class RiskRaised(Flip):
+    """The plan leaves part of the time ahead undelivered."""
+
+    condition: Literal["AtRisk"] = Field(description="Name of the condition.")
+    gpus: Gpus = Field(description="Short, GPUs.")
+    window: Window = Field(description="When it will be short, the first such time.")
+
+
+class RiskCleared(Flip):
+    """The plan delivers all that lies ahead again, or the window is over."""
+
+    condition: Literal["AtRisk"] = Field(description="Name of the condition.")
+
+
+class Signature(Model):
+    """One signature of an envelope."""
+
+    keyid: KeyId = Field(description="keyId of the key, as in the trust file.")
+    sig: Base64 = Field(description="Ed25519, base64.")
+
+
+class Envelope(Model):
+    """DSSE: what is signed, and by whom."""
+
+    payload_type: Literal["application/vnd.in-toto+json"] = Field(description="What the payload is.")
+    payload: Base64 = Field(description="The receipt's RFC 8785 bytes, base64; see delivery-receipt.v1.json.")
+    signatures: list[Signature] = Field(description="By the operator's key for receipts.", min_length=1, max_length=4)
+
+
+class ReceiptIssued(Model):
+    """A UTC day of the contract, or its last part, is metered to its end; or an earlier receipt is corrected."""
+
+    envelope: Envelope = Field(description="The signed receipt.")
+
+
+class KeyRotated(Model):
+    """A signing key takes over from another, which announces it."""
+
+    use: Literal["receipts", "checkpoints", "webhooks"] = Field(description="What it signs.")
+    old_key_id: KeyId = Field(description="The key that announces it, as in the trust file.")
+    new_key_id: KeyId = Field(description="The key that takes over.")
+    new_public_key: Base64 = Field(description="Its public half, 32 bytes, base64.")
+    signature: Base64 = Field(description="Of the old key over those 32 bytes, Ed25519, base64.")
+
+
+class LostLog(Model):
+    """The log that was lost."""
+
+    origin: str = Field(description="Its name.", min_length=1, max_length=512)
+    size: int = Field(description="Entries that it had at least (a count).", ge=0)
+
+
+class Head(Model):
+    """Where the history of a contract stood."""
+
+    contract: str = Field(description="uid of the ComputeContract.", min_length=1, max_length=128)
+    sequence: int = Field(description="Number of its last event (a count).", ge=1)
+    head_digest: str = Field(description="Digest of that event's bytes; empty where nobody knows.", pattern=r"^(sha256:[0-9a-f]{64})?$")
+
+
+class Replacement(Model):
+    """Another log goes on."""
+
+    origin: str = Field(description="Name of this log.", min_length=1, max_length=512)
+    replaces: LostLog = Field(description="The log that was lost.")
+    heads: list[Head] = Field(description="Where its contracts stood; many contracts are spread over several such events.", max_length=300)
+    contracts: int = Field(description="How many contracts that is in all (a count).", ge=0)
+
+
+class LogReplaced(Model):
+    """The operator has lost this exchange's log: the first entries of the one that follows it."""
+
+    change: Replacement = Field(description="What follows what.")
