@@ -20,7 +20,7 @@ from laycan.resources.times import format_time
 log = logging.getLogger(__name__)
 
 WAITING = 64  # Events that wait to be written; more are dropped
-_FLIPS = {"HandedOver": "Normal", "Shortfall": "Warning", "AtRisk": "Warning", "Curtailed": "Warning"}
+_FLIPS = {"HandedOver": "Normal", "Shortfall": "Warning", "AtRisk": "Warning", "Curtailed": "Warning", "Suspended": "Warning"}
 
 
 class News(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Any
 from laycan.resources.times import format_time, parse_time
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
-HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED = "HandedOver", "AtRisk", "Shortfall", "Curtailed"
-ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED)
+HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, SUSPENDED = "HandedOver", "AtRisk", "Shortfall", "Curtailed", "Suspended"
+ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, SUSPENDED)
 ALWAYS = frozenset({READY, HANDED_OVER})
 
 

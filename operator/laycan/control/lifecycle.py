@@ -43,8 +43,8 @@ class Step(StrEnum):
     START = "first lot handed over, or start passed"
     END = "window over and metered"
     SETTLE = "delivery accepted, or disputeSeconds lapsed"
-    CANCEL = "deleted before the start"
-    TERMINATE = "deleted after the start"
+    CANCEL = "deleted or terminated before the start"
+    TERMINATE = "deleted or terminated after the start"
 
 
 TABLE: Mapping[tuple[Phase, Step], Phase] = MappingProxyType(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from laycan.control import conditions as c
+from laycan.control.accounting import terms_of
 from laycan.control.curtailment import give_notice
 from laycan.control.decision import Decision, Reason
 from laycan.control.draft import Draft
@@ -16,6 +17,7 @@ from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
 from laycan.control.receipts import Seal, issue
+from laycan.control.suspension import tell_hold
 from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import health_policy, interruption, tolerance
 from laycan.delivery.devices.exact import choose
@@ -28,11 +30,11 @@ from laycan.evidence.readings import Cause
 from laycan.kube.world import World
 from laycan.resources.verdict import Policy
 from laycan.settings import Settings
-from laycan_verify.classes import Counters, Terms
+from laycan_verify.classes import Counters
 
 
 def end_early(draft: Draft, world: World, settings: Settings, seal: Seal | None) -> None:
-    """Deletion: cancelled before the start, terminated after it. Bindings are cut at once; the end waits for the agents' last samples."""
+    """Deletion or termination: before the start, or after it. Bindings are cut at once; the end waits for the agents' last samples."""
     owed = due(draft.contract)
     if draft.ended_at is None:
         _find_gaps(draft, world, owed)
@@ -60,7 +62,10 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
     if decision is not None and draft.now < owed.end:
         _bind(draft, world, decision, owed)
     draft.bounds = choose(world, draft.contract.key, draft.bounds, settings, draft.now)
-    have = _take_over(draft, world, owed, settings)
+    suspended = draft.instructed.suspended
+    have = _take_over(draft, world, owed, settings) if not suspended else frozenset()
+    if suspended:
+        _ask_agents(draft, world, owed)
     started = draft.now >= owed.start
     if started:
         _find_gaps(draft, world, owed)
@@ -69,7 +74,9 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
     if not started:
         draft.conditions.put(c.HANDED_OVER, False, "NotStarted", "")
     account = _account(draft, world, owed)
-    if started and draft.now < owed.end:
+    if started and draft.now < owed.end and suspended:
+        tell_hold(draft, owed)
+    elif started and draft.now < owed.end:
         tell_handover(draft, owed, have)
         tell_shortfall(draft, account.read(draft.now), owed, have, tolerance(draft.contract, world).cure_seconds)
     if draft.now >= owed.end:
@@ -146,11 +153,9 @@ def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
 
 
 def _account(draft: Draft, world: World, owed: Due) -> Account:
-    allowed = tolerance(draft.contract, world)
-    right = interruption(draft.contract, world)
-    end = owed.end if draft.ended_at is None else max(owed.start, min(owed.end, draft.ended_at))
-    terms = Terms(owed.start, end, owed.lots, owed.lot_gpus, allowed.grace_seconds, allowed.grace_cap_ppm)
-    return Account(terms, draft.bounds, draft.reading, draft.unproven, draft.notices, right[1] * owed.lots if right else 0)
+    terms, right = terms_of(draft, world), interruption(draft.contract, world)
+    buyers = draft.instructed.buyers(owed.lots, terms.end)
+    return Account(terms, draft.bounds, draft.reading, draft.unproven, draft.notices, right[1] * owed.lots if right else 0, buyers)
 
 
 def _advance(draft: Draft, account: Account, until: int, seal: Seal | None) -> Counters:
@@ -160,6 +165,7 @@ def _advance(draft: Draft, account: Account, until: int, seal: Seal | None) -> C
         causes = [Cause(*each) for each in account.why(counters.until)]
         draft.books = replace(draft.books, readings=draft.books.readings.extended(stretches, causes))
     draft.reading = replace(draft.reading, counters=counters)
+    draft.instructed = draft.instructed.metered(counters.until)
     return counters
 
 

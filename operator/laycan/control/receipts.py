@@ -22,7 +22,7 @@ from laycan.evidence.leaves import leaves
 from laycan.evidence.receipt import Content, Signer, Subject, amounts, incidents, parse_incidents, predicate, sealed, statement
 from laycan.kube.world import World
 from laycan_verify.classes import DAY_SECONDS, Class, Counters, Terms
-from laycan_verify.classify import Judged, judge
+from laycan_verify.classify import Judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,7 @@ class _Clerk:
         return True
 
     def _judge(self, begin: Counters, until: int) -> Judged:
-        samples = [s for s in self.draft.books.readings.stretches if s.cls is Class.DELIVERED]
-        events = [s for s in self.draft.books.readings.stretches if s.cls is not Class.DELIVERED]
-        return judge(samples, self.terms, events, until, begin)
+        return self.draft.books.readings.judged(self.terms, until, begin)
 
     def _subject(self) -> Subject:
         terms, fields = self.draft.contract.spec["terms"], self.draft.fields

@@ -66,7 +66,7 @@ def promises(
     for key, contract in world.contracts.items():
         status = in_flight.get(key, contract.status)
         phase = str(status.get("phase", ""))
-        if contract.deleting:
+        if contract.deleting or status.get("endedAt"):
             continue
         if phase in COMMITTED:
             ahead = [(b["node"], b["level"]) for b in status.get("bindings") or () if b["end"] > today]

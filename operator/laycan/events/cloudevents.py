@@ -27,6 +27,8 @@ NAMES = frozenset(
         "contract.settled",
         "contract.cancelled",
         "contract.terminated",
+        "contract.suspended",
+        "contract.resumed",
         "delivery.started",
         "delivery.interrupted",
         "delivery.restored",
