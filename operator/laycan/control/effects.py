@@ -27,7 +27,7 @@ PHASES: Mapping[str, frozenset[Phase]] = {  # action -> phases in which it has a
     "Terminate": COMMITTED,
     "Suspend": COMMITTED,
     "Resume": _LIVE,
-    "Dispute": frozenset({Phase.DELIVERING, Phase.DELIVERED}),
+    "Dispute": _LIVE,
     "AcceptDelivery": frozenset({Phase.DELIVERED}),
     "AcceptBuyerCaused": _LIVE,
     "AcceptSubstitution": _LIVE,

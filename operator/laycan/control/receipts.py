@@ -45,14 +45,15 @@ def issue(draft: Draft, world: World, owed: Due, terms: Terms, seal: Seal | None
     if not seal.trusted_clock():
         return False
     clerk = _Clerk(draft, world, owed, terms, seal)
-    if not clerk.correct(counters):
-        return False
-    while (begin := draft.books.opening or Counters(terms.start)).until < terms.end:
+    while clerk.correct(counters):
+        begin = draft.books.opening or Counters(terms.start)
+        if begin.until >= terms.end:
+            return True
         end = min(terms.end, begin.until - begin.until % DAY_SECONDS + DAY_SECONDS)
         if end > counters.until or not draft.outbox.room:
             return False
         clerk.close_day(begin, end)
-    return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

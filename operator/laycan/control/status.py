@@ -61,6 +61,8 @@ def next_status(
         end_early(draft, world, settings, seal)
     if draft.phase in COMMITTED:
         deliver(draft, world, decision, settings, seal)
+    if draft.phase is Phase.DELIVERED:
+        carry_out(draft, world)  # what has an effect from this moment on
     if draft.phase is Phase.DELIVERED and complete(draft, world, seal):
         _settle(draft, world)
     _summarise(draft, decision)
