@@ -22,6 +22,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},
         "computeproducts/status": {"patch"},
+        "contractinstructions/status": {"patch"},
         "events": {"create"},
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},
@@ -60,12 +61,22 @@ def test_each_rule_names_its_call() -> None:
 
 
 def test_bound_to_the_operator_only(render: Render) -> None:
-    """Every role is bound, and to nobody but the operator's ServiceAccount."""
+    """Every role is bound, and to nobody but the operator's ServiceAccount; the exchanges' are for the administrator to bind."""
     manifests = render("mode=Enforce", "exchangeNamespaces={desk}")
     bindings = [each for each in manifests if each["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
-    assert len(bindings) == len(_roles(manifests)) == 5
+    assert len(bindings) == len([role for role in _roles(manifests) if role["metadata"]["name"] != "laycan-exchange"]) == 5
     for binding in bindings:
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "laycan-operator", "namespace": "laycan-system"}]
+
+
+def test_an_exchange_offers_and_instructs(render: Render) -> None:
+    """In its own namespaces it may create contracts and instructions and read them by name; nothing else, and nowhere else."""
+    roles = [role for role in _roles(render("exchangeNamespaces={desk,two}")) if role["metadata"]["name"] == "laycan-exchange"]
+    assert [(role["kind"], role["metadata"]["namespace"]) for role in roles] == [("Role", "desk"), ("Role", "two")]
+    assert [rule for role in roles for rule in role["rules"]] == 2 * [
+        {"apiGroups": ["laycan.dev"], "resources": ["computecontracts", "contractinstructions"], "verbs": ["create", "get"]}
+    ]
+    assert not [role for role in _roles(render()) if role["metadata"]["name"] == "laycan-exchange"]
 
 
 def _roles(manifests: list[Manifest]) -> list[Manifest]:

@@ -172,7 +172,7 @@ class Draft:
         return kinds.pop() if len(kinds) == 1 else ("mixed" if kinds else "node")
 
 
-_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "reason", "offer", "handover")
+_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "reason", "offer", "handover", "outages")
 
 
 def reason_json(reason: Reason) -> dict[str, Any]:

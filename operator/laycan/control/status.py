@@ -19,6 +19,7 @@ from laycan.control.envelopes import signs
 from laycan.control.finalizer import listens
 from laycan.control.instructions import carry_out
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
+from laycan.control.maintenance import tell_outages
 from laycan.control.progress import complete, deliver, end_early
 from laycan.control.receipts import Seal
 from laycan.control.wakes import DISPUTE_SECONDS, next_wake
@@ -60,6 +61,7 @@ def next_status(
     if draft.ending and draft.phase in COMMITTED:
         end_early(draft, world, settings, seal)
     if draft.phase in COMMITTED:
+        tell_outages(draft, world)
         deliver(draft, world, decision, settings, seal)
     if draft.phase is Phase.DELIVERED:
         carry_out(draft, world)  # what has an effect from this moment on

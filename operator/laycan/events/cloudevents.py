@@ -39,7 +39,9 @@ NAMES = frozenset(
         "shortfall.cure_expired",
         "risk.raised",
         "risk.cleared",
+        "outage.planned",
         "receipt.issued",
+        "statement",
     }
 )
 

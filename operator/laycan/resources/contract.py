@@ -337,6 +337,9 @@ class ContractStatus(Model):
     handover: HandoverRecord | None = Field(default=None, description="How punctual delivery is.")
     curtailments: list[CurtailmentNotice] | None = Field(default=None, description="Notices of curtailment by right.", max_length=1024)
     instructions: InstructionsStatus | None = Field(default=None, description="What follows from the instructions that were applied.")
+    outages: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        default=None, description="uids of the Outages ahead of which the contract's exchange was told.", max_length=256
+    )
     outbox: list[OutboxEntry] | None = Field(
         default=None, description="Events decided and not yet taken by the log, oldest first.", max_length=8
     )

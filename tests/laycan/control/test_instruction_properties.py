@@ -101,7 +101,7 @@ def perform(storm: Storm, without: frozenset[str] = frozenset()) -> tuple[Desk, 
 
 
 @given(storms)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_invariants(storm: Storm) -> None:
     """Classes add up, phases go by the table, each flip of Suspended is told once, receipts add up, and the head follows the chain."""
     desk, written, said = perform(storm)
@@ -136,7 +136,7 @@ def held(status: dict[str, Any]) -> bool:
 
 
 @given(storms)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_is_rejected_changes_nothing(storm: Storm) -> None:
     """With all rejected instructions left out, every status is the same to the byte."""
     _, written, said = perform(storm)
