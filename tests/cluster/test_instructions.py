@@ -13,8 +13,9 @@ from controlplane.api import Api, ApiError, Object
 from controlplane.waiting import until
 from tests.cluster.operator import GROUP, Market, at, await_phase, contract, instruction, market, owners, read
 from tests.cluster.policies.installed import refused
-from tests.cluster.test_webhooks import SECRET, listening, news, traded
+from tests.cluster.test_webhooks import listening, news, traded
 from tests.laycan.control.acts import envelope, trusted
+from tests.laycan.events.exchange import SECRET
 
 pytestmark = pytest.mark.xdist_group("instructions")
 HOUR = 3600
