@@ -26,6 +26,8 @@ from laycan.resources.times import format_time
 
 PATIENCE_SECONDS = 60  # an instruction may come before the one that it cites
 
+_RANK = {"Applied": 0, "Rejected": 2}
+
 DUE = wait("Due", "it is carried out with the contract's next status")
 
 
@@ -58,8 +60,8 @@ def verdicts(draft: Draft, world: World) -> dict[str, Verdict]:
     """What has become of each instruction that names the draft's contract, by key."""
     views = of_contract(draft.contract.key, world)
     applied = chain(views, draft.instructed.head)
-    bearers: dict[str, str] = {}  # digest -> the first instruction that says so and was not rejected
-    for view in sorted(views, key=lambda view: view.phase == "Rejected"):
+    bearers: dict[str, str] = {}  # digest -> the one of its instructions that counts: what was answered once is not taken back
+    for view in sorted(views, key=lambda view: _RANK.get(view.phase, 1)):
         bearers.setdefault(view.digest, view.key)
     return {view.key: _verdict(view, draft, world, views, applied, bearers) for view in views}
 

@@ -69,6 +69,16 @@ class TestChain:
         assert answer_of(desk, store(desk, act, T0 + 40), T0 + 40) == "Applied", "GitOps puts it there again: nothing happens"
         assert (desk.at(T0 + 40), desk.status) == (None, before)
 
+    def test_the_same_in_the_same_second(self) -> None:
+        """Which of two equal ones counts is not taken back because of a name."""
+        desk = delivering()
+        act = act_of(desk, "Suspend", T0 + 10)
+        first = store(desk, act, T0 + 10, name="b")
+        desk.at(T0 + 10)
+        assert answer(desk, T0 + 10) == {first: "Applied"}
+        again = store(desk, act, T0 + 10, name="a")
+        assert answer(desk, T0 + 10) == {first: "Applied", again: "Replayed"}
+
     def test_of_two_that_cite_the_same_one_is_applied(self) -> None:
         """The one that takes effect first; the other is out of the chain for good."""
         desk = delivering()
