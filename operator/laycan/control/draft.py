@@ -16,6 +16,7 @@ from laycan.control.curtailment import dump_notices, parse_notices
 from laycan.control.decision import Reason
 from laycan.control.instructed import Instructed
 from laycan.control.lifecycle import Phase, Step, move
+from laycan.control.makegood import MakeGood
 from laycan.delivery.metering.meter import Notice
 from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.metering.served import Bound
@@ -39,6 +40,7 @@ class Draft:
     ended_at: int | None  # when it was cancelled or terminated
     books: Books = field(default_factory=Books)
     instructed: Instructed = field(default_factory=Instructed)
+    make_good: MakeGood = field(default_factory=MakeGood)
     ending: bool = False  # it is to be ended now, by deletion or by an instruction
     unproven: tuple[Gap, ...] = ()  # by the nodes' agents; worked out anew each time
     metered: bool = False  # the meter has reached the end: its reading does not wait for the next round
@@ -68,6 +70,7 @@ class Draft:
             ended_at=parse_time(status["endedAt"]) if status.get("endedAt") else None,
             books=Books.parse(status),
             instructed=Instructed.parse(status),
+            make_good=MakeGood.parse(status),
             ending=contract.deleting or bool(status.get("endedAt")),
             fields={k: status[k] for k in _COPIED if k in status},
         )
@@ -141,6 +144,8 @@ class Draft:
             status["receipts"] = receipts
         if instructed := self.instructed.dump():
             status["instructions"] = instructed
+        if made_good := self.make_good.dump():
+            status["makeGood"] = made_good
         if self.outbox.entries:
             status["outbox"] = self.outbox.entries
         if "ledger" in self.contract.status:
@@ -160,6 +165,7 @@ class Draft:
             "reason": status.get("reason"),
             "handover": status.get("handover"),
             "instructions": status.get("instructions"),
+            "makeGood": status.get("makeGood"),
             "termsDigest": status.get("termsDigest"),
             "productDigest": status.get("productDigest"),
             "scheduleDigest": digest(schedule),

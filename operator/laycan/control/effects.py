@@ -31,6 +31,7 @@ PHASES: Mapping[str, frozenset[Phase]] = {  # action -> phases in which it has a
     "AcceptDelivery": frozenset({Phase.DELIVERED}),
     "AcceptBuyerCaused": _LIVE,
     "AcceptSubstitution": _LIVE,
+    "ElectMakeGood": COMMITTED,
 }
 
 
@@ -72,6 +73,15 @@ def _own_grade(act: Act, draft: Draft, world: World) -> Objection | None:
     named = act.substitution.product if act.substitution is not None else ""
     if named == sold:
         return refuse("NotSubstituted", f"spec.act.substitution.product: {sold} is what was sold; name the grade that is delivered instead")
+    return None
+
+
+def _elected(act: Act, draft: Draft, world: World) -> Objection | None:
+    if draft.make_good.lots:
+        return refuse("AlreadyElected", "make-good was elected already, for all that is short until the window's end")
+    lots = due(draft.contract).lots
+    if act.make_good is not None and (act.make_good.lots or 1) > lots:
+        return refuse("Malformed", f"spec.act.makeGood.lots: is more than the contract has; name at most {lots}")
     return None
 
 
@@ -121,6 +131,7 @@ _OBJECTIONS: Mapping[str, Callable[[Act, Draft, World], Objection | None]] = {
     "AcceptDelivery": _settled,
     "AcceptBuyerCaused": _not_the_buyers,
     "AcceptSubstitution": _own_grade,
+    "ElectMakeGood": _elected,
 }
 
 
@@ -175,6 +186,12 @@ def _accept_buyer_caused(act: Act, draft: Draft, world: World) -> bool:
     return True
 
 
+def _elect(act: Act, draft: Draft, world: World) -> bool:
+    elected = act.make_good.lots if act.make_good is not None else None
+    draft.make_good = replace(draft.make_good, lots=elected or 1)
+    return True
+
+
 def _note(act: Act, draft: Draft, world: World) -> bool:
     """Terms ask for nobody's consent today: that it was given is all there is to it."""
     return True
@@ -188,4 +205,5 @@ _EFFECTS: Mapping[str, Callable[[Act, Draft, World], bool]] = {
     "AcceptDelivery": _say("Accepted"),
     "AcceptBuyerCaused": _accept_buyer_caused,
     "AcceptSubstitution": _note,
+    "ElectMakeGood": _elect,
 }

@@ -24,6 +24,7 @@ from laycan.control import admission, snapshot
 from laycan.control.adoption import NOT_KEPT, Adoptions, kept, refuse, take_over
 from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase
+from laycan.control.makegood import MakeGood
 from laycan.control.snapshot import Fleet, Snapshot
 from laycan.control.solver_process import Solved, Solver, SolverError
 from laycan.control.specs import Specs
@@ -91,7 +92,7 @@ class Planner:
         """What planning looks at in this object; None when it is gone or of no concern."""
         if kind == "contracts":
             contract = self.world.contracts.get(key)
-            return contract and (contract.uid, contract.generation, contract.deleting, _ended_early(contract))
+            return contract and (contract.uid, contract.generation, contract.deleting, _ended_early(contract), _making_good(contract))
         if kind == "nodes":
             node = self.world.nodes.get(key)
             if node is None or not node.managed:
@@ -235,6 +236,13 @@ def _size(taken: Snapshot, touched: frozenset[str] | None) -> str:
 
 def _result(plan: Plan) -> str:
     return f"{len(plan.bindings)} bindings, {len(plan.moves)} moves, owed {plan.totals.owed_micros} micros"
+
+
+def _making_good(contract: ContractView) -> tuple[int, bool]:
+    """What is to be made good, and whether its time has come: the window is metered."""
+    status = contract.status
+    good = MakeGood.parse(status)
+    return good.open, bool(good.open) and (status.get("meter") or {}).get("until") == contract.spec["terms"]["delivery"]["end"]
 
 
 def _ended_early(contract: ContractView) -> bool:

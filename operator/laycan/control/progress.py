@@ -17,6 +17,7 @@ from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
 from laycan.control.receipts import Seal, issue
+from laycan.control.remedy import extend, made_good, tell_owed
 from laycan.control.suspension import tell_hold
 from laycan.control.telling import tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import health_policy, interruption, tolerance
@@ -59,34 +60,40 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
     if draft.ended_at is not None:
         return  # its end waits for room in the outbox
     owed = due(draft.contract)
-    if decision is not None and draft.now < owed.end:
-        _bind(draft, world, decision, owed)
+    if decision is not None:
+        (_bind if draft.now < owed.end else extend)(draft, world, decision, owed)
     draft.bounds = choose(world, draft.contract.key, draft.bounds, settings, draft.now)
-    suspended = draft.instructed.suspended
-    have = _take_over(draft, world, owed, settings) if not suspended else frozenset()
-    if suspended:
-        _ask_agents(draft, world, owed)
+    have = _take_over(draft, world, owed, settings)
     started = draft.now >= owed.start
     if started:
         _find_gaps(draft, world, owed)
     if draft.phase is Phase.ACCEPTED and started and (have or draft.now > owed.start):
         draft.step(Step.START)
+    account = _account(draft, world, owed)
     if not started:
         draft.conditions.put(c.HANDED_OVER, False, "NotStarted", "")
-    account = _account(draft, world, owed)
-    if started and draft.now < owed.end and suspended:
-        tell_hold(draft, owed)
-    elif started and draft.now < owed.end:
-        tell_handover(draft, owed, have)
-        tell_shortfall(draft, account.read(draft.now), owed, have, tolerance(draft.contract, world).cure_seconds)
-    if draft.now >= owed.end:
+    elif draft.now < owed.end:
+        _tell(draft, world, account, owed, have)
+    else:
         close_record(draft, owed)
     tell_outlook(draft, decision, owed)
     if started:
         _read_meter(draft, world, account, settings, seal)
         issue(draft, world, owed, account.terms, seal)
-    if draft.phase is Phase.DELIVERING and draft.reading.until >= owed.end:
+    if draft.phase is Phase.DELIVERING and draft.reading.until >= owed.end and made_good(draft, world, owed, settings):
         draft.step(Step.END)
+
+
+def _tell(draft: Draft, world: World, account: Account, owed: Due, have: frozenset[int]) -> None:
+    """In the window: what the buyer has, what is short, and what is owed for it once it is cured."""
+    if draft.instructed.suspended:
+        tell_hold(draft, owed)
+        return
+    tell_handover(draft, owed, have)
+    outlook = account.read(draft.now)
+    tell_shortfall(draft, outlook, owed, have, tolerance(draft.contract, world).cure_seconds)
+    if not draft.conditions.true(c.SHORTFALL):
+        tell_owed(draft, outlook)
 
 
 def complete(draft: Draft, world: World, seal: Seal | None) -> bool:
@@ -109,7 +116,13 @@ def _bind(draft: Draft, world: World, decision: Decision, owed: Due) -> None:
 
 
 def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> frozenset[int]:
-    """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start."""
+    """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start.
+
+    While the contract is suspended nobody gets any, whatever fence and label say.
+    """
+    if draft.instructed.suspended:
+        _ask_agents(draft, world, owed)
+        return frozenset()
     have: set[int] = set()
     bounds: list[Bound] = []
     policy = health_policy(draft.contract, world)

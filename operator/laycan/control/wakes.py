@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from laycan.control.lifecycle import COMMITTED
+from laycan.control.makegood import PERIOD_SECONDS, MakeGood
 from laycan.control.tolerance import Tolerance, tolerance
 from laycan.delivery.lead import lead_seconds
 from laycan.delivery.metering.reading import parse_reading
@@ -64,6 +65,9 @@ def _instants(
         yield from (bound.start - lead_seconds(bound.product, world.products, world.fence, settings), bound.start, bound.end)
         if bound.metered_since is not None and (view := world.meters.get(bound.node)) is not None:
             yield from (view.silent_at, view.at + settings.estimate_wait_seconds)
+    if now >= owed.end and MakeGood.parse(contract.status).lots:
+        yield owed.end + PERIOD_SECONDS
+        yield from (bound.end + settings.meter_lag_seconds for bound in bounds)
     for notice in contract.status.get("curtailments") or ():
         yield from (parse_time(notice["start"]), parse_time(notice["end"]))
     if now < owed.start:

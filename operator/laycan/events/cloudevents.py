@@ -37,6 +37,8 @@ NAMES = frozenset(
         "shortfall.opened",
         "shortfall.cured",
         "shortfall.cure_expired",
+        "makegood.owed",
+        "makegood.delivered",
         "risk.raised",
         "risk.cleared",
         "outage.planned",

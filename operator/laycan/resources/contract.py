@@ -276,6 +276,17 @@ class InstructionsStatus(Model):
     )
 
 
+class MakeGoodStatus(Model):
+    """What was short, and what of it was delivered later."""
+
+    owed_gpu_seconds: GpuSeconds = Field(description="Shortfall that was told as owed, GPU-seconds.")
+    delivered_gpu_seconds: GpuSeconds | None = Field(
+        default=None, description="Made good after the window, GPU-seconds; more than owed where whole intervals are more. Absent: 0."
+    )
+    mode: Literal["Extend"] | None = Field(default=None, description="How the buyer elected to have it made good. Absent: he did not.")
+    lots: int | None = Field(default=None, description="Lots side by side, as elected (a count).", ge=1, le=65_536)
+
+
 class HandoverRecord(Model):
     """How punctual delivery is."""
 
@@ -337,6 +348,7 @@ class ContractStatus(Model):
     handover: HandoverRecord | None = Field(default=None, description="How punctual delivery is.")
     curtailments: list[CurtailmentNotice] | None = Field(default=None, description="Notices of curtailment by right.", max_length=1024)
     instructions: InstructionsStatus | None = Field(default=None, description="What follows from the instructions that were applied.")
+    make_good: MakeGoodStatus | None = Field(default=None, description="What was short, and what of it was delivered later.")
     outages: list[Annotated[str, Field(max_length=64)]] | None = Field(
         default=None, description="uids of the Outages ahead of which the contract's exchange was told.", max_length=256
     )

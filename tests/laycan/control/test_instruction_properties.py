@@ -30,7 +30,8 @@ class Order(NamedTuple):
     seconds: int
 
 
-actions = st.sampled_from(["Terminate", "AcceptDelivery", "Dispute", "AcceptSubstitution", "AcceptBuyerCaused", "Suspend", "Resume"])
+ACTIONS = ("Terminate", "AcceptDelivery", "Dispute", "AcceptSubstitution", "AcceptBuyerCaused", "ElectMakeGood", "Suspend", "Resume")
+actions = st.sampled_from(ACTIONS)
 usual = st.one_of(actions, st.sampled_from(["Suspend", "Resume", "AcceptBuyerCaused"]))
 orders = st.builds(
     Order,
@@ -62,6 +63,8 @@ def order(desk: Desk, number: int, now: int, told: Order) -> None:
     if told.action == "AcceptBuyerCaused":
         start = T0 + told.start
         payload = {"buyerCaused": {"lots": told.lots, "start": format_time(start), "end": format_time(start + told.seconds)}}
+    elif told.action == "ElectMakeGood":
+        payload = {"makeGood": {"mode": "Extend", "lots": 1 + len(told.lots)}}
     elif told.action == "AcceptSubstitution":
         payload = {"substitution": {"product": "h200"}}
     act = act_of(desk, told.action, now + told.effective, told.previous, **payload)
