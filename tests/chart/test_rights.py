@@ -24,6 +24,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "computecontracts/status": {"patch"},
         "computeproducts/status": {"patch"},
         "exchangeendpoints/status": {"patch"},
+        "contractinstructions/status": {"patch"},
         "events": {"create"},
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},
@@ -72,13 +73,23 @@ def test_each_rule_names_its_call() -> None:
 
 
 def test_bound_to_their_own_accounts_only(render: Render) -> None:
-    """Every role is bound: the agents' to theirs, all others to nobody but the operator's ServiceAccount."""
+    """Every role is bound: the agents' to theirs, all others to the operator's alone; the exchanges' are for people to bind."""
     manifests = render("mode=Enforce", "exchangeNamespaces={desk}")
     bindings = [each for each in manifests if each["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
-    assert len(bindings) == len(_roles(manifests)) == 6
+    assert len(bindings) == len([role for role in _roles(manifests) if role["metadata"]["name"] != "laycan-exchange"]) == 6
     for binding in bindings:
         account = "laycan-agent" if binding["metadata"]["name"] == "laycan-agent" else "laycan-operator"
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "laycan-system"}]
+
+
+def test_an_exchange_offers_and_instructs(render: Render) -> None:
+    """In its own namespaces it may create contracts and instructions and read them by name; nothing else, and nowhere else."""
+    roles = [role for role in _roles(render("exchangeNamespaces={desk,two}")) if role["metadata"]["name"] == "laycan-exchange"]
+    assert [(role["kind"], role["metadata"]["namespace"]) for role in roles] == [("Role", "desk"), ("Role", "two")]
+    assert [rule for role in roles for rule in role["rules"]] == 2 * [
+        {"apiGroups": ["laycan.dev"], "resources": ["computecontracts", "contractinstructions"], "verbs": ["create", "get"]}
+    ]
+    assert not [role for role in _roles(render()) if role["metadata"]["name"] == "laycan-exchange"]
 
 
 def _roles(manifests: list[Manifest]) -> list[Manifest]:

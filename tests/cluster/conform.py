@@ -26,7 +26,7 @@ from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials, load_credentials
 from tests.cluster.delivering import open_all
 from tests.cluster.harness import Loopback, loopback
-from tests.cluster.operator import GROUP, Market, at, await_phase, contract, market, owners, phase, product
+from tests.cluster.operator import GROUP, Market, at, await_phase, contract, instruction, market, owners, phase, product
 from tests.cluster.policies.installed import NAMESPACE
 
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
@@ -106,7 +106,7 @@ def attack_all(made: Market, harness: Loopback, only: Sequence[str], options: Op
 
 
 def exercise(made: Market, harness: Loopback) -> None:
-    """What no attack forces: a product's wish for heartbeats, a write just before the operator's, and an uninstall's release."""
+    """What no attack forces: a wish for heartbeats, a write just before the operator's, an instruction, and an uninstall's release."""
     made.admin.apply(product("heartbeats", detection={"seconds": 2, "heartbeatSeconds": 15}))
 
     def annotate() -> None:
@@ -116,6 +116,9 @@ def exercise(made: Market, harness: Loopback) -> None:
     made.admin.create(contract("met", at(1), at(7200), productRef={"name": "heartbeats"}))
     await_phase(made.admin, "met", "Delivering")
     until("its node is held", lambda: "acme" in owners(made.admin).values())
+    made.admin.create(instruction("met", "Terminate"))
+    await_phase(made.admin, "met", "Terminated")
+    until("it is answered", lambda: made.admin.get(f"{GROUP}/namespaces/desk/contractinstructions/met")["status"]["phase"] == "Applied")
     made.delete("met")
     until("it is gone", lambda: phase(made.admin, "met") == "")
     open_all(made.installed)

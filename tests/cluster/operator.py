@@ -140,6 +140,18 @@ def contract(name: str, start: str, end: str, **more: Any) -> Object:
     }
 
 
+def instruction(name: str, action: str, *, on: str = "", previous: str = "", **payload: Any) -> Object:
+    """An unsigned ContractInstruction of namespace `desk`, effective now, on the contract `on` (by default of the same name)."""
+    act = {"contractId": on or name, "action": action, "effectiveTime": at(0), **payload}
+    act |= {"previousDigest": previous} if previous else {}
+    return {
+        "apiVersion": "laycan.dev/v1alpha1",
+        "kind": "ContractInstruction",
+        "metadata": {"name": name, "namespace": "desk"},
+        "spec": {"contractRef": {"name": on or name}, "act": act},
+    }
+
+
 def product(name: str = "h100", **spec: Any) -> Object:
     """A ComputeProduct of the fleet's standard node."""
     known = {"gpuProducts": ["NVIDIA-H100-80GB-HBM3"], "nodeGpus": 8, "detection": {"seconds": 2}}

@@ -20,7 +20,8 @@ from laycan.resources.times import format_time
 log = logging.getLogger(__name__)
 
 WAITING = 64  # Events that wait to be written; more are dropped
-_FLIPS = {"HandedOver": "Normal", "Shortfall": "Warning", "AtRisk": "Warning", "Curtailed": "Warning", "Degraded": "Warning"}
+_WARNED = ("Shortfall", "AtRisk", "Curtailed", "Degraded", "Suspended")
+_FLIPS = {"HandedOver": "Normal", **dict.fromkeys(_WARNED, "Warning")}
 
 
 class News(NamedTuple):

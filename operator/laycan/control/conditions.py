@@ -13,8 +13,9 @@ from laycan.resources.times import format_time, parse_time
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED = "HandedOver", "AtRisk", "Shortfall", "Curtailed", "Degraded"
+SUSPENDED = "Suspended"
 REACHABLE, EVIDENCE = "Reachable", "Evidence"  # of an ExchangeEndpoint
-ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED)
+ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED, SUSPENDED)
 ALWAYS = frozenset({READY, HANDED_OVER, REACHABLE, EVIDENCE})
 
 

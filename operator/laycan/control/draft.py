@@ -14,7 +14,9 @@ from typing import Any
 from laycan.control.conditions import Conditions
 from laycan.control.curtailment import dump_notices, parse_notices
 from laycan.control.decision import Reason
+from laycan.control.instructed import Instructed
 from laycan.control.lifecycle import Phase, Step, move
+from laycan.control.makegood import MakeGood
 from laycan.delivery.metering.meter import Notice
 from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.metering.served import Bound
@@ -37,6 +39,9 @@ class Draft:
     notices: tuple[Notice, ...]
     ended_at: int | None  # when it was cancelled or terminated
     books: Books = field(default_factory=Books)
+    instructed: Instructed = field(default_factory=Instructed)
+    make_good: MakeGood = field(default_factory=MakeGood)
+    ending: bool = False  # it is to be ended now, by deletion or by an instruction
     unproven: tuple[Gap, ...] = ()  # by the nodes' agents; worked out anew each time
     metered: bool = False  # the meter has reached the end: its reading does not wait for the next round
     fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
@@ -64,6 +69,9 @@ class Draft:
             notices=parse_notices(status),
             ended_at=parse_time(status["endedAt"]) if status.get("endedAt") else None,
             books=Books.parse(status),
+            instructed=Instructed.parse(status),
+            make_good=MakeGood.parse(status),
+            ending=contract.deleting or bool(status.get("endedAt")),
             fields={k: status[k] for k in _COPIED if k in status},
         )
 
@@ -134,6 +142,10 @@ class Draft:
             status["meter"] = meter
         if receipts := self.books.dump():
             status["receipts"] = receipts
+        if instructed := self.instructed.dump():
+            status["instructions"] = instructed
+        if made_good := self.make_good.dump():
+            status["makeGood"] = made_good
         if self.outbox.entries:
             status["outbox"] = self.outbox.entries
         if "ledger" in self.contract.status:
@@ -152,6 +164,8 @@ class Draft:
             "meter": {"kind": self._meter_kind(), "until": status["meter"]["until"]} if "meter" in status else None,
             "reason": status.get("reason"),
             "handover": status.get("handover"),
+            "instructions": status.get("instructions"),
+            "makeGood": status.get("makeGood"),
             "termsDigest": status.get("termsDigest"),
             "productDigest": status.get("productDigest"),
             "scheduleDigest": digest(schedule),
@@ -164,7 +178,8 @@ class Draft:
         return kinds.pop() if len(kinds) == 1 else ("mixed" if kinds else "node")
 
 
-_COPIED = ("phase", "phaseSince", "termsDigest", "productDigest", "healthPolicyDigest", "healthPolicy", "reason", "offer", "handover")
+_PINS = ("termsDigest", "productDigest", "healthPolicyDigest", "healthPolicy")
+_COPIED = ("phase", "phaseSince", *_PINS, "reason", "offer", "handover", "outages")
 
 
 def reason_json(reason: Reason) -> dict[str, Any]:
@@ -180,6 +195,9 @@ def _without_meter(status: Mapping[str, Any], until: int) -> dict[str, Any]:
     """A status less what moves with the meter alone, its counters and the history that it has passed, and less what the log took."""
     rest = {key: value for key, value in status.items() if key not in ("quantities", "meter", "receipts", "epoch", "outbox")}
     rest["bindings"] = [b for b in status.get("bindings") or () if parse_time(b["end"]) > until]
+    instructions = dict(status.get("instructions") or {})
+    caused = [c for c in instructions.pop("buyerCaused", ()) if parse_time(c["end"]) > until]
+    rest["instructions"] = {**instructions, "buyerCaused": caused}
     gaps = (status.get("meter") or {}).get("gaps") or ()
     rest["gaps"] = [g for g in gaps if not g.get("end") or parse_time(g["end"]) > until]
     return rest

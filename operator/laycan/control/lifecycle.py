@@ -41,10 +41,10 @@ class Step(StrEnum):
     EXPIRE = "validUntil passed or hold taken up"
     ACCEPT = "admitted: every lot fits"
     START = "first lot handed over, or start passed"
-    END = "window over and metered"
+    END = "window over and metered, make-good used or closed"
     SETTLE = "delivery accepted, or disputeSeconds lapsed"
-    CANCEL = "deleted before the start"
-    TERMINATE = "deleted after the start"
+    CANCEL = "deleted or terminated before the start"
+    TERMINATE = "deleted or terminated after the start"
 
 
 TABLE: Mapping[tuple[Phase, Step], Phase] = MappingProxyType(

@@ -20,6 +20,7 @@ from laycan.control.exchanges import Exchanges
 from laycan.control.gate import Gate
 from laycan.control.leader import Identity, Leader
 from laycan.control.metrics import Metrics, both
+from laycan.control.outcomes import Outcomes
 from laycan.control.planner import Planner
 from laycan.control.reconcile import Reconcile, list_small_kinds
 from laycan.control.requests import DeposedError, Requests
@@ -32,6 +33,7 @@ from laycan.delivery.protocol import Delivery
 from laycan.kube.client import ApiError, Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.device_views import claim_view, slice_view
+from laycan.kube.instruction_views import instruction_view
 from laycan.kube.meter_views import meter_view
 from laycan.kube.reflector import SILENCE_SECONDS, Reflector
 from laycan.kube.views import contract_view, fence_view, namespace_view, node_view, pod_view
@@ -144,6 +146,7 @@ class Office:
             "write": writer.run(),
             "plan": planner.run(),
             **exchanges.works(writer.taken),
+            "answer": Outcomes(client, self.world, self._clock, self._leader.holds).run(),
             "announce": announcer.run(),
             "devices": self._watch_devices(client, planner.replan),
             "drift": DriftWatch(client, self.settings, str(self._leader.identity), self._clock).run(),
@@ -198,6 +201,7 @@ class Office:
                 ("pods", "/api/v1/pods", pod_view, running),
                 ("namespaces", "/api/v1/namespaces", namespace_view, None),
                 ("contracts", f"{_CUSTOM}/computecontracts", contract_view, None),
+                ("instructions", f"{_CUSTOM}/contractinstructions", instruction_view, None),
                 ("fence", f"{_CUSTOM}/nodefences", one(fence_view), None),
                 ("epoch", f"{_CUSTOM}/leaderepochs", one(lambda obj: int((obj.get("spec") or {}).get("epoch") or 0)), None),
                 ("meters", f"{_CUSTOM}/gpumeters", meter_view, None),

@@ -24,10 +24,12 @@ from laycan.control import admission, snapshot
 from laycan.control.adoption import NOT_KEPT, Adoptions, kept, refuse, take_over
 from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase
+from laycan.control.makegood import MakeGood
 from laycan.control.snapshot import Fleet, Snapshot
 from laycan.control.solver_process import Solved, Solver, SolverError
 from laycan.control.specs import Specs
 from laycan.control.writer import Writer
+from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.constants import HOLDER_LABEL
 from laycan.settings import Settings
@@ -90,7 +92,7 @@ class Planner:
         """What planning looks at in this object; None when it is gone or of no concern."""
         if kind == "contracts":
             contract = self.world.contracts.get(key)
-            return contract and (contract.uid, contract.generation, contract.deleting, _ended_early(contract.phase))
+            return contract and (contract.uid, contract.generation, contract.deleting, _ended_early(contract), _making_good(contract))
         if kind == "nodes":
             node = self.world.nodes.get(key)
             if node is None or not node.managed:
@@ -213,7 +215,7 @@ class Planner:
 
     def _applies(self, taken: Snapshot, key: str, decision: Decision, unusable: frozenset[str]) -> bool:
         contract = self.world.contracts.get(key)
-        if contract is None or (contract.uid, contract.generation) != taken.versions[key] or contract.deleting:
+        if contract is None or (contract.uid, contract.generation) != taken.versions[key] or contract.deleting or _ended_early(contract):
             return False
         if decision.accepted is False:
             return contract.phase in UNDECIDED and not self._held_back(key)
@@ -236,9 +238,16 @@ def _result(plan: Plan) -> str:
     return f"{len(plan.bindings)} bindings, {len(plan.moves)} moves, owed {plan.totals.owed_micros} micros"
 
 
-def _ended_early(phase: str) -> bool:
+def _making_good(contract: ContractView) -> tuple[int, bool]:
+    """What is to be made good, and whether its time has come: the window is metered."""
+    status = contract.status
+    good = MakeGood.parse(status)
+    return good.open, bool(good.open) and (status.get("meter") or {}).get("until") == contract.spec["terms"]["delivery"]["end"]
+
+
+def _ended_early(contract: ContractView) -> bool:
     """Gave back what it held, unforeseen: a contract that ends with its window frees nothing that was not planned to be free."""
-    return phase in (Phase.CANCELLED, Phase.TERMINATED)
+    return contract.phase in (Phase.CANCELLED, Phase.TERMINATED) or bool(contract.status.get("endedAt"))
 
 
 def decisions_of(taken: Snapshot, plan: Plan, touched: Collection[str] | None = None) -> dict[str, Decision]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from laycan.control import conditions as c
+from laycan.control.accounting import terms_of
 from laycan.control.curtailment import give_notice
 from laycan.control.decision import Decision, Reason
 from laycan.control.draft import Draft
@@ -16,6 +17,8 @@ from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
 from laycan.control.receipts import Seal, issue
+from laycan.control.remedy import extend, made_good, tell_owed
+from laycan.control.suspension import tell_hold
 from laycan.control.telling import tell_degraded, tell_handover, tell_outlook, tell_shortfall
 from laycan.control.tolerance import interruption, tolerance
 from laycan.delivery.devices.exact import choose
@@ -29,11 +32,11 @@ from laycan.delivery.metering.sharing import Sharing, asked_for
 from laycan.evidence.readings import Cause
 from laycan.kube.world import World
 from laycan.settings import Settings
-from laycan_verify.classes import Counters, Terms
+from laycan_verify.classes import Counters
 
 
 def end_early(draft: Draft, world: World, settings: Settings, seal: Seal | None) -> None:
-    """Deletion: cancelled before the start, terminated after it. Bindings are cut at once; the end waits for the agents' last samples."""
+    """Deletion or termination: before the start, or after it. Bindings are cut at once; the end waits for the agents' last samples."""
     owed = due(draft.contract)
     if draft.ended_at is None:
         _find_gaps(draft, world, owed)
@@ -59,8 +62,8 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
     if draft.ended_at is not None:
         return  # its end waits for room in the outbox
     owed = due(draft.contract)
-    if decision is not None and draft.now < owed.end:
-        _bind(draft, world, decision, owed)
+    if decision is not None:
+        (_bind if draft.now < owed.end else extend)(draft, world, decision, owed)
     draft.bounds = choose(world, draft.contract.key, draft.bounds, settings, draft.now)
     have = _take_over(draft, world, owed, settings)
     started = draft.now >= owed.start
@@ -68,22 +71,32 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
         _find_gaps(draft, world, owed)
     if draft.phase is Phase.ACCEPTED and started and (have or draft.now > owed.start):
         draft.step(Step.START)
+    account = _account(draft, world, owed)
     if not started:
         draft.conditions.put(c.HANDED_OVER, False, "NotStarted", "")
-    account = _account(draft, world, owed)
-    if started and draft.now < owed.end:
-        outlook = account.read(draft.now)
-        tell_handover(draft, world, owed, have, outlook, settings)
-        tell_degraded(draft, world, owed, have, settings)
-        tell_shortfall(draft, outlook, owed, have, tolerance(draft.contract, world).cure_seconds)
-    if draft.now >= owed.end:
+    elif draft.now < owed.end:
+        _tell(draft, world, account, owed, have, settings)
+    else:
         close_record(draft, owed)
     tell_outlook(draft, decision, owed)
     if started:
         _read_meter(draft, world, account, settings, seal)
         issue(draft, world, owed, account.terms, seal)
-    if draft.phase is Phase.DELIVERING and draft.reading.until >= owed.end:
+    if draft.phase is Phase.DELIVERING and draft.reading.until >= owed.end and made_good(draft, world, owed, settings):
         draft.step(Step.END)
+
+
+def _tell(draft: Draft, world: World, account: Account, owed: Due, have: frozenset[int], settings: Settings) -> None:
+    """In the window: what the buyer has, what is short, and what is owed for it once it is cured."""
+    if draft.instructed.suspended:
+        tell_hold(draft, owed)
+        return
+    outlook = account.read(draft.now)
+    tell_handover(draft, world, owed, have, outlook, settings)
+    tell_degraded(draft, world, owed, have, settings)
+    tell_shortfall(draft, outlook, owed, have, tolerance(draft.contract, world).cure_seconds)
+    if not draft.conditions.true(c.SHORTFALL):
+        tell_owed(draft, outlook)
 
 
 def complete(draft: Draft, world: World, seal: Seal | None) -> bool:
@@ -106,7 +119,13 @@ def _bind(draft: Draft, world: World, decision: Decision, owed: Due) -> None:
 
 
 def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> frozenset[int]:
-    """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start."""
+    """Notes who has got access, and returns the lots that the buyer has now. Access may begin in the lead before the start.
+
+    While the contract is suspended nobody gets any, whatever fence and label say.
+    """
+    if draft.instructed.suspended:
+        _ask_agents(draft, world, owed)
+        return frozenset()
     have: set[int] = set()
     bounds: list[Bound] = []
     sharing = Sharing(world, draft.bounds, draft.contract.key)
@@ -148,11 +167,9 @@ def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
 
 
 def _account(draft: Draft, world: World, owed: Due) -> Account:
-    allowed = tolerance(draft.contract, world)
-    right = interruption(draft.contract, world)
-    end = owed.end if draft.ended_at is None else max(owed.start, min(owed.end, draft.ended_at))
-    terms = Terms(owed.start, end, owed.lots, owed.lot_gpus, allowed.grace_seconds, allowed.grace_cap_ppm)
-    return Account(terms, draft.bounds, draft.reading, draft.unproven, draft.notices, right[1] * owed.lots if right else 0)
+    terms, right = terms_of(draft, world), interruption(draft.contract, world)
+    buyers = draft.instructed.buyers(owed.lots, terms.end)
+    return Account(terms, draft.bounds, draft.reading, draft.unproven, draft.notices, right[1] * owed.lots if right else 0, buyers)
 
 
 def _advance(draft: Draft, account: Account, until: int, seal: Seal | None) -> Counters:
@@ -162,6 +179,7 @@ def _advance(draft: Draft, account: Account, until: int, seal: Seal | None) -> C
         causes = [Cause(*each) for each in account.why(counters.until)]
         draft.books = replace(draft.books, readings=draft.books.readings.extended(stretches, causes))
     draft.reading = replace(draft.reading, counters=counters)
+    draft.instructed = draft.instructed.metered(counters.until)
     return counters
 
 

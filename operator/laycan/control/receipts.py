@@ -24,7 +24,7 @@ from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan_verify.classes import DAY_SECONDS, Class, Counters, Terms
-from laycan_verify.classify import Judged, judge
+from laycan_verify.classify import Judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,15 @@ def issue(draft: Draft, world: World, owed: Due, terms: Terms, seal: Seal | None
     if not seal.trusted_clock(endpoint_key(draft.contract), {b.node for b in draft.bounds if b.metered_since is not None}):
         return False
     clerk = _Clerk(draft, world, owed, terms, seal)
-    if not clerk.correct(counters):
-        return False
-    while (begin := draft.books.opening or Counters(terms.start)).until < terms.end:
+    while clerk.correct(counters):
+        begin = draft.books.opening or Counters(terms.start)
+        if begin.until >= terms.end:
+            return True
         end = min(terms.end, begin.until - begin.until % DAY_SECONDS + DAY_SECONDS)
         if end > counters.until or not draft.outbox.room:
             return False
         clerk.close_day(begin, end)
-    return True
+    return False
 
 
 def endpoint_key(contract: ContractView) -> str:
@@ -122,9 +123,7 @@ class _Clerk:
         return True
 
     def _judge(self, begin: Counters, until: int) -> Judged:
-        samples = [s for s in self.draft.books.readings.stretches if s.cls is Class.DELIVERED]
-        events = [s for s in self.draft.books.readings.stretches if s.cls is not Class.DELIVERED]
-        return judge(samples, self.terms, events, until, begin)
+        return self.draft.books.readings.judged(self.terms, until, begin)
 
     def _subject(self) -> Subject:
         terms, fields = self.draft.contract.spec["terms"], self.draft.fields

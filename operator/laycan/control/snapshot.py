@@ -15,8 +15,10 @@ from laycan.control.claims import holder_of
 from laycan.control.contradiction import consistent
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
+from laycan.control.makegood import as_planned, pursued
 from laycan.control.specs import Specs
 from laycan.delivery.devices.exact import gives_devices
+from laycan.delivery.metering.served import due
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
@@ -66,7 +68,7 @@ def promises(
     for key, contract in world.contracts.items():
         status = in_flight.get(key, contract.status)
         phase = str(status.get("phase", ""))
-        if contract.deleting:
+        if contract.deleting or status.get("endedAt"):
             continue
         if phase in COMMITTED:
             ahead = [(b["node"], b["level"]) for b in status.get("bindings") or () if b["end"] > today]
@@ -117,9 +119,9 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
             stand_ins[name] = _stand_in(name, made, nodes)
         curtailed = int((view.status.get("quantities") or {}).get("curtailedGpuSeconds") or 0)
         sold = products.get(name) or _NO_TERMS
-        contracts.append(
-            contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
-        )
+        planned = contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
+        more = pursued(view.status, (b.start for b in made[view.key].bindings), due(view), now) if accepted else None
+        contracts.append(as_planned(planned, more) if more is not None else planned)
         versions[view.key] = view.uid, view.generation
     promised = [b for key, p in made.items() if key in versions for b in p.bindings if b.end > now]
     whole = {node.name for node in nodes if node.level is Level.NODE}

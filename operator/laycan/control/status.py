@@ -9,13 +9,17 @@ The order in it is the order of the life: received, wound up or decided, bound, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from laycan.control import conditions as c
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft, reason_json
+from laycan.control.envelopes import signs
 from laycan.control.finalizer import leaves
+from laycan.control.instructions import carry_out
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
+from laycan.control.maintenance import tell_outages
 from laycan.control.progress import complete, deliver, end_early
 from laycan.control.receipts import Seal
 from laycan.control.wakes import DISPUTE_SECONDS, next_wake
@@ -53,10 +57,14 @@ def next_status(
         draft.step(Step.APPEAR)
     if not contract.deleting and draft.phase in UNDECIDED:
         _decide(draft, world, decision)
-    if contract.deleting and draft.phase in COMMITTED:
+    carry_out(draft, world)
+    if draft.ending and draft.phase in COMMITTED:
         end_early(draft, world, settings, seal)
     if draft.phase in COMMITTED:
+        tell_outages(draft, world)
         deliver(draft, world, decision, settings, seal)
+    if draft.phase is Phase.DELIVERED:
+        carry_out(draft, world)  # what has an effect from this moment on
     if draft.phase is Phase.DELIVERED and complete(draft, world, seal):
         _settle(draft, world)
     _summarise(draft, decision)
@@ -78,13 +86,17 @@ def _decide(draft: Draft, world: World, decision: Decision | None) -> None:
     pins = {"termsDigest": terms_digest(terms), "productDigest": product_digest(name, product)}
     if draft.step(Step.ACCEPT):
         draft.fields |= {**pins, "healthPolicyDigest": health_policy_digest(product), "healthPolicy": resolved(product.get("health"))}
+        draft.instructed = replace(draft.instructed, signed=signs(draft.contract, world))
 
 
 def _settle(draft: Draft, world: World) -> None:
-    """Without an objection, delivery is final when the endpoint's time for disputes has lapsed."""
+    """Delivery is final when the exchange accepts it, or without its objection when the endpoint's time for disputes has lapsed."""
+    if draft.instructed.delivery == "Accepted":
+        draft.step(Step.SETTLE)
+        return
     reference = draft.contract.spec.get("exchangeRef")
     since = parse_time(draft.fields["phaseSince"]) if "phaseSince" in draft.fields else draft.now
-    if not reference or draft.contract.deleting:
+    if not reference or draft.contract.deleting or draft.instructed.delivery == "Disputed" or draft.instructed.suspended:
         return
     endpoint = world.endpoints.get(f"{draft.contract.namespace}/{reference['name']}")
     if endpoint is None:

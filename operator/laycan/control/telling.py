@@ -21,6 +21,8 @@ from laycan.resources.times import format_time
 from laycan.settings import Settings
 from laycan_verify.classes import Class, Counters
 
+_HAD = ("Interrupted", "Suspended")  # reasons for which a buyer has lost what he had
+
 
 def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], outlook: Counters, settings: Settings) -> None:
     withdrawn = sum(n.gpus for n in draft.notices if n.start <= draft.now < n.end) // owed.lot_gpus
@@ -38,9 +40,7 @@ def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], o
     elif holds and not was:
         _tell_access(draft, owed, message, why)
     else:
-        draft.conditions.put(
-            c.HANDED_OVER, holds, "Complete" if holds else ("Interrupted" if why == "Interrupted" else "Incomplete"), message
-        )
+        draft.conditions.put(c.HANDED_OVER, holds, "Complete" if holds else ("Interrupted" if why in _HAD else "Incomplete"), message)
 
 
 def _known_cause(draft: Draft) -> str:
@@ -90,10 +90,10 @@ def _tell_access(draft: Draft, owed: Due, message: str, why: str) -> None:
     fresh = [b for b in draft.bounds if b.running(draft.now) and b.handed_over_at is not None and b.handed_over_at >= since]
     products = sorted({b.product for b in fresh})
     event = "delivery.started"
-    if why == "Interrupted":
+    if why in _HAD:
         event = "delivery.substituted" if any(p != owed.product for p in products) else "delivery.restored"
     change: dict[str, Any] = {"gpus": owed.gpus, "products": sorted({b.product for b in draft.bounds if b.running(draft.now)})}
-    if why == "Interrupted":
+    if why in _HAD:
         change |= {"lots": sorted(lot for b in fresh for lot in b.lots), "since": format_time(since)}
     draft.flip(c.HANDED_OVER, True, "Complete", message, event=event, change=change)
 

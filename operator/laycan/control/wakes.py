@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from laycan.control.lifecycle import COMMITTED
+from laycan.control.makegood import PERIOD_SECONDS, MakeGood
 from laycan.control.tolerance import Tolerance, tolerance
 from laycan.delivery.faults.fitness import instants, policy_of
 from laycan.delivery.lead import lead_seconds
@@ -12,6 +14,7 @@ from laycan.delivery.metering.proof import silences, unproven
 from laycan.delivery.metering.reading import parse_reading
 from laycan.delivery.metering.served import Bound, Due, due
 from laycan.delivery.metering.sharing import Sharing
+from laycan.kube.instruction_views import FINAL
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.times import parse_time
@@ -26,17 +29,27 @@ def next_wake(contract: ContractView, now: int, world: World | None = None, sett
 
     Without `world` the default grace and cure are taken, and the default time for disputes; without `settings` their defaults.
     """
+    instructed = _instructed(contract, world)
     if contract.phase == "Delivered":
-        return _after(_settling(contract, world), now)
+        return _after(chain(_settling(contract, world), instructed), now)
     if contract.phase not in COMMITTED:
         return None
     owed = due(contract)
     bounds = [Bound.parse(b) for b in contract.status.get("bindings") or ()]
-    return _after(_instants(contract, owed, bounds, tolerance(contract, world), world or World(), settings, now), now)
+    instants = _instants(contract, owed, bounds, tolerance(contract, world), world or World(), settings, now)
+    return _after(chain(instants, instructed), now)
 
 
-def _after(instants: Iterator[int], now: int) -> int | None:
+def _after(instants: Iterable[int], now: int) -> int | None:
     return min((at for at in instants if at > now), default=None)
+
+
+def _instructed(contract: ContractView, world: World | None) -> Iterator[int]:
+    """When an instruction takes effect."""
+    for key in world.instructions_on.get(contract.key, ()) if world else ():
+        view = world.instructions[key] if world else None
+        if view is not None and view.phase not in FINAL:
+            yield view.effective
 
 
 def _settling(contract: ContractView, world: World | None) -> Iterator[int]:
@@ -60,6 +73,9 @@ def _instants(
             yield from sharing.changes(bound)
         if bound.metered_since is not None:
             yield from silences(world, bound, max(reading.until, owed.start), settings.estimate_wait_seconds)
+    if now >= owed.end and MakeGood.parse(contract.status).lots:
+        yield owed.end + PERIOD_SECONDS
+        yield from (bound.end + settings.meter_lag_seconds for bound in bounds)
     for notice in contract.status.get("curtailments") or ():
         yield from (parse_time(notice["start"]), parse_time(notice["end"]))
     if now < owed.start:

@@ -92,6 +92,9 @@ class Writer:
     def on_change(self, kind: str, key: str) -> None:
         if kind == "contracts":
             self._contract_changed(key)
+        elif kind == "instructions":
+            if (instruction := self.world.instructions.get(key)) is not None and instruction.contract in self.world.contracts:
+                self.touch(instruction.contract, Priority.NEW)
         elif kind == "nodes":
             for contract in self.claims.contracts_on(key):
                 self.touch(contract, Priority.FAILURE)

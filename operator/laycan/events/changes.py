@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from laycan.resources.base import Gpus, GpuSeconds, Model, Name, Time
-from laycan.resources.contract import ReasonStatus, Window
+from laycan.resources.base import Digest, Gpus, GpuSeconds, Model, Name, Time
+from laycan.resources.contract import Quantities, ReasonStatus, Window
 
 Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+$")]
 Lots = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Field(max_length=65_536)]
@@ -122,6 +122,11 @@ class Interrupted(Flip):
     lots: Lots = _LOTS
     gpus: int = Field(description="Missing, GPUs.", ge=0, le=65_536)
     since: Time = _SINCE
+    cause: str | None = Field(
+        default=None,
+        description="What the nodes' agents found, as `Xid79`; several with commas. Absent: they know nothing.",
+        max_length=1024,
+    )
 
 
 class Restored(Flip):
@@ -151,6 +156,36 @@ class Curtailed(Flip):
     noticed_at: Time = Field(description="When notice was given, RFC 3339 UTC.")
 
 
+class Degraded(Flip):
+    """A lot that the buyer has is on a GPU that is Degraded for a reason that the contract's health policy accepts."""
+
+    condition: Literal["Degraded"] = Field(description="Name of the condition.")
+    lots: Lots = _LOTS
+    gpus: Gpus = Field(description="Degraded, GPUs.")
+    reasons: list[Word] = Field(description="What was found, each once.", min_length=1, max_length=64)
+    since: Time = Field(description="From when the first of them is, RFC 3339 UTC.")
+
+
+class Recovered(Flip):
+    """No lot of the buyer is on a Degraded GPU any more."""
+
+    condition: Literal["Degraded"] = Field(description="Name of the condition.")
+
+
+class Suspended(Flip):
+    """The exchange suspended the delivery: the buyer has no access, and what is not delivered is BuyerCaused."""
+
+    condition: Literal["Suspended"] = Field(description="Name of the condition.")
+    since: Time = Field(description="When the hold took effect, RFC 3339 UTC.")
+
+
+class Resumed(Flip):
+    """The exchange lifted the hold."""
+
+    condition: Literal["Suspended"] = Field(description="Name of the condition.")
+    since: Time = Field(description="When the hold had taken effect, RFC 3339 UTC.")
+
+
 class Short(Model):
     """What is out beyond grace."""
 
@@ -178,6 +213,21 @@ class CureExpired(Short):
     """The time to cure is over: damages count from the onset."""
 
 
+class MakeGoodOwed(Model):
+    """More was short than was told so far, and no outage is open: the buyer may elect to have it made good."""
+
+    gpu_seconds: GpuSeconds = Field(description="Short in all, GPU-seconds.")
+    added_gpu_seconds: GpuSeconds = Field(description="Of it what was not told before, GPU-seconds.")
+
+
+class MadeGood(Model):
+    """After the window: what was owed is made good, or the time for it is over."""
+
+    gpu_seconds: GpuSeconds = Field(description="Made good, GPU-seconds.")
+    owed_gpu_seconds: GpuSeconds = Field(description="Owed, GPU-seconds.")
+    over_delivered_gpu_seconds: GpuSeconds = Field(description="Made good beyond that, since intervals are whole, GPU-seconds.")
+
+
 class RiskRaised(Flip):
     """The plan leaves part of the time ahead undelivered."""
 
@@ -190,6 +240,23 @@ class RiskCleared(Flip):
     """The plan delivers all that lies ahead again, or the window is over."""
 
     condition: Literal["AtRisk"] = Field(description="Name of the condition.")
+
+
+class OutageWindow(Model):
+    """When an outage is."""
+
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time | None = Field(default=None, description="First second after it, RFC 3339 UTC. Absent: it does not end.")
+
+
+class OutagePlanned(Model):
+    """An outage was announced that touches what the contract is bound to; told once, before anything moves."""
+
+    outage: str = Field(description="uid of the Outage.", min_length=1, max_length=128)
+    type: Literal["Planned", "Retirement"] = Field(description="What was announced.")
+    window: OutageWindow = Field(description="When it is.")
+    lots: Lots = _LOTS
+    gpus: Gpus = Field(description="Touched, GPUs.")
 
 
 class Signature(Model):
@@ -251,3 +318,25 @@ class LogReplaced(Model):
     """The operator has lost this exchange's log: the first entries of the one that follows it."""
 
     change: Replacement = Field(description="What follows what.")
+
+
+class StatementLine(Model):
+    """Where one contract stands: an exchange has its last event, or misses some."""
+
+    contract_id: str = Field(description="contractId, as the exchange gave it.", max_length=65_536)
+    uid: str = Field(description="uid of the ComputeContract.", min_length=1, max_length=128)
+    phase: str = Field(description="Where it is in its life; empty where nobody has looked at it yet.", max_length=64)
+    sequence: int = Field(description="Number of its last event (a count).", ge=0)
+    head_digest: Digest | None = Field(default=None, description="Digest of that event's bytes. Absent: there is none.")
+    quantities: Quantities | None = Field(default=None, description="What was due and delivered so far, GPU-seconds.")
+    metered_until: Time | None = Field(default=None, description="How far quantities go, RFC 3339 UTC.")
+    receipts: int | None = Field(default=None, description="Number of its last receipt (a count).", ge=1)
+
+
+class Statement(Model):
+    """Once a day, soon after midnight UTC: where each contract of the exchange stands. A long one comes in parts."""
+
+    lines: list[StatementLine] = Field(description="Contracts by namespace and name.", max_length=4096)
+    part: int = Field(description="Which part this is, from 1 (a count).", ge=1)
+    parts: int = Field(description="How many there are (a count).", ge=1)
+    digest: Digest = Field(description="Digest of the lines of all parts together (RFC 8785).")

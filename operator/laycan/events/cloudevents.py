@@ -27,6 +27,8 @@ NAMES = frozenset(
         "contract.settled",
         "contract.cancelled",
         "contract.terminated",
+        "contract.suspended",
+        "contract.resumed",
         "delivery.started",
         "delivery.interrupted",
         "delivery.restored",
@@ -37,11 +39,15 @@ NAMES = frozenset(
         "shortfall.opened",
         "shortfall.cured",
         "shortfall.cure_expired",
+        "makegood.owed",
+        "makegood.delivered",
         "risk.raised",
         "risk.cleared",
+        "outage.planned",
         "receipt.issued",
         "key.rotated",
         "log.replaced",
+        "statement",
     }
 )
 

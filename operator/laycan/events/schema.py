@@ -19,7 +19,7 @@ from laycan.events import changes
 from laycan.events.cloudevents import event_type
 from laycan.evidence.schema import Receipt
 from laycan.resources.base import Digest, Model, Name, Namespace, Time
-from laycan.resources.contract import HandoverRecord, Phase, Quantities, ReasonStatus
+from laycan.resources.contract import HandoverRecord, InstructionsStatus, MakeGoodStatus, Phase, Quantities, ReasonStatus
 
 EVENTS: Mapping[str, type[Model]] = MappingProxyType(
     {
@@ -33,22 +33,29 @@ EVENTS: Mapping[str, type[Model]] = MappingProxyType(
         "contract.settled": changes.Settled,
         "contract.cancelled": changes.Cancelled,
         "contract.terminated": changes.Terminated,
+        "contract.suspended": changes.Suspended,
+        "contract.resumed": changes.Resumed,
         "delivery.started": changes.Started,
         "delivery.interrupted": changes.Interrupted,
         "delivery.restored": changes.Restored,
         "delivery.substituted": changes.Substituted,
         "delivery.curtailed": changes.Curtailed,
+        "delivery.degraded": changes.Degraded,
+        "delivery.recovered": changes.Recovered,
         "shortfall.opened": changes.ShortfallOpened,
         "shortfall.cured": changes.ShortfallCured,
         "shortfall.cure_expired": changes.CureExpired,
+        "makegood.owed": changes.MakeGoodOwed,
+        "makegood.delivered": changes.MadeGood,
         "risk.raised": changes.RiskRaised,
         "risk.cleared": changes.RiskCleared,
+        "outage.planned": changes.OutagePlanned,
         "receipt.issued": changes.ReceiptIssued,
     }
 )
 
 OPERATOR_EVENTS: Mapping[str, type[Model]] = MappingProxyType(  # about no contract: the model is that of `data`
-    {"key.rotated": changes.KeyRotated, "log.replaced": changes.LogReplaced}
+    {"key.rotated": changes.KeyRotated, "log.replaced": changes.LogReplaced, "statement": changes.Statement}
 )
 
 
@@ -72,6 +79,8 @@ class ContractNow(Model):
     meter: MeterNow | None = Field(default=None, description="How far quantities go. Absent: nothing was due yet.")
     reason: ReasonStatus | None = Field(default=None, description="Why it is refused or short.")
     handover: HandoverRecord | None = Field(default=None, description="How punctual delivery is.")
+    instructions: InstructionsStatus | None = Field(default=None, description="What follows from the exchange's instructions.")
+    make_good: MakeGoodStatus | None = Field(default=None, description="What is owed for what was short, and made good of it.")
     terms_digest: Digest | None = Field(default=None, description="Digest of terms at acceptance.")
     product_digest: Digest | None = Field(default=None, description="Digest of the product's promise at acceptance.")
     schedule_digest: Digest = Field(description="Digest of which lots are served when, in which grade: another one, another schedule.")

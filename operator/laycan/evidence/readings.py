@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from laycan.resources.times import format_time, parse_time
-from laycan_verify.classes import Class, Stretch
+from laycan_verify.classes import Class, Counters, Stretch, Terms
+from laycan_verify.classify import Judged, judge
 
 
 class Cause(NamedTuple):
@@ -47,6 +48,11 @@ class Readings(NamedTuple):
         """What of it lies before the instant."""
         kept = tuple(replace(s, end=min(s.end, instant)) for s in self.stretches if s.start < instant)
         return Readings(kept, tuple(c._replace(end=min(c.end, instant)) for c in self.causes if c.start < instant))
+
+    def judged(self, terms: Terms, until: int, opening: Counters) -> Judged:
+        """What `classify` makes of them from the opening on."""
+        samples = [s for s in self.stretches if s.cls is Class.DELIVERED]
+        return judge(samples, terms, [s for s in self.stretches if s.cls is not Class.DELIVERED], until, opening)
 
     def dump(self) -> list[dict[str, Any]]:
         """As `status.receipts.readings`: one entry for all lots of which the same is said."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
+from laycan.kube.instruction_views import InstructionView
 from laycan.kube.meter_views import MeterView, tells_more
 from laycan.kube.views import ContractView, FenceView, NamespaceView, NodeView, PodView
 
@@ -18,11 +19,12 @@ ONLY = "cluster"  # the key of kinds of which there is one object: `fence` and `
 
 Listener = Callable[[str, str], None]  # (kind, key of the object that changed)
 
-_INDEXED: Mapping[str, Callable[[Any], Collection[str]]] = {  # kind -> the nodes that an object of it concerns
+_INDEXED: Mapping[str, Callable[[Any], Collection[str]]] = {  # kind -> the nodes (or the contract) that an object of it concerns
     "contracts": lambda contract: {binding["node"] for binding in contract.status.get("bindings") or ()},
     "pods": lambda pod: (pod.node,),
     "resource_slices": lambda found: (found.node,),
     "resource_claims": lambda claim: {pool for pool, _ in claim.devices},
+    "instructions": lambda instruction: (instruction.contract,),
 }
 
 
@@ -40,6 +42,7 @@ class World:
     resource_slices: dict[str, ResourceSliceView] = field(default_factory=dict)  # name -> GPUs that a DRA driver publishes
     resource_claims: dict[str, ResourceClaimView] = field(default_factory=dict)  # namespace/name -> anybody's claim
     meters: dict[str, MeterView] = field(default_factory=dict)  # node -> what its agent measured
+    instructions: dict[str, InstructionView] = field(default_factory=dict)  # namespace/name -> an act on a contract
     fence: FenceView | None = None  # None: NodeFence/cluster is not there
     epoch: int = 0  # LeaderEpoch/cluster
     last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (its Lease's renewTime)
@@ -49,6 +52,7 @@ class World:
     contracts_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the contracts whose status binds it
     slices_on: dict[str, set[str]] = field(default_factory=dict)  # node -> its ResourceSlices
     claims_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the ResourceClaims that have a device of it
+    instructions_on: dict[str, set[str]] = field(default_factory=dict)  # contract -> keys of the instructions that name it
     listeners: list[Listener] = field(default_factory=list)
 
     def __post_init__(self) -> None:

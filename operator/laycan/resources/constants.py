@@ -9,6 +9,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 # kind -> plural, as in the API's paths
 PLURALS = {
     "ComputeContract": "computecontracts",
+    "ContractInstruction": "contractinstructions",
     "ComputeProduct": "computeproducts",
     "ExchangeEndpoint": "exchangeendpoints",
     "Outage": "outages",

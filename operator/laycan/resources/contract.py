@@ -29,6 +29,7 @@ from laycan.resources.base import (
 from laycan.resources.product import DegradedReason, Xid
 from laycan.resources.terms import Terms
 
+LOTS_PATTERN = r"^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$"
 Phase = Literal["Received", "Rejected", "Quoted", "Expired", "Accepted", "Delivering", "Delivered", "Settled", "Cancelled", "Terminated"]
 
 
@@ -265,6 +266,41 @@ class CurtailmentNotice(Model):
     noticed_at: Time = Field(description="When notice was given, RFC 3339 UTC.")
 
 
+class AcceptedStretch(Model):
+    """What is not delivered for a cause that is the buyer's, by an instruction."""
+
+    lots: str = Field(description="Numbers of the lots, as `0-3,7` (ordinals).", max_length=65_536, pattern=LOTS_PATTERN)
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+
+
+class InstructionsStatus(Model):
+    """What follows from the instructions that were applied."""
+
+    head_digest: Digest | None = Field(default=None, description="Digest of the last act that was applied: what the next one cites.")
+    signed: bool | None = Field(
+        default=None, description="Whether the exchange signs: then nothing unsigned has any effect from then on. Absent: false."
+    )
+    suspended_since: Time | None = Field(default=None, description="Since when delivery is suspended, RFC 3339 UTC. Absent: it is not.")
+    delivery: Literal["Disputed", "Accepted"] | None = Field(
+        default=None, description="What the exchange says of the delivery. Disputed: it is not settled by time. Absent: nothing."
+    )
+    buyer_caused: list[AcceptedStretch] | None = Field(
+        default=None, description="What is the buyer's, as far as the meter has not passed it.", max_length=1024
+    )
+
+
+class MakeGoodStatus(Model):
+    """What was short, and what of it was delivered later."""
+
+    owed_gpu_seconds: GpuSeconds = Field(description="Shortfall that was told as owed, GPU-seconds.")
+    delivered_gpu_seconds: GpuSeconds | None = Field(
+        default=None, description="Made good after the window, GPU-seconds; more than owed where whole intervals are more. Absent: 0."
+    )
+    mode: Literal["Extend"] | None = Field(default=None, description="How the buyer elected to have it made good. Absent: he did not.")
+    lots: int | None = Field(default=None, description="Lots side by side, as elected (a count).", ge=1, le=65_536)
+
+
 class HandoverRecord(Model):
     """How punctual delivery is."""
 
@@ -326,6 +362,11 @@ class ContractStatus(Model):
     receipts: ReceiptsStatus | None = Field(default=None, description="How far the signed receipts go.")
     handover: HandoverRecord | None = Field(default=None, description="How punctual delivery is.")
     curtailments: list[CurtailmentNotice] | None = Field(default=None, description="Notices of curtailment by right.", max_length=1024)
+    instructions: InstructionsStatus | None = Field(default=None, description="What follows from the instructions that were applied.")
+    make_good: MakeGoodStatus | None = Field(default=None, description="What was short, and what of it was delivered later.")
+    outages: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        default=None, description="uids of the Outages ahead of which the contract's exchange was told.", max_length=256
+    )
     outbox: list[OutboxEntry] | None = Field(
         default=None, description="Events decided and not yet taken by the log, oldest first.", max_length=8
     )

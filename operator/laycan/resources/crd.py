@@ -19,6 +19,7 @@ from laycan.resources.constants import GROUP, PLURALS, VERSION
 from laycan.resources.contract import ComputeContract
 from laycan.resources.exchange import ExchangeEndpoint
 from laycan.resources.fence import LeaderEpoch, NodeFence
+from laycan.resources.instruction import ContractInstruction
 from laycan.resources.meter import GpuMeter
 from laycan.resources.outage import Outage
 from laycan.resources.product import ComputeProduct
@@ -53,6 +54,20 @@ KINDS: dict[str, tuple[type[BaseModel], Literal["Namespaced", "Cluster"], list[s
             _AGE,
         ],
         [_PRODUCT, ".spec.exchangeRef.name"],
+    ),
+    "ContractInstruction": (
+        ContractInstruction,
+        "Namespaced",
+        [],
+        [
+            ("Contract", "string", ".spec.contractRef.name", 0),
+            ("Action", "string", ".spec.act.action", 0),
+            ("Effective", "string", ".spec.act.effectiveTime", 0),
+            ("Phase", "string", ".status.phase", 0),
+            ("Reason", "string", ".status.reason.code", 0),
+            _AGE,
+        ],
+        [".spec.contractRef.name"],
     ),
     "ComputeProduct": (
         ComputeProduct,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from laycan.resources.instruction import PAYLOADS, Act
 from laycan.resources.outage import OutageSpec
 from laycan.resources.terms import LEVELS, Block, Delivery, Terms
 from laycan.resources.times import parse_time
@@ -101,4 +102,15 @@ def outage_faults(outage: OutageSpec) -> list[tuple[str, str]]:
         found.append(("end", "a Retirement has no end; remove it"))
     if outage.end is not None and parse_time(outage.end) <= parse_time(outage.start):
         found.append(("end", f"is not later than start ({outage.start})"))
+    return found
+
+
+def act_faults(act: Act) -> list[tuple[str, str]]:
+    """Everything in an act that contradicts itself; fields are relative to `spec.act`."""
+    given = act.model_dump(by_alias=True, exclude_none=True)
+    found = [(field, f"is missing; {action} needs it") for field, action in PAYLOADS.items() if action == act.action and field not in given]
+    found += [(field, f"belongs to {action}; remove it") for field, action in PAYLOADS.items() if action != act.action and field in given]
+    caused = act.buyer_caused
+    if caused is not None and parse_time(caused.end) <= parse_time(caused.start):
+        found.append(("buyerCaused.end", f"is not later than start ({caused.start})"))
     return found

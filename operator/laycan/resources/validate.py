@@ -19,6 +19,7 @@ from laycan.resources.base import Metadata
 from laycan.resources.constants import DESK_LABEL
 from laycan.resources.contract import ContractSpec
 from laycan.resources.exchange import EndpointSpec
+from laycan.resources.instruction import InstructionSpec
 from laycan.resources.outage import OutageSpec
 from laycan.resources.product import ProductSpec
 from laycan.resources.terms import Terms
@@ -85,6 +86,14 @@ def endpoint_spec(spec: Any) -> EndpointSpec | list[Fault]:
         ids = [key.key_id for key in read.trusted_keys or ()]
         double = sorted({key for key in ids if ids.count(key) > 1})
         return [Fault("spec.trustedKeys", f"keyId {key!r} stands twice; give each key its own") for key in double] or read
+    return read
+
+
+def instruction_spec(spec: Any) -> InstructionSpec | list[Fault]:
+    """The spec of a ContractInstruction, or all that is wrong with it."""
+    read = _read(InstructionSpec, spec)
+    if isinstance(read, InstructionSpec):
+        return [Fault(f"spec.act.{field}", text) for field, text in crossfield.act_faults(read.act)] or read
     return read
 
 

@@ -82,6 +82,18 @@ class TestContractDelete:
         installed.admin.delete(path)
         assert installed.admin.find(path) is None
 
+    def test_where_the_exchange_signs(self, installed: Installed, name: str) -> None:
+        """No right in the API server ends such a commitment, confirmed or not; once it is over, or its namespace goes, it can be deleted."""
+        path = _committed(installed, "desk", name, "Delivering", {"instructions": {"signed": True}})
+        installed.admin.patch(path, {"metadata": {"annotations": {"laycan.dev/confirm-delete": f"ID-{name}"}}})
+        refused(lambda: installed.admin.delete(path), "only a signed ContractInstruction with action Terminate ends it")
+        installed.operator.patch(f"{path}/status", {"status": {"phase": "Terminated", "epoch": 1}})
+        installed.admin.delete(path)
+        installed.admin.create(fleet.namespace(name))
+        _committed(installed, name, name, "Accepted", {"instructions": {"signed": True}})
+        installed.admin.delete(f"/api/v1/namespaces/{name}")
+        until("the namespace is gone", lambda: installed.admin.find(f"/api/v1/namespaces/{name}") is None)
+
     def test_all_at_once(self, installed: Installed, name: str) -> None:
         """`kubectl delete cc --all` takes what is free to go, and no commitment."""
         path = _committed(installed, "desk", name, "Delivering")
@@ -116,10 +128,10 @@ def _stale(installed: Installed) -> bool:
     return False
 
 
-def _committed(installed: Installed, namespace: str, name: str, phase: str) -> str:
+def _committed(installed: Installed, namespace: str, name: str, phase: str, more: Object | None = None) -> str:
     """Makes a contract in this phase and returns its path."""
     installed.admin.create(contract(namespace, name))
     path = f"{GROUP}/namespaces/{namespace}/computecontracts/{name}"
     if phase:
-        installed.operator.patch(f"{path}/status", {"status": {"phase": phase, "epoch": 1}})
+        installed.operator.patch(f"{path}/status", {"status": {"phase": phase, "epoch": 1, **(more or {})}})
     return path

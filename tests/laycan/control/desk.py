@@ -53,7 +53,8 @@ class Desk:
         self.world.products["h100"] = {
             "spec": {"gpuProducts": ["H100"], "nodeGpus": 8, "tolerance": {**tolerance, "graceCapPpm": 1_000_000}}
         }
-        self.world.endpoints["desk/gcx"] = {"spec": {"url": "https://gcx.example/hook", "disputeSeconds": 600}}
+        hook = {"url": "https://gcx.example/hook", "secretRef": {"name": "gcx", "key": "hmac"}}
+        self.world.endpoints["desk/gcx"] = {"spec": hook | {"disputeSeconds": 600}}
         self.contract = ContractView("desk", "c1", "uid-1", 1, 1, created, False, (), {}, spec, {})
         self.decision: Decision | None = None
         self.told: list[dict[str, Any]] = []  # every event, once, in order

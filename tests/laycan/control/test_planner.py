@@ -80,6 +80,22 @@ def test_a_promise_that_is_decided_but_not_written_is_not_decided_again() -> Non
     planning(made, test)
 
 
+def test_what_was_terminated_is_planned_no_more() -> None:
+    """An instruction has ended it: its nodes are free for the next although its last samples are still waited for."""
+    over = bound("n1", "n2", start=NOW - HOUR, end=NOW, phase="Delivering") | {"endedAt": format_time(NOW)}
+    made = world([contract("a", status=bound("n1", "n2", start=NOW - HOUR, end=NOW + HOUR, phase="Delivering"), delivery_gpus=16)])
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        made.put("contracts", "desk/a", contract("a", status=over, version="9", delivery_gpus=16))
+        assert office._dirty, "what it held is free, so everything is planned anew"
+        made.put("contracts", "desk/b", contract("b", delivery_gpus=16, delivery_start=format_time(NOW + 60)))
+        await office.step()
+        assert decided(office)["desk/b"].accepted
+
+    planning(made, test)
+
+
 def test_the_lost_node_of_a_promise_is_replaced_and_others_stay() -> None:
     """Also one on a cordoned node that runs."""
     window: dict[str, Any] = {"created": NOW - 2 * HOUR, "delivery_start": format_time(NOW - HOUR)}

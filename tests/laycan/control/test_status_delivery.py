@@ -126,7 +126,7 @@ class TestShortfall:
         desk.at(T0 + 1410)
         desk.run(T0 + 1411, desk.end + 60)
         times = {name: event["time"] for name, event in zip(desk.news, desk.told, strict=True)}
-        assert desk.news[4:-1] == ["delivery.interrupted", "shortfall.opened", "delivery.restored", "shortfall.cured"]
+        assert desk.news[4:-1] == ["delivery.interrupted", "shortfall.opened", "delivery.restored", "shortfall.cured", "makegood.owed"]
         assert times["shortfall.opened"] == "2027-01-04T00:15:01Z"
         assert times["shortfall.cured"] == times["delivery.restored"] == "2027-01-04T00:23:29Z"
         assert desk.quantities == {"contracted": WHOLE, "delivered": WHOLE - 8 * 809, "shortfall": 8 * 809}
@@ -138,7 +138,13 @@ class TestShortfall:
         desk.at(T0 + 620)
         desk.run(T0 + 621, desk.end + 60)
         times = {name: event["time"] for name, event in zip(desk.news, desk.told, strict=True)}
-        assert desk.news[4:] == ["delivery.interrupted", "shortfall.opened", "shortfall.cure_expired", "contract.delivered"]
+        assert desk.news[4:] == [
+            "delivery.interrupted",
+            "shortfall.opened",
+            "shortfall.cure_expired",
+            "makegood.owed",
+            "contract.delivered",
+        ]
         assert times["shortfall.cure_expired"] == "2027-01-04T00:30:00Z"
         assert desk.quantities == {"contracted": WHOLE, "delivered": WHOLE - 24_000, "shortfall": 24_000}
         assert desk.condition("Shortfall") == ("True", "CureExpired")
@@ -151,8 +157,8 @@ class TestShortfall:
         desk.run(T0 + 621, T0 + 2000)
         desk.recover("a", at=T0 + 2000)
         desk.at(T0 + 2000)
-        assert desk.news[-3:] == ["shortfall.cure_expired", "delivery.restored", "shortfall.cured"]
-        assert desk.told[-1]["data"]["change"]["late"] is True
+        assert desk.news[-4:] == ["shortfall.cure_expired", "delivery.restored", "shortfall.cured", "makegood.owed"]
+        assert desk.told[-2]["data"]["change"]["late"] is True
 
     def test_never_handed_over(self) -> None:
         """Lots that nobody ever handed over are out from the first second of the window."""

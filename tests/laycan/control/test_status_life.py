@@ -155,7 +155,7 @@ class TestDelivery:
         desk = accepted()
         desk.at(desk.end + 60)
         assert desk.phase == "Delivered"
-        assert desk.news[2:] == ["contract.delivering", "contract.delivered"]
+        assert desk.news[2:] == ["contract.delivering", "makegood.owed", "contract.delivered"]
         assert desk.quantities == {"contracted": 57_600, "shortfall": 57_600}
 
     def test_created_after_its_start(self) -> None:

@@ -60,7 +60,18 @@ def test_only_names_of_the_catalogue() -> None:
     assert event_type("risk.raised") == "dev.laycan.risk.raised.v1"
     with pytest.raises(ValueError, match=r"contract\.acepted"):
         event_type("contract.acepted")
-    assert {name.split(".")[0] for name in NAMES} == {"contract", "delivery", "shortfall", "risk", "receipt", "key", "log"}
+    assert {name.split(".")[0] for name in NAMES} == {
+        "contract",
+        "delivery",
+        "shortfall",
+        "makegood",
+        "risk",
+        "outage",
+        "receipt",
+        "key",
+        "log",
+        "statement",
+    }
 
 
 class TestOutbox:

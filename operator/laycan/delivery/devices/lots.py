@@ -52,9 +52,10 @@ class Lot:
 def lots_of(claims: Iterable[Claim], now: int) -> dict[str, Lot | None]:
     """By claim key, what each lot is to have: from the lead of its window on, one node at a time, in the order of time.
 
+    Nothing while the contract is suspended: its cards are planned for nobody else, and taken again when it goes on.
     None: its time has come and its cards are not chosen yet, so its claim stays as it is.
     """
-    near = [c for c in claims if c.live and c.level == "Device" and c.freeze_at <= now < c.end]
+    near = [c for c in claims if c.live and not c.withheld and c.level == "Device" and c.freeze_at <= now < c.end]
     found: dict[str, Lot | None] = {}
     for claim in sorted(near, key=lambda c: (c.start, c.node)):
         contract = claim.contract.partition("/")[2]

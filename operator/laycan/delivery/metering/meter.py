@@ -8,7 +8,7 @@ contract's status, so a restart loses nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from laycan.delivery.metering.reading import Gap, Reading
@@ -84,6 +84,7 @@ class Account:
     unproven: tuple[Gap, ...] = ()  # by the nodes' agents
     notices: tuple[Notice, ...] = ()
     curtailable_lot_seconds: int = 0  # of the whole contract
+    buyers: tuple[Stretch, ...] = ()  # BuyerCaused, by instruction
 
     def read(self, until: int) -> Counters:
         """Counters up to `until`; never less than what was read before."""
@@ -94,10 +95,10 @@ class Account:
         opening = self.reading.counters or Counters(self.terms.start)
         lo, hi = opening.until, max(opening.until, min(until, self.terms.end))
         proven = samples(self.bounds, (*self.reading.gaps, *self.unproven), lo, hi)
-        events: list[Stretch] = []
+        events = [replace(s, start=max(s.start, lo), end=min(s.end, hi)) for s in self.buyers if max(s.start, lo) < min(s.end, hi)]
         if self.notices:
             used = opening.gpu_seconds.get(Class.CURTAILED, 0) // self.terms.lot_gpus
-            events = curtailed(proven, self.notices, self.terms, lo, hi, self.curtailable_lot_seconds - used)
+            events += curtailed(proven, self.notices, self.terms, lo, hi, self.curtailable_lot_seconds - used)
         return classify(proven, self.terms, events, hi, opening), [*proven, *events]
 
     def why(self, until: int) -> Iterator[tuple[int, int, int, str]]:

@@ -62,6 +62,7 @@ class Claim:
     moves_to: tuple[str, ...] = ()  # nodes on which its lots go on when it ends
     lingers_until: int = 0  # so long it may stay with its holder, while those are not his yet
     level: str = "Node"
+    withheld: bool = False  # suspended by the exchange: its nodes stay closed to everybody, its holder included
     lots: tuple[int, ...] = ()  # their numbers
     devices: tuple[str, ...] = ()  # uuids at level Device, lot by lot, once they are chosen
 
@@ -129,7 +130,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
     holder = text_at(contract.spec, "terms", "delivery", "handover", "namespace")
     rows = mapping(contract.spec.get("adopt")).get("bindings")
     adopted = {text_at(row, "node") for row in (rows if isinstance(rows, list) else ())}
-    live = contract.phase in LIVE_PHASES and not contract.deleting
+    live = contract.phase in LIVE_PHASES and not contract.deleting and not contract.status.get("endedAt")
     over = text_at(contract.spec, "terms", "delivery", "end")
     claims = []
     bindings = contract.status.get("bindings") or ()
@@ -157,6 +158,7 @@ def claims_of(contract: ContractView, products: Mapping[str, Any], settings: Set
                 moves_to=_meeting(binding, begin.get(binding["end"], ())) if live else (),
                 lingers_until=end + settings.drain_seconds,
                 level=binding.get("level", "Node"),
+                withheld=bool(mapping(contract.status.get("instructions")).get("suspendedSince")),
                 lots=tuple(binding.get("lots") or ()),
                 devices=tuple(binding.get("devices") or ()),
             )
@@ -208,16 +210,25 @@ def target_of(
         return Target(Want.OPEN, _account(owner, claims, now), deadline=deadline) if owner else None
     if not claim.holder or (claim.paused and owner != claim.holder):
         return None  # an accepted contract whose terms cannot be read keeps what it has
+    if claim.withheld:
+        return Target(Want.PREPARE, claim.uid)
     early = owner == claim.holder or bool(claim.moves_from)  # a move is made before it breaks: the lots run on, on both nodes for a while
     want = Want.HOLD if claim.start <= now or early else Want.PREPARE
     return Target(want, claim.uid, claim.holder, claim.deadline, claim.holder if claim.settled_in else "")
 
 
 def _due(owner: str, claims: list[Claim], now: int) -> Claim | None:
-    """Whose turn it is: a running window, of the node's holder first, else the next one whose lead has begun."""
+    """Whose turn it is: a running window, of the node's holder first, else the next one whose lead has begun.
+
+    Where a holder has a node by two contracts, one of which is suspended, he has it by the other.
+    """
     near = [claim for claim in claims if claim.live and claim.freeze_at <= now < claim.end]
     running = [claim for claim in near if claim.start <= now]
-    return min(running or near, key=lambda claim: (bool(running) and claim.holder != owner, claim.start, claim.uid), default=None)
+    return min(
+        running or near,
+        key=lambda claim: (bool(running) and claim.holder != owner, claim.withheld, claim.start, claim.uid),
+        default=None,
+    )
 
 
 def _account(owner: str, claims: list[Claim], now: int) -> str:

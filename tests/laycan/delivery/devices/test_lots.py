@@ -69,6 +69,12 @@ class TestLots:
         assert [lot.node for lot in lots.values() if lot] == ([where] if where else [])
         assert list(lots) == (["acme/laycan-a-0"] if where else [])
 
+    def test_suspended(self) -> None:
+        """While the exchange holds the contract no lot is to have anything, so its claim is let go."""
+        view = contract("a", "acme", [row(0, "n1", 0, END, "U0", "U1")])
+        held = replace(view, status={**view.status, "instructions": {"suspendedSince": format_time(T0 + 10)}})
+        assert lots_of(claims_of(held, {}, SETTINGS), T0 + 50) == {}
+
     def test_cards_not_chosen(self) -> None:
         """A lot whose turn it is, without cards or with too few, is undecided, whatever a later binding of it says."""
         bindings = [row(0, "n1", 0, 100), row(0, "n2", 100, END, "V0", "V1"), row(1, "n1", 0, END, "U0"), row(2, "n1", 0, END, "U0", "U1")]

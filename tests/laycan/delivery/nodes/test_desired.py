@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,43 @@ def one(owner: str, *contracts: ContractView, **more: Any) -> World:
 
 A = contract("a", "acme", [binding("n", 100, 200)])
 B = contract("b", "beta", [binding("n", 200, 300)])
+
+
+def suspended(name: str, holder: str, *bindings: dict[str, Any]) -> ContractView:
+    view = contract(name, holder, bindings)
+    return replace(view, status={**view.status, "instructions": {"suspendedSince": format_time(T0 + 50)}})
+
+
+class TestSuspended:
+    """acme's window from 100 to 200, suspended by its exchange."""
+
+    @pytest.mark.parametrize(("at", "owner"), [(40, ""), (120, "acme"), (120, "frozen.uid-a"), (120, ""), (199, "acme")])
+    def test_closed_to_everybody(self, at: int, owner: str) -> None:
+        """Its node is emptied and stays closed, the holder's pods included; nobody else is let in either."""
+        found = target(one(owner, suspended("a", "acme", binding("n", 100, 200))), at)
+        assert found == Target(Want.PREPARE, "uid-a")
+        assert entry_for(owner, owner, found) == "frozen.uid-a"
+
+    def test_by_another_contract(self) -> None:
+        """What the holder has by a contract that is not suspended he keeps."""
+        held = suspended("a", "acme", binding("n", 100, 200))
+        other = contract("z", "acme", [binding("n", 110, 200)])
+        for owner in ("acme", "frozen.uid-a", ""):
+            found = target(one(owner, held, other), 120)
+            assert found is not None
+            assert (found.want, found.uid, found.holder) == (Want.HOLD, "uid-z", "acme")
+
+    def test_after_its_window(self) -> None:
+        """The next holder gets the node as ever."""
+        found = target(one("frozen.uid-a", suspended("a", "acme", binding("n", 100, 200)), B), 200)
+        assert found is not None
+        assert (found.want, found.holder) == (Want.HOLD, "beta")
+
+    def test_a_failure_is_one(self) -> None:
+        """A node that fails meanwhile goes into quarantine."""
+        found = target(one("frozen.uid-a", suspended("a", "acme", binding("n", 100, 200))), 120, failed=frozenset({"n"}))
+        assert found is not None
+        assert found.want is Want.QUARANTINE
 
 
 class TestWindows:
@@ -71,6 +109,13 @@ class TestWindows:
         found = target(seen, 10)
         assert found is not None
         assert found.want is Want.PREPARE
+
+    def test_terminated_and_not_yet_over(self) -> None:
+        """A contract that was ended by an instruction gives its node back while its last samples are waited for."""
+        view = contract("a", "acme", [binding("n", 100, 150)], phase="Delivering", end=format_time(T0 + 200))
+        found = target(one("acme", replace(view, status={**view.status, "endedAt": format_time(T0 + 150)})), 150)
+        assert found is not None
+        assert found.want is Want.OPEN
 
     @pytest.mark.parametrize("change", [{"phase": "Terminated"}, {"phase": "Delivered"}, {"phase": "Rejected"}, {"deleting": True}])
     def test_only_live_contracts_hold(self, change: dict[str, Any]) -> None:
