@@ -27,7 +27,7 @@ HOLD = 5.0  # seconds that a checkpoint waits for entries that are on their way
 TYPE, PING = "dev.laycan.{}.v1", "dev.laycan.ping"
 EVENT = {"specversion": r"1\.0", "id": ".+", "type": "[a-z0-9_.]+", "subject": str, "sequence?": "[0-9]{20}", "data": dict, ...: ...}
 HEAD = {"contract": str, "sequence": int, "headDigest": str, ...: ...}
-REPLACED = {"change": {"origin": str, "heads": [HEAD], ...: ...}, ...: ...}
+REPLACED = {"origin": str, "heads": [HEAD], ...: ...}
 HEARTBEAT = {"checkpoint": notes.read_note, "origin": str, ...: ...}
 
 
@@ -100,7 +100,7 @@ class Receiver:
         if self.origin and not re.fullmatch("0|[1-9][0-9]{0,14}", index):
             raise UnreadableError("laycan-log-index is missing, or no index")
         if event["type"] == TYPE.format("log.replaced") and self.origin:
-            self._replaced(read(REPLACED, event["data"], "the event: data")["change"])
+            self._replaced(read(REPLACED, event["data"], "the event: data"))
         if self._successor:
             self._follow(self._successor)
         place, known = int(index) if self.origin else None, self.ledger.body(message_id)

@@ -206,7 +206,7 @@ def test_a_lost_log_is_followed_by_another(desk: Market) -> None:
         desk.admin.create(traded("after", at(600), at(1200)))
         until("both are told of", lambda: news(exchange, "after") == ["contract.received", "contract.accepted"], seconds=40)
         (replaced,) = [event for event in exchange.ledger.events if event["type"] == "dev.laycan.log.replaced.v1"]
-        change = replaced["data"]["change"]
+        change = replaced["data"]
         assert change["replaces"]["size"] == 2
         assert change["origin"] == f"{change['replaces']['origin']}/2"
         until("the endpoint's status says so", lambda: endpoint(desk)["log"]["origin"] == change["origin"], seconds=60)

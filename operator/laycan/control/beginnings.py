@@ -46,9 +46,9 @@ class Beginnings:
     def _entries(self, origin: str, life: int, known: str, size: int, heads: Sequence[dict[str, Any]]) -> list[Entry]:
         now, found = self.clock(), []
         for number, some in enumerate(_pages(heads), 1):
-            change = {"origin": origin, "replaces": {"origin": known, "size": size}, "heads": some, "contracts": len(heads)}
+            data = {"origin": origin, "replaces": {"origin": known, "size": size}, "heads": some, "contracts": len(heads)}
             entry_id = f"log/{life}/{number}"
-            body = operator_event(event_id=entry_id, name=EVENT, source=self.source, subject=origin, time=now, data={"change": change})
+            body = operator_event(event_id=entry_id, name=EVENT, source=self.source, subject=origin, time=now, data=data)
             found.append(Entry(entry_id, body.encode()))
         return found
 

@@ -124,7 +124,7 @@ class Interrupted(Flip):
     since: Time = _SINCE
     cause: str | None = Field(
         default=None,
-        description="What the nodes' agents found, as `Xid79`; several with commas. Absent: they know nothing.",
+        description="What the nodes' agents found, as `Xid79`; several with commas. Absent: nothing.",
         max_length=1024,
     )
 
@@ -305,19 +305,13 @@ class Head(Model):
     head_digest: str = Field(description="Digest of that event's bytes; empty where nobody knows.", pattern=r"^(sha256:[0-9a-f]{64})?$")
 
 
-class Replacement(Model):
-    """Another log goes on."""
+class LogReplaced(Model):
+    """The operator has lost this exchange's log: the first entries of the one that follows it."""
 
     origin: str = Field(description="Name of this log.", min_length=1, max_length=512)
     replaces: LostLog = Field(description="The log that was lost.")
     heads: list[Head] = Field(description="Where its contracts stood; many contracts are spread over several such events.", max_length=300)
     contracts: int = Field(description="How many contracts that is in all (a count).", ge=0)
-
-
-class LogReplaced(Model):
-    """The operator has lost this exchange's log: the first entries of the one that follows it."""
-
-    change: Replacement = Field(description="What follows what.")
 
 
 class StatementLine(Model):

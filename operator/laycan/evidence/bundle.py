@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from laycan.events.cloudevents import event_type
 from laycan.kube.sound import text_at
 from laycan.ledger.log import Checkpoint, Log, Logged
 from laycan.resources.digest import PROMISE_FIELDS, digest
 from laycan.resources.verdict import resolved
 
 Json = Mapping[str, Any]
-RECEIPT = event_type("receipt.issued")
+RECEIPT = "dev.laycan.receipt.issued.v1"  # type of the events in a log that hold one
 
 
 class NoEvidenceError(Exception):

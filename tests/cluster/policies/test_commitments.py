@@ -83,7 +83,7 @@ class TestContractDelete:
         assert installed.admin.find(path) is None
 
     def test_where_the_exchange_signs(self, installed: Installed, name: str) -> None:
-        """No right in the API server ends such a commitment, confirmed or not; once it is over, or its namespace goes, it can be deleted."""
+        """No right in the API server ends such a commitment, confirmed or not; once it is over, or its namespace goes, it goes."""
         path = _committed(installed, "desk", name, "Delivering", {"instructions": {"signed": True}})
         installed.admin.patch(path, {"metadata": {"annotations": {"laycan.dev/confirm-delete": f"ID-{name}"}}})
         refused(lambda: installed.admin.delete(path), "only a signed ContractInstruction with action Terminate ends it")

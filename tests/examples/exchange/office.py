@@ -181,7 +181,7 @@ class Office:
             "subject": self.origin,
             "time": NOW,
         }
-        event |= {"type": "dev.laycan.log.replaced.v1", "datacontenttype": "application/json", "data": {"change": change}}
+        event |= {"type": "dev.laycan.log.replaced.v1", "datacontenttype": "application/json", "data": change}
         self.append(f"log/{life}/1", dumps(event))
 
     def head(self, size: int | None = None) -> str:

@@ -57,7 +57,7 @@ def test_after_one_that_is_lost() -> None:
     (entry,) = found.first
     event = json.loads(entry.body)
     assert (entry.id, event["id"], event["type"], event["subject"]) == ("log/2/1", "log/2/1", "dev.laycan.log.replaced.v1", "op/desk/gcx/2")
-    assert event["data"]["change"] == {
+    assert event["data"] == {
         "origin": "op/desk/gcx/2",
         "replaces": {"origin": "op/desk/gcx", "size": 6},
         "contracts": 2,
@@ -86,7 +86,7 @@ def test_many_contracts(tmp_path: Path) -> None:
     """Entries stay within 64 kB, in a fixed order, and make a log."""
     made = beginnings(*(traded(f"c{i:04}", 3) for i in range(2 * HEADS + 1)))
     found = made(GCX)
-    assert [len(json.loads(e.body)["data"]["change"]["heads"]) for e in found.first] == [HEADS, HEADS, 1]
+    assert [len(json.loads(e.body)["data"]["heads"]) for e in found.first] == [HEADS, HEADS, 1]
     assert all(len(entry.body) < 65_536 for entry in found.first)
     assert made(GCX) == found
     log = create_log(tmp_path / "x.sqlite", found.origin, found.first)

@@ -18,6 +18,7 @@ from laycan.events.cloudevents import NAMES
 from laycan.events.publish import RECEIPT, names, render, schema, with_table
 from laycan.events.rotation import announce
 from laycan.events.schema import EVENTS, OPERATOR_EVENTS, check, model_of
+from laycan.events.statement import statement
 from laycan.evidence.schema import Receipt
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
@@ -96,6 +97,7 @@ def test_events_about_no_contract(tmp_path: Path) -> None:
     follows = Beginnings(world, "op", "urn:laycan:1", lambda: T0)(Place("desk", "gcx"))
     bodies = [*(entry.body for entry in log.entries(-1, 9)), *(entry.body for entry in follows.first)]
     log.close()
+    bodies += [body.encode() for _, body in statement(world.contracts.values(), "desk/gcx", log.origin, "urn:laycan:1", T0)]
     said = [json.loads(body) for body in bodies]
     assert {event["type"] for event in said} == {f"dev.laycan.{name}.v1" for name in OPERATOR_EVENTS}
     for event in said:

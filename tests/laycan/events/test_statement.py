@@ -7,7 +7,7 @@ from typing import Any
 
 import rfc8785
 
-from laycan.evidence.statement import statement
+from laycan.events.statement import statement
 from laycan.kube.views import ContractView, contract_view
 from laycan.resources.digest import digest
 from laycan.resources.times import format_time, parse_time
