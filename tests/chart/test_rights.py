@@ -25,6 +25,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "computeproducts/status": {"patch"},
         "exchangeendpoints/status": {"patch"},
         "contractinstructions/status": {"patch"},
+        "evidencebundles": {"create", "patch"},
         "events": {"create"},
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},
