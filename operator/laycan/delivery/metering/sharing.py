@@ -55,8 +55,8 @@ class Sharing:
 
 
 def asked_for(world: World, bound: Bound, key: str) -> bool:
-    """Whether a contract that comes after `key` has yet to read time in which it shared the binding's node."""
-    for other in world.contracts_on.get(bound.node, ()):
+    """Whether a contract that comes after `key` has yet to read time in which it shared the binding's node. Exact GPUs are not shared."""
+    for other in () if bound.exact else world.contracts_on.get(bound.node, ()):
         if other <= key:
             continue
         status = world.contracts[other].status
