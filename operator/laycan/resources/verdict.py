@@ -22,6 +22,7 @@ DEFAULT_POLICY: Mapping[str, Any] = {
     "cleanSeconds": 900,
     "degradedSharePpm": 50_000,
 }
+SLOWDOWN_STRETCH_SECONDS = 300  # of the Unix clock: the share of each under hardware slowdown is known at its end
 _ALWAYS_FATAL = frozenset(
     {
         Signal.MISSING,
@@ -87,6 +88,11 @@ class Policy:
     def delivers(self, spell: Spell) -> bool:
         """Whether the GPU counts as delivered in it."""
         return spell.verdict is Verdict.DEGRADED and spell.reason in self.accept_degraded
+
+    @property
+    def minds_slowdown(self) -> bool:
+        """Whether a GPU under hardware slowdown may not count as delivered."""
+        return Signal.SLOWDOWN not in self.accept_degraded and self.degraded_share_ppm < 1_000_000
 
 
 def resolved(raw: Mapping[str, Any] | None) -> dict[str, Any]:

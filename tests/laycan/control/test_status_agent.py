@@ -156,6 +156,27 @@ def test_moved_at_the_first_look() -> None:
     assert desk.status["handover"]["interruptedSince"] == "2027-01-04T00:10:10Z"
 
 
+def test_a_slow_stretch_is_known_at_its_end() -> None:
+    """How slow a GPU was is told for whole stretches of 300 s: none is read as delivered before that is known."""
+    desk = delivered()
+    reports(desk, T0, T0 + 540, "a", "b")
+    assert desk.status["meter"]["until"] == format_time(T0 + 300)
+    meter(desk, "a", T0 + 600, Found("GPU-a-3", "Slowdown", 0, 80_000, T0 + 300, T0 + 600))
+    reports(desk, T0 + 600, T0 + 1200, "a", "b")
+    assert desk.quantities["shortfall"] == 300 * 8
+    reports(desk, T0 + 1260, desk.end + 120, "a", "b")
+    assert desk.quantities == {"contracted": 57_600, "delivered": 57_600 - 2400, "shortfall": 2400}
+
+
+def test_where_slowness_is_accepted_nobody_waits_for_it() -> None:
+    """A policy that takes slow GPUs for delivered lets the meter read up to the latest sample."""
+    desk = delivered()
+    accepting = resolved({"version": "1", "acceptDegraded": ["Slowdown"]})
+    desk.contract = replace(desk.contract, status={**desk.status, "healthPolicy": accepting})
+    reports(desk, T0, T0 + 540, "a", "b")
+    assert desk.status["meter"]["until"] == format_time(T0 + 480)
+
+
 def test_an_application_error_is_delivered() -> None:
     """XID 13 is the buyer's job: take or pay."""
     desk = delivered()
@@ -241,6 +262,10 @@ def test_terminated_up_to_the_last_sample() -> None:
     meter(desk, "a", T0 + 660, xid("a", T0 + 620))
     meter(desk, "b", T0 + 660)
     desk.at(T0 + 661)
+    assert (desk.phase, desk.status["meter"]["until"]) == ("Delivering", format_time(T0 + 600)), "how slow they were is not known yet"
+    meter(desk, "a", T0 + 900, xid("a", T0 + 620))
+    meter(desk, "b", T0 + 900)
+    desk.at(T0 + 901)
     assert desk.phase == "Terminated"
     assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 80, "excused": 80}
 
@@ -291,8 +316,8 @@ def test_terminated_while_a_lot_is_out() -> None:
     desk.delete()
     desk.at(T0 + 630)
     for name in ("a", "b"):
-        meter(desk, name, T0 + 660)
-    desk.at(T0 + 660)
+        meter(desk, name, T0 + 900)
+    desk.at(T0 + 900)
     assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 20 * 8, "excused": 20 * 8}
 
 
@@ -305,8 +330,8 @@ def test_an_outage_before_the_termination() -> None:
     desk.at(T0 + 60)
     assert desk.phase == "Accepted"
     for name in ("a", "b"):
-        meter(desk, name, T0 + 65)
-    desk.at(T0 + 65)
+        meter(desk, name, T0 + 300)
+    desk.at(T0 + 300)
     assert desk.quantities == {"contracted": 960, "delivered": 960 - 320, "shortfall": 320}
 
 
@@ -319,8 +344,8 @@ def test_a_death_found_out_after_the_termination() -> None:
     desk.fail("a", at=T0 + 650, heartbeat=T0 + 605)
     desk.at(T0 + 650)
     for name in ("a", "b"):
-        meter(desk, name, T0 + 660)
-    desk.at(T0 + 660)
+        meter(desk, name, T0 + 900)
+    desk.at(T0 + 900)
     assert desk.quantities == {"contracted": 630 * 16, "delivered": 630 * 16 - 25 * 8, "excused": 25 * 8}
 
 

@@ -18,7 +18,7 @@ from laycan.delivery.metering.served import Bound
 from laycan.delivery.metering.sharing import Sharing
 from laycan.kube.meter_views import MeterView, MissedView
 from laycan.kube.world import World
-from laycan.resources.verdict import Policy, Spell, spells
+from laycan.resources.verdict import SLOWDOWN_STRETCH_SECONDS, Policy, Spell, spells
 
 UPTIME_SECONDS = 2  # by how much the uptime may disagree with the clock over a stretch that is estimated
 LEAST_WATTS, MOST_WATTS = 10, 2_000  # mean power of a GPU that is there: below the idle draw of any data-centre GPU, above the limit of all
@@ -93,17 +93,20 @@ def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus
     return bound.lots[max(0, len(fit) - ahead) // lot_gpus :]
 
 
-def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: int, wait: int) -> int:
-    """How far the meter may read: not beyond the latest sample of an agent, for which it waits `wait` seconds at most.
+def readable(world: World, bounds: Sequence[Bound], policy: Policy, read: int, until: int, now: int, wait: int) -> int:
+    """How far the meter may read: not beyond what an agent knows by its latest sample, and it waits `wait` seconds at most for the next.
 
-    An agent that may still report is waited for in any case: what it has not told of yet is not unproven before it counts as silent.
+    An agent that may still report is waited for in any case: what it has not told of yet is not unproven before it counts as silent. By
+    a policy that minds slowdown a stretch is known at its end.
     """
     for bound in bounds:
         if bound.metered_since is None or bound.end <= read or bound.start >= until:
             continue
-        sampled, *silent = silences(world, bound, read, wait)
-        if sampled < min(until, bound.end) and now < max(silent):
-            until = max(sampled, min(until, bound.start))
+        known, *silent = silences(world, bound, read, wait)
+        if policy.minds_slowdown and bound.node in world.meters:
+            known = max(known - known % SLOWDOWN_STRETCH_SECONDS, bound.metered_since)
+        if known < min(until, bound.end) and now < max(silent):
+            until = max(known, min(until, bound.start))
     return until
 
 
