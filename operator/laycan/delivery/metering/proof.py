@@ -54,7 +54,7 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, sharing:
     found = [Gap(bound.node, lo, known_from, bound.lots)] if lo < known_from else []
     found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m)) for m in view.missed]
     if now >= view.silent_at:
-        found.append(Gap(bound.node, max(lo, view.at), None, bound.lots))
+        found.append(Gap(bound.node, max(lo, view.sampled_until), None, bound.lots))
     bad = [spell for spell in spells(view.findings, policy) if not policy.delivers(spell)] if view.findings else []
     found += _unfit(view, bad, bound, lot_gpus, sharing, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
@@ -115,5 +115,5 @@ def silences(world: World, bound: Bound, read: int, wait: int) -> tuple[int, ...
     view, since = world.meters.get(bound.node), bound.metered_since or 0
     if view is None:
         return read, read + wait
-    sampled = max(view.at, since)
+    sampled = max(view.sampled_until, since)
     return sampled, view.silent_at, sampled + wait

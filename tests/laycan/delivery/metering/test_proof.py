@@ -206,6 +206,17 @@ def test_a_report_that_may_still_come_is_waited_for() -> None:
     assert readable(seen, [each], LAX, T, T + 200, silent, 10) == T + 200
 
 
+def test_an_agent_with_a_clock_that_is_ahead() -> None:
+    """It proves nothing of time that has not come: when it falls silent that is noticed as soon as with any other."""
+    ahead = replace(meter(at=T + 400), clock_offset_milliseconds=300_999)
+    seen, each = world(ahead), bound()
+    assert ahead.silent_at == T + 100 + 150
+    assert readable(seen, [each], LAX, T, T + 190, T + 249, 0) == T + 100
+    assert unproven(seen, each, LAX, 8, ALONE, T, T + 250) == [Gap("a", T + 100, None, (0,))]
+    assert replace(ahead, clock_offset_milliseconds=-5_000).silent_at == T + 400 + 150, "one that is behind has said what it says"
+    assert replace(ahead, clock_offset_milliseconds=None).silent_at == T + 400 + 150
+
+
 def test_how_slow_a_stretch_was_is_known_at_its_end() -> None:
     """By a policy that minds it the meter reads whole stretches of the Unix clock; nothing else is waited for."""
     day = T - T % 86_400 + 86_400
