@@ -21,6 +21,7 @@ from laycan.kube.world import World
 from laycan.resources.verdict import SLOWDOWN_STRETCH_SECONDS, Policy, Spell, spells
 
 UPTIME_SECONDS = 2  # by how much the uptime may disagree with the clock over a stretch that is estimated
+_EVER = 1 << 40  # Unix seconds
 LEAST_WATTS, MOST_WATTS = 10, 2_000  # mean power of a GPU that is there: below the idle draw of any data-centre GPU, above the limit of all
 
 
@@ -55,8 +56,8 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, sharing:
     found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m)) for m in view.missed]
     if now >= view.silent_at:
         found.append(Gap(bound.node, max(lo, view.sampled_until), None, bound.lots))
-    bad = [spell for spell in spells(view.findings, policy) if not policy.delivers(spell)] if view.findings else []
-    found += _unfit(view, bad, bound, lot_gpus, sharing, lo, hi)
+    lately = [finding for finding in view.findings if finding.end is None or finding.end + policy.clean_seconds > lo]
+    found += _unfit(view, [spell for spell in spells(lately, policy) if not policy.delivers(spell)], bound, lot_gpus, sharing, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
     return [replace(gap, end=over if gap.end is None else min(gap.end, bound.end)) for gap in touching]
 
@@ -76,13 +77,28 @@ def _estimable(world: World, name: str, missed: MissedView) -> bool:
 
 def _unfit(view: MeterView, bad: Sequence[Spell], bound: Bound, lot_gpus: int, sharing: Sharing, lo: int, hi: int) -> Iterator[Gap]:
     """When in [lo, hi) which lot had no fit GPUs."""
-    instants = (t for spell in bad for t in (spell.start, spell.end) if t is not None)
+    runs = list(_runs(bad))
+    instants = {lo, *sharing.changes(bound), *(t for _, start, end in runs for t in (start, end))}
     out: dict[int, int] = {}  # lot -> since when it is out
-    for at in sorted({lo, *(t for t in (*instants, *sharing.changes(bound)) if lo < t < hi)}):
-        lost = lots_without(view, bound, {spell.gpu for spell in bad if spell.covers(at)}, lot_gpus, sharing.ahead(bound, at))
+    for at in sorted(t for t in instants if lo <= t < hi):
+        unfit = {gpu for gpu, start, end in runs if start <= at < end}
+        lost = lots_without(view, bound, unfit, lot_gpus, sharing.ahead(bound, at))
         yield from (Gap(bound.node, out.pop(lot), at, (lot,)) for lot in sorted(out.keys() - lost))
         out = {lot: out.get(lot, at) for lot in lost}
     yield from (Gap(bound.node, since, None, (lot,)) for lot, since in out.items())
+
+
+def _runs(bad: Sequence[Spell]) -> Iterator[tuple[str, int, int]]:
+    """The spells, which are in the order of their starts, as stretches (GPU, from, until) that do not touch."""
+    last: dict[str, tuple[int, int]] = {}
+    for spell in bad:
+        end = _EVER if spell.end is None else spell.end
+        start, until = last.get(spell.gpu, (spell.start, spell.start))
+        if spell.start > until:
+            yield spell.gpu, start, until
+            start = spell.start
+        last[spell.gpu] = start, max(until, end)
+    yield from ((gpu, start, until) for gpu, (start, until) in last.items())
 
 
 def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus: int, ahead: int) -> tuple[int, ...]:
