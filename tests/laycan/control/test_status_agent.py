@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from laycan.control.status import next_wake
 from laycan.kube.meter_views import MeterView, MissedView
 from laycan.resources.times import format_time
 from laycan.resources.verdict import Found, resolved
@@ -112,6 +113,18 @@ def test_told_in_the_second_that_it_is_due() -> None:
         ("shortfall.opened", format_time(T0 + 610 + 31)),
         ("shortfall.cure_expired", format_time(T0 + 610 + 300)),
     ]
+
+
+def test_held_up_by_samples_it_is_read_on_soon() -> None:
+    """Reports wake nobody: a meter that waits for one looks again every `meterSeconds`."""
+    desk = delivered()
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 10)
+    desk.run(T0 + 1, T0 + 400)
+    assert desk.quantities.get("contracted", 0) == 0
+    wake = next_wake(desk.contract, T0 + 400, desk.world, desk.settings)
+    assert wake is not None
+    assert wake <= T0 + 400 + desk.settings.meter_seconds
 
 
 def test_silent_at_the_same_second_whenever_it_is_looked_at() -> None:
