@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
 .PHONY: setup controlplane lint fmt test test-kubelet conformance e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream \
-	bench-delivery
+	bench-delivery bench-agent
 
 setup: $(READY)
 
@@ -72,6 +72,9 @@ bench-stream: $(READY)
 
 bench-delivery: controlplane  # on a real control plane; ROWS picks some
 	$(BIN)/python -m bench.delivery $(if $(ROWS),--rows $(ROWS),--page docs/delivery-times.md)
+
+bench-agent: controlplane  # on a real control plane; ROWS picks some
+	$(BIN)/python -m bench.agent $(if $(ROWS),--rows $(ROWS),)
 
 e2e: $(READY)  # the cluster tests on kind; needs Docker
 	$(BIN)/pip install --quiet "pytest-kind>=22.11"

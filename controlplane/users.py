@@ -57,9 +57,12 @@ def write_kubeconfig(file: Path, server: str, certificate: Path, user: Mapping[s
     return file
 
 
-def service_account_token(admin: Api, namespace: str, name: str, seconds: int) -> str:
-    """Asks the API server for a token of a ServiceAccount, as a kubelet does for its pods."""
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}
+def service_account_token(admin: Api, namespace: str, name: str, seconds: int, pod: Mapping[str, Any] | None = None) -> str:
+    """Asks the API server for a token of a ServiceAccount, as a kubelet does for its pods; bound to this pod, if one is given."""
+    spec: dict[str, Any] = {"expirationSeconds": seconds}
+    if pod is not None:
+        spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", **{key: pod["metadata"][key] for key in ("name", "uid")}}
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
     token: str = admin.request("POST", path, request)["status"]["token"]
     return token

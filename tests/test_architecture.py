@@ -6,7 +6,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("cli", "main", "control", "delivery", "events", "planning", "kube", "resources")
+FOLDERS = ("cli", "main", "agent", "control", "delivery", "events", "planning", "kube", "resources")
 
 
 def drawn() -> set[tuple[str, str]]:
@@ -15,14 +15,15 @@ def drawn() -> set[tuple[str, str]]:
 
 
 def folder(module: str) -> str:
-    """`laycan.kube.world` -> kube, anything of the solver -> solver."""
-    return "solver" if module.startswith("laycan_solver") else module.removeprefix("laycan.").split(".")[0]
+    """`laycan.kube.world` -> kube, anything of the solver -> solver, of the verifier -> verify."""
+    package, _, rest = module.partition(".")
+    return rest.split(".")[0] if package == "laycan" else package.removeprefix("laycan_")
 
 
 def imported() -> set[tuple[str, str]]:
-    graph = grimp.build_graph("laycan", "laycan_solver", cache_dir=None)
+    graph = grimp.build_graph("laycan", "laycan_solver", "laycan_verify", cache_dir=None)
     pairs = ((folder(module), folder(target)) for module in graph.modules for target in graph.find_modules_directly_imported_by(module))
-    return {(a, b) for a, b in pairs if a != b and a in FOLDERS and b in (*FOLDERS, "solver")}
+    return {(a, b) for a, b in pairs if a != b and a in FOLDERS and b in (*FOLDERS, "solver", "verify")}
 
 
 def test_the_picture_matches_the_imports() -> None:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ _EXIT_SECONDS = 20.0  # a shutdown that takes longer is ended by force; the char
 class Shell:
     """One office in one kopf operator. `failure` is what ended it, None after an orderly stop."""
 
-    def __init__(self, credentials: Credentials, settings: Settings, metrics_port: int = 0) -> None:
+    def __init__(self, credentials: Credentials, settings: Settings, clock: Callable[[], int], metrics_port: int = 0) -> None:
         identity = Identity(os.environ.get("POD_NAME", ""), uuid.uuid4().hex[:12])
-        self.office = Office(credentials, settings, identity, lambda: int(time.time()))
+        self.office = Office(credentials, settings, identity, clock)
         self.failure: BaseException | None = None
         self.stop = asyncio.Event()
         self._credentials = credentials
@@ -135,14 +135,29 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
 
 
-def run(settings: Settings, kubeconfig: Path | None, port: int, *, json_logs: bool, metrics_port: int = 0) -> int:
-    """Runs until a signal (0) or a failure (1); a lost leadership is a failure. Without `metrics_port` no metrics are served."""
+def wall_clock() -> int:
+    return int(time.time())
+
+
+def run(
+    settings: Settings,
+    kubeconfig: Path | None,
+    port: int,
+    *,
+    json_logs: bool,
+    metrics_port: int = 0,
+    clock: Callable[[], int] = wall_clock,
+) -> int:
+    """Runs until a signal (0) or a failure (1); a lost leadership is a failure. Without `metrics_port` no metrics are served.
+
+    `clock`: Unix seconds, by which all is decided and told.
+    """
     kopf.configure(log_format=kopf.LogFormat.JSON if json_logs else kopf.LogFormat.FULL)
     for noisy in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):  # a line for every event and probe
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
     async def live() -> Shell:
-        shell = Shell(load_credentials(kubeconfig), settings, metrics_port)
+        shell = Shell(load_credentials(kubeconfig), settings, clock, metrics_port)
         await kopf.operator(
             registry=shell.registry(),
             standalone=True,

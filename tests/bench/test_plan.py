@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import delivery
+from bench import agent, delivery
 from bench.budgets import Limit, judged, limits
 from bench.cold import unrest
 from bench.measure import percentile, show
@@ -64,7 +64,7 @@ def test_moves_beside_are_of_running_lots_on_living_nodes() -> None:
 def test_every_limit_has_its_row_and_its_reason() -> None:
     """A limit that no row fills, or that does not say how it was set, would judge nothing."""
     for limit in limits():
-        assert limit.row in {*ROWS, *delivery.ROWS, "fence-2000", "fence-12500"}
+        assert limit.row in {*ROWS, *delivery.ROWS, "fence-2000", "fence-12500", *(f"agent-{row}" for row in agent.ROWS)}
         assert len(limit.how) > 20
         assert (limit.most is None) != (limit.least is None)
 

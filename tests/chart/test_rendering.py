@@ -36,7 +36,7 @@ def test_observe_touches_no_pod(render: Render) -> None:
     manifests = render()
     assert not _of_kind(manifests, "MutatingAdmissionPolicyBinding")
     denying = {each["metadata"]["name"] for each in _bindings(manifests) if "Deny" in each["spec"]["validationActions"]}
-    assert denying == {"laycan-claim-guard", "laycan-epoch", "laycan-operator-bounds", "laycan-operator-deletes"}
+    assert denying == {"laycan-claim-guard", "laycan-epoch", "laycan-meter-bounds", "laycan-operator-bounds", "laycan-operator-deletes"}
 
 
 def test_enforce_binds_and_denies_with_every_policy(render: Render) -> None:

@@ -1,4 +1,4 @@
-"""The operator's rights, read from the rendered manifests: least privilege is a property that a test can lose."""
+"""The rights of operator and agents, read from the rendered manifests: least privilege is a property that a test can lose."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_no_rule_has_a_wildcard(render: Render) -> None:
 
 def test_cluster_wide_writes_are_these(render: Render) -> None:
     """Everything the operator may write anywhere in the cluster; it labels no namespace, reads no Secret; a policy bounds its pods."""
-    assert _cluster_writes(render("mode=Enforce")) == {
+    assert _cluster_writes(render("mode=Enforce"), "laycan-operator") == {
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},
         "computeproducts/status": {"patch"},
@@ -38,8 +38,17 @@ def test_observe_cannot_remove_a_pod(render: Render) -> None:
     """In mode Observe the operator has no right to create, evict or delete a pod, nor to take a GPU."""
     assert (
         not {"pods", "pods/eviction", "resourceclaims", "resourceclaims/status", "resourceclaims/binding"}
-        & _cluster_writes(render("mode=Observe")).keys()
+        & _cluster_writes(render("mode=Observe"), "laycan-operator").keys()
     )
+
+
+def test_agents_write_meters_only(render: Render) -> None:
+    """Of everything in the cluster an agent may write GpuMeters, which a policy bounds to its node's; it reads nodes, and nothing else."""
+    assert _cluster_writes(render(), "laycan-agent") == {"gpumeters": {"create", "patch"}}
+    [role] = [each for each in _roles(render()) if each["metadata"]["name"] == "laycan-agent"]
+    assert {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]} == {
+        ("nodes", "get"), ("gpumeters", "get"), ("gpumeters", "create"), ("gpumeters", "patch"),
+    }  # fmt: skip
 
 
 def test_secrets_are_read_in_exchange_namespaces_only(render: Render) -> None:
@@ -52,20 +61,21 @@ def test_secrets_are_read_in_exchange_namespaces_only(render: Render) -> None:
 
 def test_each_rule_names_its_call() -> None:
     """Above each rule stands a comment: the call that needs it."""
-    for name in ("rbac.yaml", "probe.yaml"):
+    for name in ("rbac.yaml", "probe.yaml", "agent.yaml"):
         lines = (CHART / "templates" / name).read_text().splitlines()
         for above, line in pairwise(lines):
             if line.startswith(("- {apiGroups:", "- apiGroups:")) and not above.startswith("- {apiGroups:"):
                 assert above.startswith("# "), f"{name}: {line}"
 
 
-def test_bound_to_the_operator_only(render: Render) -> None:
-    """Every role is bound, and to nobody but the operator's ServiceAccount."""
+def test_bound_to_their_own_accounts_only(render: Render) -> None:
+    """Every role is bound: the agents' to theirs, all others to nobody but the operator's ServiceAccount."""
     manifests = render("mode=Enforce", "exchangeNamespaces={desk}")
     bindings = [each for each in manifests if each["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
-    assert len(bindings) == len(_roles(manifests)) == 5
+    assert len(bindings) == len(_roles(manifests)) == 6
     for binding in bindings:
-        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "laycan-operator", "namespace": "laycan-system"}]
+        account = "laycan-agent" if binding["metadata"]["name"] == "laycan-agent" else "laycan-operator"
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "laycan-system"}]
 
 
 def _roles(manifests: list[Manifest]) -> list[Manifest]:
@@ -76,10 +86,10 @@ def _reads_secrets(role: Manifest) -> bool:
     return any("secrets" in rule["resources"] for rule in role["rules"])
 
 
-def _cluster_writes(manifests: list[Manifest]) -> dict[str, set[str]]:
+def _cluster_writes(manifests: list[Manifest], name: str) -> dict[str, set[str]]:
     writes: dict[str, set[str]] = {}  # resource -> verbs
     for role in manifests:
-        if role["kind"] == "ClusterRole":
+        if role["kind"] == "ClusterRole" and role["metadata"]["name"] == name:
             for rule in role["rules"]:
                 for resource in rule["resources"]:
                     if granted := WRITES & set(rule["verbs"]):

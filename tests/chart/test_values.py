@@ -25,6 +25,9 @@ BAD_VALUES = {
     "exemptNamespaces={laycan-probe}": "/exemptNamespaces/0",
     "agentNamespaces=monitoring": "/agentNamespaces",
     "image.pullPolicy=Sometimes": "/image/pullPolicy",
+    "agent.sampleSeconds=0": "/agent/sampleSeconds",
+    "agent.reportSeconds=7200": "/agent/reportSeconds",
+    "agent.maxUnavailable=some": "/agent/maxUnavailable",
     "modes=Enforce": "modes",
 }
 
@@ -61,7 +64,7 @@ def test_operator_reads_the_rendered_settings(render: Render, tmp_path: Path) ->
     assert (chosen.mode, chosen.breaker.share_ppm, chosen.pause_all) == ("Enforce", 1000, True)
 
 
-@pytest.mark.parametrize("lacking", ["holdPods=null", "settings=null"])
+@pytest.mark.parametrize("lacking", ["holdPods=null", "settings=null", "agent=null"])
 def test_values_of_an_older_chart_are_enough(render: Render, tmp_path: Path, lacking: str) -> None:
     """`helm upgrade --reuse-values` passes the values of the chart before, which knew fewer: those absent are the defaults."""
     assert _settings(render(lacking), tmp_path).hold_image.startswith("laycan:")

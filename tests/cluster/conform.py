@@ -78,7 +78,7 @@ def town(folder: Path) -> Iterator[tuple[Market, Loopback]]:
         made.admin.patch("/api/v1/nodes/n000", {"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "true"}}})  # an admin's own
         with loopback(made) as harness:
             yield made, harness
-            made.close()
+        made.close()  # nobody starts operators anew any more
 
 
 def _ready(made: Market, node: str) -> bool:

@@ -59,10 +59,13 @@ class Operator:
     def start(self) -> None:
         files = ["--settings", str(self._settings), "--kubeconfig", str(self._kubeconfig)]
         ports = ["--port", str(self.port), "--metrics-port", str(self._metrics_port)]
-        argv = [str(Path(sys.executable).with_name("laycan")), "operator", *files, *ports, "--log-format", "plain"]
+        argv = [*self.command(), *files, *ports, "--log-format", "plain"]
         with self.log.open("ab") as log:
             environment = {**os.environ, "POD_NAME": self._pod}
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+    def command(self) -> list[str]:
+        return [str(Path(sys.executable).with_name("laycan")), "operator"]
 
     def signal(self, number: signal.Signals) -> None:
         """To the operator and its children at once."""

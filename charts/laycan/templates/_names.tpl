@@ -7,6 +7,8 @@
 {{- define "laycan.probeNamespace" -}}laycan-probe{{- end }}
 {{- define "laycan.operatorUser" -}}system:serviceaccount:{{ .Release.Namespace }}:laycan-operator{{- end }}
 
+{{- define "laycan.agentUser" -}}system:serviceaccount:{{ .Release.Namespace }}:laycan-agent{{- end }}
+
 {{- define "laycan.labels" -}}
 app.kubernetes.io/name: laycan
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -18,6 +20,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/name: laycan
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "laycan.agentSelector" -}}
+app.kubernetes.io/name: laycan
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: agent
 {{- end }}
 
 {{- define "laycan.holdImage" -}}{{ (.Values.holdPods).image | default (include "laycan.image" .) }}{{- end }}

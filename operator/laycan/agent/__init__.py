@@ -1,1 +1,1 @@
-"""The agent of one node: what NVML says of its GPUs, and what is written about it."""
+"""The agent: one process on each node that measures its GPUs and says so in a GpuMeter."""

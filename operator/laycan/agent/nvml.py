@@ -15,7 +15,7 @@ from typing import Any
 import pynvml
 
 from laycan.agent.card import GONE, LOST, NO_ANSWERS, NO_DRIVER, STALE, Card, Handle, asked
-from laycan.agent.sample import Fabric, GpuSample, NodeSample, NoDriverError, NvmlError, Pcie, StaleLibraryError, XidEvent
+from laycan.agent.sample import Fabric, GpuSample, NodeSample, NoDriverError, NoLibraryError, NvmlError, Pcie, StaleLibraryError, XidEvent
 
 __all__ = ["Fabric", "GpuSample", "NoDriverError", "NodeSample", "Nvml", "NvmlError", "Pcie", "StaleLibraryError", "XidEvent"]
 
@@ -146,6 +146,8 @@ def address(handle: Handle) -> int:
 
 
 def named(error: Any) -> NvmlError:
+    if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+        return NoLibraryError(str(error))
     if error.value in NO_DRIVER:
         return NoDriverError(str(error))
     return StaleLibraryError(str(error)) if error.value == STALE else NvmlError(str(error))

@@ -14,6 +14,10 @@ class NoDriverError(NvmlError):
     """Library or driver is not there, or was unloaded. `open()` may be tried again."""
 
 
+class NoLibraryError(NoDriverError):
+    """NVML's library is not in this container. That says nothing about the GPUs: a container without NVIDIA's runtime is blind."""
+
+
 class StaleLibraryError(NvmlError):
     """The driver was changed under the library that this process has loaded: only a new process can ask it."""
 

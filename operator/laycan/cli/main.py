@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "plan": ("laycan.cli.plan", "plan", "Plan contracts from manifests, without a cluster."),
     "check-plan": ("laycan.cli.check_plan", "check_plan", "Re-check a plan, without the planner."),
     "operator": ("laycan.cli.operator", "operator", "Run the operator: the process of the chart."),
+    "agent": ("laycan.cli.agent", "agent", "Measure this node's GPUs: the process on each node."),
     "preflight": ("laycan.cli.preflight", "preflight", "Say what would break in this cluster."),
     "conformance": ("laycan.cli.conformance", "conformance", "Attack the cluster's deliveries, and say what held."),
     "release": ("laycan.cli.release", "release", "Open every fence, before an uninstall."),

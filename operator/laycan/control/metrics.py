@@ -19,7 +19,7 @@ from laycan.delivery.protocol import Delivery
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.contract import Phase
-from laycan.resources.meter import Signal
+from laycan.resources.signals import Signal
 from laycan.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -43,8 +43,7 @@ def end_early(draft: Draft, world: World, settings: Settings) -> None:
         draft.step(Step.CANCEL)
         return
     account, wait = _account(draft, world, owed), settings.estimate_wait_seconds
-    policy, read = policy_of(world, draft.contract), max(draft.reading.until, account.terms.start)
-    until = readable(world, draft.bounds, policy, read, account.terms.end, draft.now, wait)
+    until = readable(world, draft.bounds, max(draft.reading.until, account.terms.start), account.terms.end, draft.now, wait)
     draft.reading = replace(draft.reading, counters=account.read(max(until, account.terms.start)))
     if until >= account.terms.end:
         draft.metered = True
@@ -148,8 +147,8 @@ def _account(draft: Draft, world: World, owed: Due) -> Account:
 def _read_meter(draft: Draft, world: World, account: Account, settings: Settings) -> None:
     """Moves the written reading on and forgets the history that it has passed."""
     until = readable_until(world, draft.reading.gaps, draft.now, settings.meter_lag_seconds)
-    policy, read = policy_of(world, draft.contract), max(draft.reading.until, account.terms.start)
-    until = readable(world, draft.bounds, policy, read, min(until, account.terms.end), draft.now, settings.estimate_wait_seconds)
+    read = max(draft.reading.until, account.terms.start)
+    until = readable(world, draft.bounds, read, min(until, account.terms.end), draft.now, settings.estimate_wait_seconds)
     counters = account.read(max(until, account.terms.start))
     gaps = tuple(g for g in draft.reading.gaps if g.end is None or g.end > counters.until)
     draft.reading = replace(draft.reading, counters=counters, gaps=gaps)

@@ -26,7 +26,7 @@ COLLECTIONS: Mapping[str, str] = {  # plural -> kind
 # By name as in charts/laycan/templates/policies, which a test compares.
 VALIDATING = ("laycan-contract-delete", "laycan-guard", "laycan-guard-crd", "laycan-hold-pods", "laycan-node-fence")
 # They concern Laycan's own objects and writes, in every mode.
-ALWAYS_DENY = ("laycan-claim-guard", "laycan-epoch", "laycan-operator-bounds", "laycan-operator-deletes")
+ALWAYS_DENY = ("laycan-claim-guard", "laycan-epoch", "laycan-meter-bounds", "laycan-operator-bounds", "laycan-operator-deletes")
 MUTATING = ("laycan-claim-index", "laycan-holder-inject", "laycan-keep-off", "laycan-keep-off-daemonsets")
 
 

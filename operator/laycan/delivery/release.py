@@ -22,6 +22,7 @@ from laycan.kube.world import World
 from laycan.resources.constants import CONTRACT_LABEL, HOLDER_LABEL
 
 _AT_ONCE = 16
+_ATTEMPTS = 5  # at a fence that somebody else writes, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +83,17 @@ async def _gone(request: Awaitable[Json]) -> Json | None:
 
 
 async def _open_fence(client: Client, epoch: int) -> int:
-    try:
-        fence = fence_view(await client.get(PATH))
-    except ApiError as error:
-        if error.status == 404:  # neither the object nor its CRD
-            return 0
-        raise
-    if not fence.nodes:
-        return 0
-    body = {
-        "metadata": {"resourceVersion": str(fence.resource_version)},
-        "spec": {"epoch": epoch, "nodes": dict.fromkeys(fence.nodes)},
-    }
-    await client.patch_merge(PATH, body)
-    return len(fence.nodes)
+    """How many nodes it held. Whoever writes it meanwhile is not overwritten: it is read again."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            fence = fence_view(await client.get(PATH))
+            if fence.nodes:
+                version = {"resourceVersion": str(fence.resource_version)}
+                await client.patch_merge(PATH, {"metadata": version, "spec": {"epoch": epoch, "nodes": dict.fromkeys(fence.nodes)}})
+            return len(fence.nodes)
+        except ApiError as error:
+            if error.status == 404:  # neither the object nor its CRD
+                return 0
+            if error.status != 409 or attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,8 @@ Json = dict[str, Any]
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+JSON = "application/json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # what to accept where an object's metadata is enough
 _FIELD_MANAGER = {"fieldManager": "laycan", "fieldValidation": "Strict"}
 _ATTEMPTS = 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # seconds; a restarted API server answers 429 for half a minute while its caches fill
@@ -65,6 +68,8 @@ class Client:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=5.0)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        # of the latest answer: Unix seconds when it was asked for and when it came, and the `Date` that the server gave it
+        self.dated: tuple[float, float, str] | None = None
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._credentials.tls or False)
@@ -76,8 +81,8 @@ class Client:
             await self._session.close()
             self._session = None
 
-    async def get(self, path: str, params: Params | None = None) -> Json:
-        return await self._call("GET", path, params)
+    async def get(self, path: str, params: Params | None = None, accept: str = JSON) -> Json:
+        return await self._call("GET", path, params, accept=accept)
 
     async def create(self, path: str, body: Mapping[str, Any], params: Params | None = None, attempts: int = _ATTEMPTS) -> Json:
         """`attempts` 1 for an eviction: there 429 is the answer of a PodDisruptionBudget, not of a busy server."""
@@ -111,11 +116,12 @@ class Client:
         params: Params | None,
         timeout: aiohttp.ClientTimeout,
         body: Any = None,
-        content: str = "application/json",
+        content: str = JSON,
+        accept: str = JSON,
     ) -> Any:
         if self._session is None:
             raise RuntimeError("the client is not open; use `async with Client(...)`")
-        headers = [("Accept", "application/json"), *self._impersonated]
+        headers = [("Accept", accept), *self._impersonated]
         if token := self._credentials.authorization():
             headers.append(("Authorization", token))
         if body is not None:
@@ -126,20 +132,29 @@ class Client:
         )
 
     async def _call(
-        self, verb: str, path: str, params: Params | None, body: Any = None, content: str = "application/json", attempts: int = _ATTEMPTS
+        self,
+        verb: str,
+        path: str,
+        params: Params | None,
+        body: Any = None,
+        content: str = JSON,
+        attempts: int = _ATTEMPTS,
+        accept: str = JSON,
     ) -> Json:
         for attempt in range(attempts):
             try:
-                return await self._once(verb, path, params, body, content)
+                return await self._once(verb, path, params, body, content, accept)
             except ApiError as error:
                 if attempt == attempts - 1 or not _may_repeat(verb, error):
                     raise
                 await asyncio.sleep(pause_before(attempt, error.retry_after))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _once(self, verb: str, path: str, params: Params | None, body: Any, content: str) -> Json:
+    async def _once(self, verb: str, path: str, params: Params | None, body: Any, content: str, accept: str) -> Json:
+        sent = time.time()
         try:
-            async with self._open(verb, path, params, self._timeout, body, content) as response:
+            async with self._open(verb, path, params, self._timeout, body, content, accept) as response:
+                self.dated = sent, time.time(), response.headers.get("Date", "")
                 raw = await response.read()
                 if response.status >= 300:
                     raise _refusal(response, raw)

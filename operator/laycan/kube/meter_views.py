@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from laycan.kube.sound import mapping, seconds_at, text_at
+from laycan.resources.signals import SLOWDOWN_SECONDS
 from laycan.resources.times import parse_time
 from laycan.resources.verdict import Found
 
@@ -45,6 +46,11 @@ class MeterView:
     def sampled_until(self) -> int:
         """The latest sample; by the API server's clock where the node's is ahead of it: nothing is proven of time that has not come."""
         return self.at - max(0, self.clock_offset_milliseconds or 0) // 1000
+
+    @property
+    def complete_at(self) -> int:
+        """Up to when everything is told: slowdown is told once its stretch of the Unix clock is over."""
+        return self.sampled_until - self.sampled_until % SLOWDOWN_SECONDS
 
     @property
     def silent_at(self) -> int:

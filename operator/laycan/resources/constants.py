@@ -35,6 +35,7 @@ CONFIRM_DELETE_ANNOTATION = f"{GROUP}/confirm-delete"  # on a contract: its cont
 PAUSE_ANNOTATION = f"{GROUP}/paused"  # on a contract, a node or NodeFence/cluster: "true" stops Laycan's writes about it
 POWERED_OFF_ANNOTATION = f"{GROUP}/powered-off"  # on a node: when its power was confirmed to be off; its pods may then be declared dead
 DRAINS_ANNOTATION = f"{GROUP}/drain-seconds"  # on NodeFence/cluster: how long the latest drains took, oldest first
+AGENT_STATE_ANNOTATION = f"{GROUP}/agent-state"  # on a GpuMeter: the counters that its agent goes on from after a restart
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"  # taint by which Kubernetes lets go of a dead node's pods
 

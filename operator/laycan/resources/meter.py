@@ -8,32 +8,16 @@ two contracts may have been sold under two policies.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from laycan.resources.base import Metadata, Model, Time, rules
+from laycan.resources.signals import Signal
 
 Uuid = Annotated[str, Field(min_length=1, max_length=96, pattern=r"^[-A-Za-z0-9]+$")]
 Text = Annotated[str, Field(max_length=96)]
 Register = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
-
-
-class Signal(StrEnum):
-    """What can be found. `code` and `value` of a finding are of the meaning given here, 0 where none is."""
-
-    MISSING = "Missing"  # not enumerated, or lost: NVML_ERROR_GPU_IS_LOST
-    UNREADABLE = "Unreadable"  # there, but NVML answers nothing about it
-    XID = "Xid"  # code: the XID; until the GPU is reset
-    RECOVERY_ACTION = "RecoveryAction"  # code: NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
-    UNCORRECTABLE_ECC = "UncorrectableEcc"  # value: volatile uncorrectable errors
-    ROW_REMAP_PENDING = "RowRemapPending"
-    ROW_REMAP_FAILED = "RowRemapFailed"
-    NVLINK_DOWN = "NvLinkDown"  # value: links that are down and were up
-    FABRIC_NOT_READY = "FabricNotReady"  # code: nvmlGpuFabricState_t; value: its status
-    SLOWDOWN = "Slowdown"  # value: ppm of the stretch under hardware thermal or power-brake slowdown
-    PCIE_DEGRADED = "PcieDegraded"  # value: lanes, code: generation; below maximum under load
 
 
 class GpuRegisters(Model):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from laycan.resources.meter import Signal
+from laycan.resources.signals import Signal
 
 # XIDs after which a GPU needs a reset or a repair: contract.md 8, from NVIDIA's catalogue and the lists of EKS and NVSentinel.
 FATAL_XIDS = (46, 48, 54, 62, 63, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 142, 143, 151, 155, 156, 158)
@@ -22,7 +22,6 @@ DEFAULT_POLICY: Mapping[str, Any] = {
     "cleanSeconds": 900,
     "degradedSharePpm": 50_000,
 }
-SLOWDOWN_STRETCH_SECONDS = 300  # of the Unix clock: the share of each under hardware slowdown is known at its end
 _ALWAYS_FATAL = frozenset(
     {
         Signal.MISSING,
@@ -88,11 +87,6 @@ class Policy:
     def delivers(self, spell: Spell) -> bool:
         """Whether the GPU counts as delivered in it."""
         return spell.verdict is Verdict.DEGRADED and spell.reason in self.accept_degraded
-
-    @property
-    def minds_slowdown(self) -> bool:
-        """Whether a GPU under hardware slowdown may not count as delivered."""
-        return Signal.SLOWDOWN not in self.accept_degraded and self.degraded_share_ppm < 1_000_000
 
 
 def resolved(raw: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -41,8 +41,8 @@ class Installed:
         return subprocess.run([str(self.plane.helm), *arguments], env=environment, capture_output=True, text=True, timeout=180)
 
     def install(self, verb: str = "install", mode: str = "Enforce", *options: str) -> None:
-        """`helm install` or `helm upgrade`, without an operator's pod."""
-        values = ("--set", f"mode={mode}", "--set", "operator.replicas=0")
+        """`helm install` or `helm upgrade`, without pods of the operator and of agents: tests run both as processes."""
+        values = ("--set", f"mode={mode}", "--set", "operator.replicas=0", "--set", "agent.enabled=false")
         done = self.helm(verb, RELEASE, str(CHART), *(["--create-namespace"] if verb == "install" else []), *values, *options)
         assert done.returncode == 0, done.stderr
         if mode == "Enforce":

@@ -18,6 +18,7 @@ from controlplane import fleet
 from controlplane.api import Api, ApiError, Object
 from controlplane.local import ControlPlane
 from controlplane.waiting import until
+from laycan.resources.constants import PLURALS
 from tests.cluster.policies.installed import FENCE, HOLDER, NAMESPACE, RELEASE, STRANGER, Installed, daemonset
 
 pytestmark = pytest.mark.xdist_group("policies-lifecycle")
@@ -165,7 +166,7 @@ def test_uninstall_and_install_again(cluster: Installed) -> None:
     left = [each["metadata"]["name"] for kind in _policy_kinds() for each in cluster.admin.items(f"{POLICIES}/{kind}")]
     assert [name for name in left if name.startswith("laycan")] == []
     crds = cluster.admin.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
-    assert sum(each["spec"]["group"] == "laycan.dev" for each in crds) == 6
+    assert sum(each["spec"]["group"] == "laycan.dev" for each in crds) == len(PLURALS)
     assert cluster.admin.get("/api/v1/namespaces/laycan-probe")["status"]["phase"] == "Active"
     assert cluster.admin.get(FENCE)["spec"]["nodes"] == {"n-0": HOLDER}
     cluster.install()

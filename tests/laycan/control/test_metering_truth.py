@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from laycan.control import progress
 from laycan.control.status import next_wake
 from laycan.delivery.faults import fitness
-from laycan.delivery.metering import meter, proof
+from laycan.delivery.metering import meter
 from laycan.delivery.metering.meter import Account
 from laycan.delivery.metering.served import Bound
+from laycan.kube import meter_views
 from laycan.kube.views import FenceView
 from laycan.resources.times import parse_time
 from laycan.settings import Settings
@@ -97,7 +98,7 @@ class Recorder:
         with (
             patch.object(meter, "classify", classify),
             patch.object(Account, "read", read),
-            patch.object(proof, "SLOWDOWN_STRETCH_SECONDS", STRETCH),
+            patch.object(meter_views, "SLOWDOWN_SECONDS", STRETCH),
             patch.object(fitness, "SLOWDOWN_HOLDS_SECONDS", STRETCH + 2),
             patch.object(progress, "Terms", partial(Terms, estimate_cap_ppm=CAP_PPM)),
         ):

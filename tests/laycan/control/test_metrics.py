@@ -21,7 +21,7 @@ from laycan.kube.credentials import Credentials
 from laycan.kube.views import ContractView, FenceView
 from laycan.kube.world import World
 from laycan.main import metrics_app
-from laycan.resources.meter import Signal
+from laycan.resources.signals import Signal
 from laycan.resources.verdict import Found
 from tests.laycan.control.town import NOW, SETTINGS, bound, contract, world
 from tests.laycan.delivery.worlds import meter

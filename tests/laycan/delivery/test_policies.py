@@ -9,7 +9,9 @@ import pytest
 from laycan.delivery.policies import COLLECTIONS, drifts, expected
 
 OWN = ("helm",)
-OUR_OWN = ("laycan-claim-guard", "laycan-epoch", "laycan-operator-bounds", "laycan-operator-deletes")  # of Laycan's own objects
+OUR_OWN = (  # of Laycan's own objects
+    "laycan-claim-guard", "laycan-epoch", "laycan-meter-bounds", "laycan-operator-bounds", "laycan-operator-deletes",
+)  # fmt: skip
 Found = dict[str, list[dict[str, Any]]]
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from laycan.kube.client import ApiError
+from laycan.kube.client import METADATA_ONLY, ApiError
 from tests.laycan.kube.scripted import Scripted, hangs_up, refuses, says, serving
 
 
@@ -109,3 +109,25 @@ def test_an_answer_that_is_no_json_counts_as_lost() -> None:
 
     asyncio.run(go())
     assert [verb for verb, _ in api.requests] == ["GET /x", "GET /x", "POST /x"]
+
+
+def test_what_is_accepted_and_when_it_was_answered() -> None:
+    """A caller may ask for an object's metadata only; of the latest answer the client remembers the server's date, and its own."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.headers["Accept"])
+        return web.json_response({}, headers={"Date": "Fri, 15 Jan 2027 08:00:00 GMT"})
+
+    async def go() -> tuple[float, float, str] | None:
+        async with serving(answer) as client:
+            assert client.dated is None
+            await client.get("/x")
+            await client.get("/x", accept=METADATA_ONLY)
+            return client.dated
+
+    dated = asyncio.run(go())
+    assert asked == ["application/json", METADATA_ONLY]
+    assert dated is not None
+    assert dated[0] <= dated[1]
+    assert dated[2] == "Fri, 15 Jan 2027 08:00:00 GMT"

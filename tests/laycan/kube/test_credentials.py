@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from laycan.kube.credentials import CredentialsError, load_credentials
+from laycan.kube.credentials import CredentialsError, load_credentials, pod_credentials
 
 
 def kubeconfig(folder: Path, server: str, **user: str) -> Path:
@@ -54,3 +54,21 @@ def test_what_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
     for wrong in (tmp_path, tmp_path / "file"):
         with pytest.raises(CredentialsError, match=re.escape(str(wrong)) if wrong == tmp_path else "kubeconfig|kube-config"):
             load_credentials(wrong)
+
+
+def test_a_pods_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Address and port from the environment, the token read anew for each request, because kubelets replace it."""
+    monkeypatch.setattr("ssl.create_default_context", lambda cafile: cafile)
+    (tmp_path / "token").write_text("t0ken\n")
+    assert pod_credentials(tmp_path) is None
+    for host, server in (("10.96.0.1", "https://10.96.0.1:6443"), ("fd00::1", "https://[fd00::1]:6443")):
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+        found = pod_credentials(tmp_path)
+        assert found is not None
+        assert (found.server, found.authorization(), str(found.tls)) == (server, "Bearer t0ken", str(tmp_path / "ca.crt"))
+        (tmp_path / "token").write_text("rotated")
+        assert found.authorization() == "Bearer rotated"
+        (tmp_path / "token").write_text("t0ken\n")
+    (tmp_path / "token").unlink()
+    assert pod_credentials(tmp_path) is None

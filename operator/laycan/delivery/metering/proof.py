@@ -18,7 +18,7 @@ from laycan.delivery.metering.served import Bound
 from laycan.delivery.metering.sharing import Sharing
 from laycan.kube.meter_views import MeterView, MissedView
 from laycan.kube.world import World
-from laycan.resources.verdict import SLOWDOWN_STRETCH_SECONDS, Policy, Spell, spells
+from laycan.resources.verdict import Policy, Spell, spells
 
 UPTIME_SECONDS = 2  # by how much the uptime may disagree with the clock over a stretch that is estimated
 _EVER = 1 << 40  # Unix seconds
@@ -109,27 +109,24 @@ def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus
     return bound.lots[max(0, len(fit) - ahead) // lot_gpus :]
 
 
-def readable(world: World, bounds: Sequence[Bound], policy: Policy, read: int, until: int, now: int, wait: int) -> int:
-    """How far the meter may read: not beyond what an agent knows by its latest sample, and it waits `wait` seconds at most for the next.
+def readable(world: World, bounds: Sequence[Bound], read: int, until: int, now: int, wait: int) -> int:
+    """How far the meter may read: not beyond what an agent has told in full, for which it waits `wait` seconds at most.
 
-    An agent that may still report is waited for in any case: what it has not told of yet is not unproven before it counts as silent. By
-    a policy that minds slowdown a stretch is known at its end.
+    An agent that may still report is waited for in any case: what it has not told of yet is not unproven before it counts as silent.
     """
     for bound in bounds:
         if bound.metered_since is None or bound.end <= read or bound.start >= until:
             continue
-        known, *silent = silences(world, bound, read, wait)
-        if policy.minds_slowdown and bound.node in world.meters:
-            known = max(known - known % SLOWDOWN_STRETCH_SECONDS, bound.metered_since)
-        if known < min(until, bound.end) and now < max(silent):
-            until = max(known, min(until, bound.start))
+        told, *silent = silences(world, bound, read, wait)
+        if told < min(until, bound.end) and now < max(silent):
+            until = max(told, min(until, bound.start))
     return until
 
 
 def silences(world: World, bound: Bound, read: int, wait: int) -> tuple[int, ...]:
-    """Up to when the binding is sampled, and when its agent counts as silent, and is waited for no more, if no other sample comes."""
+    """Up to when all is told of the binding, and when its agent counts as silent, and is waited for no more, if no other sample comes."""
     view, since = world.meters.get(bound.node), bound.metered_since or 0
     if view is None:
         return read, read + wait
-    sampled = max(view.sampled_until, since)
-    return sampled, view.silent_at, sampled + wait
+    told = max(view.complete_at, since)
+    return told, view.silent_at, told + wait

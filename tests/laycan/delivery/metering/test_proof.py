@@ -19,10 +19,9 @@ from laycan.kube.world import World
 from laycan.resources.verdict import Found, Policy, spells
 from laycan_verify.classes import Stretch
 
-T = 1_798_000_000
+T = 1_798_000_200  # a multiple of 300
 GPUS = tuple(f"GPU-{i}" for i in range(8))
 POLICY = Policy.of({"version": "1", "cleanSeconds": 10})
-LAX = Policy.of({"version": "1", "acceptDegraded": ["Slowdown"]})
 ALONE = Sharing(World(), (), "desk/c")
 
 
@@ -186,48 +185,36 @@ class TestEstimable:
 
 
 def test_the_meter_waits_for_the_latest_sample() -> None:
-    """It reads up to the last sample, waits for the next, and not for ever; a binding that is over or not metered holds nothing up."""
-    seen, each = world(meter(at=T + 100)), bound()
-    assert readable(seen, [each], LAX, T, T + 300, T + 360, 600) == T + 100
-    assert readable(seen, [each], LAX, T, T + 300, T + 700, 600) == T + 300
-    assert readable(seen, [replace(each, metered_since=None)], LAX, T, T + 300, T + 360, 600) == T + 300
-    assert readable(seen, [replace(each, end=T + 90)], LAX, T, T + 300, T + 360, 600) == T + 300
-    assert readable(world(None), [each], LAX, T + 50, T + 300, T + 360, 600) == T + 50
-    late = replace(each, start=T + 200, metered_since=T + 200)
-    assert readable(seen, [late], LAX, T, T + 300, T + 360, 600) == T + 200
+    """It reads as far as all is told, waits for the next, and not for ever; a binding that is over or not metered holds nothing up."""
+    seen, each = world(meter(at=T + 300)), bound()
+    assert readable(seen, [each], T, T + 500, T + 560, 600) == T + 300
+    assert readable(world(meter(at=T + 599)), [each], T, T + 590, T + 650, 600) == T + 300, "slowdown is not told yet"
+    assert readable(seen, [each], T, T + 500, T + 900, 600) == T + 500
+    assert readable(seen, [replace(each, metered_since=None)], T, T + 500, T + 560, 600) == T + 500
+    assert readable(seen, [replace(each, end=T + 290)], T, T + 500, T + 560, 600) == T + 500
+    assert readable(world(None), [each], T + 50, T + 500, T + 560, 600) == T + 50
+    late = replace(each, start=T + 400, metered_since=T + 400)
+    assert readable(seen, [late], T, T + 500, T + 560, 600) == T + 400
 
 
 def test_a_report_that_may_still_come_is_waited_for() -> None:
     """However short the wait is set: what no sample covers yet is not read before its agent counts as silent, and is unproven then."""
-    seen, each = world(meter(at=T + 100)), bound()
+    seen, each = world(meter(at=T + 300)), bound()
     silent = seen.meters["a"].silent_at
-    assert readable(seen, [each], LAX, T, T + 200, silent - 1, 10) == T + 100
-    assert unproven(seen, each, POLICY, 8, ALONE, T, silent) == [Gap("a", T + 100, None, (0,))]
-    assert readable(seen, [each], LAX, T, T + 200, silent, 10) == T + 200
+    assert readable(seen, [each], T, T + 400, silent - 1, 10) == T + 300
+    assert unproven(seen, each, POLICY, 8, ALONE, T, silent) == [Gap("a", T + 300, None, (0,))]
+    assert readable(seen, [each], T, T + 400, silent, 10) == T + 400
 
 
 def test_an_agent_with_a_clock_that_is_ahead() -> None:
     """It proves nothing of time that has not come: when it falls silent that is noticed as soon as with any other."""
     ahead = replace(meter(at=T + 400), clock_offset_milliseconds=300_999)
     seen, each = world(ahead), bound()
-    assert ahead.silent_at == T + 100 + 150
-    assert readable(seen, [each], LAX, T, T + 190, T + 249, 0) == T + 100
-    assert unproven(seen, each, LAX, 8, ALONE, T, T + 250) == [Gap("a", T + 100, None, (0,))]
+    assert (ahead.complete_at, ahead.silent_at) == (T, T + 100 + 150)
+    assert readable(seen, [each], T, T + 190, T + 249, 0) == T
+    assert unproven(seen, each, POLICY, 8, ALONE, T, T + 250) == [Gap("a", T + 100, None, (0,))]
     assert replace(ahead, clock_offset_milliseconds=-5_000).silent_at == T + 400 + 150, "one that is behind has said what it says"
     assert replace(ahead, clock_offset_milliseconds=None).silent_at == T + 400 + 150
-
-
-def test_how_slow_a_stretch_was_is_known_at_its_end() -> None:
-    """By a policy that minds it the meter reads whole stretches of the Unix clock; nothing else is waited for."""
-    day = T - T % 86_400 + 86_400
-    seen, each = world(meter(at=day + 700)), replace(bound(), start=day, end=day + 5000, metered_since=day)
-    assert readable(seen, [each], POLICY, day, day + 660, day + 720, 3600) == day + 600
-    assert readable(seen, [each], LAX, day, day + 660, day + 720, 3600) == day + 660
-    assert readable(seen, [replace(each, end=day + 600)], POLICY, day, day + 660, day + 720, 3600) == day + 660
-    assert readable(seen, [replace(each, metered_since=day + 650)], POLICY, day, day + 660, day + 720, 3600) == day + 650
-    assert readable(seen, [each], POLICY, day, day + 660, day + 700 + 3600, 3600) == day + 660, "nor for ever"
-    never = Policy.of({"version": "1", "degradedSharePpm": 1_000_000})
-    assert readable(seen, [each], never, day, day + 660, day + 720, 3600) == day + 660
 
 
 LAST = 60
