@@ -26,22 +26,13 @@ class Sharing:
 
     def ahead(self, bound: Bound, at: int) -> int:
         """GPUs of the node that others have at that instant and are counted for first."""
-        if self._alone(bound.node):
-            return 0
         others = sum(each.gpus for each in self._others(bound.node) if each.running(at) and (each.handed_over_at or at + 1) <= at)
         return others + sum(each.gpus for each in self._own_before(bound) if each.running(at))
 
     def changes(self, bound: Bound) -> set[int]:
         """The instants at which that changes."""
-        if self._alone(bound.node):
-            return set()
         others = {t for each in self._others(bound.node) for t in (each.start, each.handed_over_at or each.end, each.end)}
         return others | {t for each in self._own_before(bound) for t in (each.start, each.end)}
-
-    def _alone(self, node: str) -> bool:
-        """As nearly every binding is."""
-        here = self._world.contracts_on.get(node, ())
-        return len(self._own.get(node, ())) <= 1 and (not here or min(here) >= self._key)
 
     def _own_before(self, bound: Bound) -> Iterator[Bound]:
         """Handed over or not: what is handed over at one look does not depend on the order."""
@@ -65,7 +56,9 @@ class Sharing:
 
 def asked_for(world: World, bound: Bound, key: str) -> bool:
     """Whether a contract that comes after `key` has yet to read time in which it shared the binding's node. Exact GPUs are not shared."""
-    for other in () if bound.exact else world.contracts_on.get(bound.node, ()):
+    if bound.exact:
+        return False
+    for other in world.contracts_on.get(bound.node, ()):
         if other <= key:
             continue
         status = world.contracts[other].status
