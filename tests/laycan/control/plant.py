@@ -192,9 +192,11 @@ def _bad(gpu: int, up: dict[int, bool], wrong: dict[int, dict[int, frozenset[str
 
 
 def _slow(mine: list[Event], gpu: int, born: int, span: range) -> set[int]:
-    """Seconds of stretches of which more than a twentieth was slow."""
+    """Seconds of stretches of which more than a twentieth was slow, and of which the agent comes to tell in time."""
     slow = {t for t in span if t >= born and any(each.kind == "slow" and each.gpu == gpu and each.covers(t) for each in mine)}
     stretches = {t - t % STRETCH for t in slow}
+    mute = [each for each in mine if each.kind == "mute"]
+    stretches -= {at for at in stretches for m in mute if m.covers(at + STRETCH) and m.start + m.length > at + 2 * STRETCH}
     bad = [at for at in stretches if 20 * len(slow & set(range(at, at + STRETCH))) > STRETCH]
     return {t for at in bad for t in range(max(at, born), at + STRETCH)}
 
