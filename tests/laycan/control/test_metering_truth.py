@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from laycan.control import progress
+from laycan.control import accounting
 from laycan.control.status import next_wake
 from laycan.delivery.faults import fitness
 from laycan.delivery.metering import meter
@@ -100,7 +100,7 @@ class Recorder:
             patch.object(Account, "read", read),
             patch.object(meter_views, "SLOWDOWN_SECONDS", STRETCH),
             patch.object(fitness, "SLOWDOWN_HOLDS_SECONDS", STRETCH + 2),
-            patch.object(progress, "Terms", partial(Terms, estimate_cap_ppm=CAP_PPM)),
+            patch.object(accounting, "Terms", partial(Terms, estimate_cap_ppm=CAP_PPM)),
         ):
             yield
 
