@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from laycan.events.appender import exchange_of
+from laycan.events.appender import exchange_of, strayed
 from laycan.events.cloudevents import operator_event
 from laycan.kube.sound import mapping, seconds_at, text_at
 from laycan.kube.views import ContractView
@@ -60,8 +60,7 @@ def _pages(heads: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _said(contract: ContractView) -> bool:
     """Whether its exchange's log has an event of it: it had more to say than waits, and the exchange was there."""
-    strayed = text_at(contract.status, "reason", "code") == "UnknownExchange"
-    return not strayed and seconds_at(contract.status, "ledger", "sequence") > len(contract.status.get("outbox") or ())
+    return not strayed(contract) and seconds_at(contract.status, "ledger", "sequence") > len(contract.status.get("outbox") or ())
 
 
 def _head(contract: ContractView) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from laycan.control.beginnings import Beginnings
 from laycan.control.endpoints import EndpointReporter
 from laycan.control.evidence import Evidence
 from laycan.control.sealing import Receipts
+from laycan.control.statements import Statements
 from laycan.events.appender import Appender
 from laycan.events.attempt import Courier
 from laycan.events.evidence_keys import Rotation
@@ -47,6 +48,7 @@ class Exchanges:
         self.receipts = Receipts(self.evidence.seal, world, self.ledgers)
         courier = Courier(secret_reader(client), self._webhook_signers, clock, heard=self.evidence.heard)
         self.sender = Sender(world, self.ledgers, courier, self._checkpoint_signer, clock)
+        self.statements = Statements(world, self.ledgers, self.sender.grown, source, clock)
         self._world, self._settings, self._source, self._clock = world, settings, source, clock
         self._client, self._observe = client, observe
         self._rotated: frozenset[str] = frozenset()  # ids of announcements that stand in every log
@@ -61,6 +63,7 @@ class Exchanges:
             "endpoints": reporter.run(),
             "evidence": self.evidence.run(),
             "rotate": self._rotate(),
+            "state": self.statements.run(self._settings.reconcile_seconds),
         }
 
     async def close(self) -> None:
