@@ -47,7 +47,7 @@ class Exchanges:
         self.evidence = Evidence(client, world, settings, operator, self._announced)
         self.receipts = Receipts(self.evidence.seal, world, self.ledgers)
         courier = Courier(secret_reader(client), self._webhook_signers, clock, heard=self.evidence.heard)
-        self.sender = Sender(world, self.ledgers, courier, self._checkpoint_signer, clock)
+        self.sender = Sender(world, self.ledgers, courier, self._checkpoint_signer, clock, heartbeat_seconds=settings.heartbeat_seconds)
         self.statements = Statements(world, self.ledgers, self.sender.grown, source, clock)
         self._world, self._settings, self._source, self._clock = world, settings, source, clock
         self._client, self._observe = client, observe

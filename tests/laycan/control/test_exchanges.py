@@ -13,7 +13,6 @@ from aiohttp import web
 
 from laycan.control.exchanges import Exchanges
 from laycan.control.metrics import Metrics
-from laycan.events import sender as sending
 from laycan.events.schema import check
 from laycan.kube.world import World
 from laycan.ledger.ledgers import LOCAL
@@ -110,9 +109,8 @@ def ids(folder: Path, place: Any) -> list[str]:
     return found
 
 
-def test_without_keys_then_with_them(tmp_path: Path, monkeypatch: Any) -> None:
+def test_without_keys_then_with_them(tmp_path: Path) -> None:
     """Webhooks by HMAC alone, the endpoint says why; once the Secret is there: `v1a`, heartbeats, and receipts could be signed."""
-    monkeypatch.setattr(sending, "HEARTBEAT_SECONDS", 0.2)
 
     async def test(town: Town) -> None:
         town.house.say("c", 2)
@@ -189,7 +187,9 @@ def test_counted(tmp_path: Path) -> None:
         town.exchanges.appender._known.clear()
         town.house.put("c", {"outbox": [{"id": "uid-c/1", "sequence": 1, "type": "t", "body": '{"forged":1}'}]})
         await until(lambda: town.exchanges.appender.conflicts == 1)
+        town.exchanges.sender.refused = 2
         assert town.counts()["laycan_log_conflicts_total", ""] == 1
+        assert town.counts()["laycan_checkpoints_refused_total", ""] == 2
         assert town.counts()["laycan_log_conflicts_total", ""] == 1
 
     in_town(tmp_path, test)
