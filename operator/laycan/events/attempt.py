@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from laycan.events.addresses import ForbiddenAddressError, GuardedResolver, check_url
+from laycan.events.addresses import ForbiddenAddressError, GuardedResolver, check_url, guarded_socket
 from laycan.events.retries import Verdict, judge, retry_after
 from laycan.events.signatures import headers, parse_keys
 from laycan.ledger.keys import Signer
@@ -65,7 +65,7 @@ class Courier:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(resolver=GuardedResolver())
+        connector = aiohttp.TCPConnector(resolver=GuardedResolver(), socket_factory=guarded_socket)
         self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
