@@ -65,8 +65,12 @@ class Courier:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(resolver=GuardedResolver(), socket_factory=guarded_socket)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
+        # as many connections as endpoints need: receivers that hang must not keep others from theirs
+        connector = aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(), socket_factory=guarded_socket)
+        plain = {"accept-encoding": "identity"}
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=plain, auto_decompress=False, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
+        )
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
