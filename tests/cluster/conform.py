@@ -73,6 +73,7 @@ LeaderEpoch uses it.
 def town(folder: Path) -> Iterator[tuple[Market, Loopback]]:
     """A market with the usual DaemonSets, a node that is not managed, a running operator, and a record of what that asks for."""
     with market(folder, binaries(), nodes=NODES, audited=(OPERATOR,)) as made:
+        made.installed.install("upgrade", "Enforce", "--set", "exchangeNamespaces={desk}")
         exact = [f"exact-{number}" for number in range(EXACT_NODES)]
         grown = [fleet.node(name, product=fleet.H200, plugin=False) for name in exact]
         fleet.apply_fleet(made.admin, [*fleet.daemonsets(), fleet.node("alien-0", managed=False), fleet.device_class(), *grown])
@@ -111,13 +112,13 @@ def attack_all(made: Market, harness: Loopback, only: Sequence[str], options: Op
 
 def exercise(made: Market, harness: Loopback) -> None:
     """What no attack forces: a wish for heartbeats, a write just before the operator's, an instruction, and an uninstall's release."""
+    _prove(made)
     made.admin.apply(product("heartbeats", detection={"seconds": 2, "heartbeatSeconds": 15}))
 
     def annotate() -> None:
         made.admin.patch(f"{GROUP}/namespaces/desk/computecontracts/met", {"metadata": {"annotations": {"note": "met"}}})
 
     harness.meddle(annotate)
-    _prove(made)
     made.admin.create(contract("met", at(1), at(7200), productRef={"name": "heartbeats"}))
     await_phase(made.admin, "met", "Delivering")
     until("its node is held", lambda: "acme" in owners(made.admin).values())
