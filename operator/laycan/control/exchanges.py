@@ -11,6 +11,7 @@ from typing import Any
 from laycan.control.beginnings import Beginnings
 from laycan.control.endpoints import EndpointReporter
 from laycan.control.evidence import Evidence
+from laycan.control.handouts import Handouts
 from laycan.control.sealing import Receipts
 from laycan.control.statements import Statements
 from laycan.events.appender import Appender
@@ -57,6 +58,9 @@ class Exchanges:
         """`taken` is told of each event that a log has: (contract key, event id)."""
         self.appender = Appender(self._world, self.ledgers, taken, self.sender.grown, self._checkpoint_signer, self._observe)
         reporter = EndpointReporter(self._client, self._world, self.sender, self.ledgers, self._unsigned, self._clock)
+        given = Handouts(
+            self._client, self._world, self.ledgers, self._clock, self._settings.reconcile_seconds, 2 * self._settings.heartbeat_seconds
+        )
         return {
             "append": self.appender.run(),
             "send": self.sender.run(),
@@ -64,6 +68,7 @@ class Exchanges:
             "evidence": self.evidence.run(),
             "rotate": self._rotate(),
             "state": self.statements.run(self._settings.reconcile_seconds),
+            "hand-out": given.run(),
         }
 
     async def close(self) -> None:
