@@ -69,7 +69,7 @@ class Heartbeat:
         if answer.verdict is Verdict.REFUSED:  # a receiver that knows events only
             self._tell(f"it refuses checkpoints ({answer.detail})")
         elif answer.verdict is not Verdict.ACK:
-            channel.stream.hold = max(channel.stream.hold, now + answer.asked)
+            channel.stream.hold = max(channel.stream.hold, asyncio.get_running_loop().time() + answer.asked)
             channel.unheard(answer)
         else:
             channel.health.contradicted("")
