@@ -81,7 +81,7 @@ class Year:
     def open(self, dispute_seconds: int) -> Iterator[None]:
         """The exchange listens; the operator runs, and ends with it."""
         with pytest.MonkeyPatch.context() as patch, serving(self.exchange):
-            patch.setattr(standardwebhooks.webhooks, "datetime", datetime_by(lambda: self.age.now))
+            patch.setattr(standardwebhooks.webhooks, "datetime", datetime_by(lambda: self.exchange.now))
             meta = {"name": "hook", "namespace": "desk"}
             data = {"hmac": base64.b64encode(SECRET.encode()).decode()}
             self.admin.create({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})

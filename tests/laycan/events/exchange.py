@@ -92,6 +92,7 @@ class Exchange:
     witness: Witness | None = None
     published: bool = False
     clock: Callable[[], float] = unix  # Unix seconds
+    now: float = 0.0  # when the latest request was judged: another library, asked in the same breath, has to see the same time
     ledger: Heard = field(default_factory=Heard)
     faults: list[Fault] = field(default_factory=list)
     says: Callable[[Arrival], dict[str, Any] | None] = lambda arrival: None  # what an answer says besides what the kit does
@@ -107,7 +108,8 @@ class Exchange:
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         body, headers = await request.read(), {name.lower(): value for name, value in request.headers.items()}
-        status, reply = self.kit.receive(headers, body, self.clock())
+        self.now = self.clock()
+        status, reply = self.kit.receive(headers, body, self.now)
         self.ledger.answers[status] += 1
         if status == 200 and not headers["webhook-id"].startswith("checkpoint/"):
             self._ask_others(headers, body)
