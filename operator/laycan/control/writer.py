@@ -178,6 +178,9 @@ class Writer:
         return not self._busy and not len(self._agenda)
 
     def _look(self, key: str, priority: Priority) -> None:
+        if key in self._busy:  # the clock woke it while its last request is under way
+            self.touch(key, priority)
+            return
         contract = self.world.contracts.get(key)
         if contract is None and key not in self.requests.unsure:
             self._forget(key)

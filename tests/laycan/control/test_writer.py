@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from laycan.control.agenda import Priority
 from laycan.control.decision import Decision, PlannedBinding, Reason
@@ -23,6 +24,7 @@ from laycan.resources.verdict import Found
 from tests.laycan.control.apiserver import Contracts, Fault
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, bound, contract, product, world
 from tests.laycan.delivery.worlds import meter
+from tests.laycan.events.house import until
 from tests.laycan.kube.scripted import serving
 
 BEGUN = int(time.time()) - 60
@@ -190,3 +192,38 @@ def test_only_news_of_a_meter_is_looked_at_at_once(monkeypatch: pytest.MonkeyPat
     assert touched == []
     made.put("meters", "n1", meter("n1", Found("GPU-0", "Missing", 0, 0, NOW, None), version=3))
     assert touched == [("desk/a", Priority.FAILURE)]
+
+
+def test_a_wake_that_comes_while_it_is_written() -> None:
+    """One request of a contract is under way at a time, also where its start comes while the answer is still out."""
+    api, made, now = Contracts({"a": raw("a", "acme", "n1")}), world(nodes=["n1", "n2"]), [BEGUN]
+    made.products["h100"] = product("h100")
+    writers, under_way, most = list[Writer](), 0, 0
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for writer in writers:
+            now[0] = START + 1
+            writer.touch_all()
+        await asyncio.sleep(0.05)
+        under_way -= 1
+        return await api.handle(request)
+
+    async def go() -> None:
+        async with serving(slow) as client:
+            api.show(made)
+            requests = Requests(client, made, Gate(made, lambda: None), lambda: True)
+            writer = Writer(made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: now[0], requests)
+            writer.start()
+            task = asyncio.create_task(writer.run())
+            await until(writer.idle)
+            writers.append(writer)
+            writer.decide({"desk/a": to("n2", "a")})
+            await until(lambda: writer.idle() and api.objects["a"]["status"]["phase"] == "Delivering")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(go())
+    assert most == 1
