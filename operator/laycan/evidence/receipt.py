@@ -169,15 +169,6 @@ def predicate(subject: Subject, content: Content, by: Mapping[str, str]) -> dict
     used = sorted({device for leaf in content.leaves for device in leaf.devices})
     made: dict[str, Any] = {
         "version": 1,
-        "contract": {
-            "contractId": subject.contract_id,
-            "uid": subject.uid,
-            "termsDigest": subject.terms_digest,
-            "productDigest": subject.product_digest,
-            "healthPolicyDigest": subject.policy_digest,
-            "due": {"start": format_time(subject.start), "end": format_time(subject.end)},
-        },
-        "operator": dict(by),
         "period": {"start": format_time(content.start), "end": format_time(content.end)},
         "substitutions": substitutions(content.leaves, subject.product),
         "devices": {"commitmentRoot": root(bytes.fromhex(device) for device in used).hex(), "count": len(used)},
@@ -188,13 +179,22 @@ def predicate(subject: Subject, content: Content, by: Mapping[str, str]) -> dict
             "missedSamples": content.missed_samples,
         },
     }
-    return made | amounts(subject, content.period, content.cumulative, content.incidents)
+    return made | restated(subject, content.period, content.cumulative, content.incidents, by)
 
 
-def amounts(subject: Subject, period: Counters, cumulative: Counters, found: Iterable[Incident]) -> dict[str, Any]:
-    """The part of a predicate that a correction restates."""
+def restated(subject: Subject, period: Counters, cumulative: Counters, found: Iterable[Incident], by: Mapping[str, str]) -> dict[str, Any]:
+    """The part of a predicate that a correction says anew: the amounts, what is due by now, and who says it."""
     owed = credit(subject.price, cumulative.gpu_seconds.get(Class.SHORTFALL, 0))
     return {
+        "contract": {
+            "contractId": subject.contract_id,
+            "uid": subject.uid,
+            "termsDigest": subject.terms_digest,
+            "productDigest": subject.product_digest,
+            "healthPolicyDigest": subject.policy_digest,
+            "due": {"start": format_time(subject.start), "end": format_time(subject.end)},
+        },
+        "operator": dict(by),
         "quantities": _quantities(period),
         "cumulative": _quantities(cumulative),
         "incidents": dump_incidents(found, subject.lot_gpus),
