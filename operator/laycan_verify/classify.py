@@ -117,8 +117,11 @@ def _timeline(stretches: list[Stretch], lo: int, hi: int) -> Iterator[tuple[int,
     edges = [t for s in stretches for t in (s.start, s.end)]
     if any(s.estimated for s in stretches):
         edges += range(lo - lo % DAY_SECONDS, hi, DAY_SECONDS)
+    ahead, here = sorted(stretches, key=lambda s: -s.start), list[Stretch]()
     for a, b in pairwise(sorted({lo, hi, *(min(hi, max(lo, t)) for t in edges)})):
-        here = [s for s in stretches if s.start <= a and b <= s.end]
+        here = [s for s in here if s.end > a]
+        while ahead and ahead[-1].start <= a:
+            here.append(ahead.pop())
         classes = (s.cls for s in here if not s.estimated)
         yield a, b, min(classes, key=RANK.__getitem__, default=Class.SHORTFALL), any(s.estimated for s in here)
 

@@ -151,4 +151,4 @@ class TestAlone:
     def test_small(self) -> None:
         """What an auditor has to read stays small."""
         package = ROOT / "operator" / "laycan_verify"
-        assert sum(len(file.read_text().splitlines()) for file in package.glob("*.py")) < 1_130
+        assert sum(len(file.read_text().splitlines()) for file in package.glob("*.py")) < 1_160

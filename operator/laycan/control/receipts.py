@@ -125,7 +125,7 @@ class _Clerk:
             for each in parse_incidents(before["incidents"])
         ]
         quantities, total = (plus(parse_counters(before[name]), moved) for name in ("quantities", "cumulative"))
-        said = {**before, **restated(subject, quantities, total, found, self._by()), "corrects": period.sequence}
+        said = {**before, **restated(subject, quantities, total, found, before.get("leftOut", 0), self._by()), "corrects": period.sequence}
         parts = tuple(replace(part, cls=judged[part.lot]) for part in period.parts)
         mine = Period(books.sequence + 1, rfc8785.dumps(said).decode(), parts)
         after = tuple(each.later(moved) for each in books.periods[place + 1 :])
