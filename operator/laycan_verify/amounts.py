@@ -20,7 +20,7 @@ from laycan_verify.trust import Trust
 
 
 def quantities(bundle: Bundle, trust: Trust) -> Findings:
-    """The classes add up to what was contracted, incidents to what was not delivered, and periods to the cumulative total."""
+    """Classes add up to what was contracted, incidents to what was not delivered, periods to the total, and credit is its shortfall's."""
     total, periods = Counter[str](), dict[int, Any]()
     firm = bundle.fields["terms"].get("firmness", {}).get("class") != "Interruptible"
     for receipt in bundle.receipts:
@@ -62,7 +62,7 @@ def _credit(bundle: Bundle, shortfall_gpu_seconds: int) -> dict[str, str] | None
 
 
 def readings(bundle: Bundle, trust: Trust) -> Findings:
-    """The readings are those that the receipts name, and `classify` makes the quantities of them."""
+    """The readings and their grades are those that the receipts name, and `classify` makes the quantities of them."""
     for receipt in bundle.receipts:
         if receipt.readings in bundle.readings:
             _named(bundle, receipt)
@@ -91,9 +91,9 @@ def _named(bundle: Bundle, receipt: Receipt) -> None:
         named, delivered = row.get("devices", []), row["class"] == Class.DELIVERED
         own = row["lot"] < terms.lots and receipt.period[0] <= row["start"] < row["end"] <= receipt.period[1]
         whole = len(named) == len(set(named)) in (0, terms.lot_gpus) and (delivered or not (named or row.get("estimated")))
-        if not (own and whole):
-            wrong = f"has not the devices of a lot, {terms.lot_gpus}, or delivers nothing" if own else "is not of its period and lots"
-            receipt.need(False, f"the reading of lot {row['lot']} from {clock(row['start'])} {wrong}")
+        which = f"the reading of lot {row['lot']} from {clock(row['start'])}"
+        receipt.need(own, f"{which} is not of its period and lots")
+        receipt.need(whole, f"{which} has not the devices of a lot, {terms.lot_gpus}, or delivers nothing")
     grades = {row["product"] for row in rows if "product" in row} - {bundle.fields["product"]["name"]}
     told = grades == {each["product"] for each in says["substitutions"]} or "leftOut" in says
     receipt.need(told, f"substitutions do not name the grades of the readings, {sorted(grades)}")

@@ -82,7 +82,10 @@ def chain(bundle: Bundle, trust: Trust) -> Findings:
         receipt.need(start < end == last, f"period.end is not {clock(last)}, where its day or what is due ends")
         if "corrects" in says:
             receipt.need(0 < says["corrects"] < sequence, "corrects is not the sequence of an earlier receipt")
-            receipt.need(receipt.period == bundle.receipts[says["corrects"] - 1].period, "period is not that of the receipt it corrects")
+            before = bundle.receipts[says["corrects"] - 1]
+            receipt.need(receipt.period == before.period, "period is not that of the receipt it corrects")
+            if receipt.readings != before.readings:
+                yield f"{NOT}{receipt.name}: why it rests on other readings than the receipt that it corrects"
         else:
             receipt.need(start == until, f"period.start is not {clock(until)}, where the period before ends")
             until = end

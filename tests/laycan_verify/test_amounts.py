@@ -72,7 +72,7 @@ class TestSums:
         for kept, says, code in ((3, {"leftOut": 1}, 0), (3, {}, 5), (4, {"leftOut": 1}, 0), (3, {"leftOut": 0}, 1)):
             story = Story(losses=ticks)
             story.edit = (
-                lambda made, kept=kept, says=says: made["predicate"].update(  # type: ignore[misc]
+                lambda made, kept=kept, says=says: made["predicate"].update(
                     incidents=made["predicate"]["incidents"][:kept], **says
                 )
             )

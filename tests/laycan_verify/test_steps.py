@@ -308,6 +308,16 @@ class TestCorrections:
         code, said = judged(story, all_readings=True)
         assert (code, "7 receipts tile 2027-01-04T00:00:00Z to 2027-01-10T00:00:00Z, 1 of them corrections" in said) == (0, True)
 
+    def test_by_other_readings(self) -> None:
+        """A correction that rests on other readings is told: only judging the same ones anew needs no other word."""
+        story = Story(losses=[self.OUTAGE]).days(4)
+        story.correct(2, START + 5 * DAY, [])
+        code, said = judged(story)
+        assert (code, "not checked: a.json: receipt 5: why it rests on other readings" in said) == (0, True)
+        again = Story(losses=[self.OUTAGE]).days(4)
+        again.correct(2, START + 5 * DAY, [self.OUTAGE])
+        assert "other readings" not in judged(again)[1]
+
     def test_twice(self) -> None:
         """The latest correction counts, whichever receipt of the period it names."""
         for named in (2, 5):
