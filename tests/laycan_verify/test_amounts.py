@@ -71,10 +71,8 @@ class TestSums:
         ticks = [Loss((0,), START + 600 * n, START + 600 * n + 301, "Shortfall") for n in range(4)]
         for kept, says, code in ((3, {"leftOut": 1}, 0), (3, {}, 5), (4, {"leftOut": 1}, 0), (3, {"leftOut": 0}, 1)):
             story = Story(losses=ticks)
-            story.edit = (
-                lambda made, kept=kept, says=says: made["predicate"].update(
-                    incidents=made["predicate"]["incidents"][:kept], **says
-                )
+            story.edit = lambda made, kept=kept, says=says: made["predicate"].update(
+                incidents=made["predicate"]["incidents"][:kept], **says
             )
             assert judged(story.days(1))[0] == code
         twice = Story(losses=ticks[:1])

@@ -37,7 +37,16 @@ def choose(world: World, key: str, bounds: Sequence[Bound], settings: Settings, 
     """The bindings of contract `key`, with cards for the lots whose lead has begun. Where there are too few, they wait."""
     nodes = {b.node for b in bounds if b.exact and _near(world, b, settings, now)}
     chosen = {row[1]: cards for node in nodes for row, cards in _on_node(world, node, key, bounds, settings, now) if row[0] == key}
-    return tuple(replace(b, devices=chosen[b]) if b in chosen else b for b in bounds)
+    made = tuple(part for b in bounds for part in (_given(b, chosen[b], now) if b in chosen else (b,)))
+    return made if len(made) == len(bounds) else tuple(sorted(made, key=lambda b: (b.start, b.lots, b.node)))
+
+
+def _given(bound: Bound, cards: tuple[str, ...], now: int) -> Iterable[Bound]:
+    """The binding with these cards from now on. Which ones its holder had until now stays written: a receipt tells it."""
+    if bound.devices and bound.handed_over_at is not None and bound.start < now:
+        yield replace(bound, end=now)
+        bound = replace(bound, start=now)
+    yield replace(bound, devices=cards)
 
 
 def _near(world: World, bound: Bound, settings: Settings, now: int) -> bool:
