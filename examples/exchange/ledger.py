@@ -110,6 +110,10 @@ class Ledger:
         """Bodies and when they came, contract by contract, each in its own order."""
         return self._db.execute(IN_ORDER, (kind,)).fetchall()
 
+    def arrived(self, kind: str) -> list[tuple[bytes, int]]:
+        """Bodies of one type and when they came, in that order."""
+        return self._db.execute("SELECT body, received FROM event WHERE type = ? ORDER BY rowid", (kind,)).fetchall()
+
     # --- proofs
 
     def root(self, size: int) -> bytes:

@@ -64,7 +64,7 @@ class Receiver:
         self._waiting: tuple[int, float] | None = None  # for which index, since when (Unix seconds); None until the first answer
         self._successor = ""  # the log that the operator writes instead of ours
         self._refused: set[str] = set()  # indices that we did not take: the operator tries them again by itself
-        for body, received in ledger.events(TYPE.format("key.rotated")):
+        for body, received in ledger.arrived(TYPE.format("key.rotated")):
             with suppress(RefusedError):
                 keys.learn(parse(body, "")["data"], received)
 

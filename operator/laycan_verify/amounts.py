@@ -4,7 +4,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import takewhile
+from math import floor
 from typing import Any
 
 from laycan_verify.bundle import Bundle, Receipt
@@ -16,11 +18,9 @@ from laycan_verify.steps import NOT, Findings
 from laycan_verify.strict import canonical, clock, need
 from laycan_verify.trust import Trust
 
-INCIDENTS = 200  # a receipt lists no more
-
 
 def quantities(bundle: Bundle, trust: Trust) -> Findings:
-    """The classes add up to what was contracted, incidents to what was not delivered, and periods to the cumulative total."""
+    """Classes add up to what was contracted, incidents to what was not delivered, periods to the total, and credit is its shortfall's."""
     total, periods = Counter[str](), dict[int, Any]()
     firm = bundle.fields["terms"].get("firmness", {}).get("class") != "Interruptible"
     for receipt in bundle.receipts:
@@ -32,7 +32,7 @@ def quantities(bundle: Bundle, trust: Trust) -> Findings:
         receipt.need(not (firm and mine["curtailedGpuSeconds"]), "quantities.curtailedGpuSeconds: a Firm contract cannot be curtailed")
         for field, classes in list(COUNTED.items())[1:]:
             told = sum(incident["gpuSeconds"] for incident in says["incidents"] if incident["class"] in classes)
-            whole = told == mine[field] or (told < mine[field] and len(says["incidents"]) == INCIDENTS)
+            whole = told == mine[field] or (told < mine[field] and "leftOut" in says)
             receipt.need(whole, f"incidents add up to {told}, and quantities.{field} is {mine[field]}")
         total.update(mine)
         total.subtract(periods.get(start, {}))
@@ -41,14 +41,28 @@ def quantities(bundle: Bundle, trust: Trust) -> Findings:
         for field, amount in says["cumulative"].items():
             right = total[field] - sum(other[field] for other in after)
             receipt.need(amount == right, f"cumulative.{field} is {amount}, and the periods add up to {right}")
+        owed = _credit(bundle, says["cumulative"]["shortfallGpuSeconds"])
+        receipt.need(says.get("credit") == owed, f"credit is not that of all shortfall so far, {owed}")
     yield f"{bundle.name}: {total['deliveredGpuSeconds']} of {total['contractedGpuSeconds']} GPU-seconds delivered; the sums are right"
-    claimed = Counter(incident["class"] for receipt in bundle.latest for incident in receipt.says["incidents"])
-    for cls in sorted(claimed.keys() & {Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE}):
-        yield f"{NOT}{bundle.name}: whether {claimed[cls]} incidents are rightly {cls}: no notice or instruction is part of a bundle"
+    claimed = {incident["class"] for receipt in bundle.latest for incident in receipt.says["incidents"]}
+    claimed |= {row["class"] for rows in bundle.readings.values() for row in rows}
+    claimed |= {COUNTED[field][0] for field in ("curtailedGpuSeconds", "buyerCausedGpuSeconds") if total[field]}
+    for cls in sorted(claimed & {Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE}):
+        yield f"{NOT}{bundle.name}: whether what is {cls} is rightly so: no notice or instruction is part of a bundle"
+
+
+def _credit(bundle: Bundle, shortfall_gpu_seconds: int) -> dict[str, str] | None:
+    """Indicative damages by the price of the terms, rounded half up to hundredths; None without a price."""
+    price = bundle.fields["terms"].get("price")
+    if price is None:
+        return None
+    exact = Fraction(price["amount"]) * price.get("shortfallMultiplePpm", 1_000_000) * shortfall_gpu_seconds / (3600 * 1_000_000)
+    hundredths = floor(exact * 100 + Fraction(1, 2))
+    return {"amount": f"{hundredths // 100}.{hundredths % 100:02d}", "currency": price["currency"]}
 
 
 def readings(bundle: Bundle, trust: Trust) -> Findings:
-    """The readings are those that the receipts name, and `classify` makes the quantities of them."""
+    """The readings and their grades are those that the receipts name, and `classify` makes the quantities of them."""
     for receipt in bundle.receipts:
         if receipt.readings in bundle.readings:
             _named(bundle, receipt)
@@ -60,6 +74,8 @@ def readings(bundle: Bundle, trust: Trust) -> Findings:
             said = receipt.says["quantities"][field]
             receipt.need(said == amount, f"quantities.{field} is {said}, and the readings give {amount}")
     yield f"{bundle.name}: the quantities of {len(known)} periods are what the readings give"
+    for grade in sorted({each["product"] for receipt in bundle.latest for each in receipt.says["substitutions"]}):
+        yield f"{NOT}{bundle.name}: whether {grade!r} may stand for {bundle.fields['product']['name']!r} by the terms"
     if len(known) < len(bundle.latest):
         yield f"{NOT}{bundle.name}: quantities from {clock(bundle.latest[len(known)].period[0])} on, for want of readings"
 
@@ -75,9 +91,12 @@ def _named(bundle: Bundle, receipt: Receipt) -> None:
         named, delivered = row.get("devices", []), row["class"] == Class.DELIVERED
         own = row["lot"] < terms.lots and receipt.period[0] <= row["start"] < row["end"] <= receipt.period[1]
         whole = len(named) == len(set(named)) in (0, terms.lot_gpus) and (delivered or not (named or row.get("estimated")))
-        if not (own and whole):
-            wrong = f"has not the devices of a lot, {terms.lot_gpus}, or delivers nothing" if own else "is not of its period and lots"
-            receipt.need(False, f"the reading of lot {row['lot']} from {clock(row['start'])} {wrong}")
+        which = f"the reading of lot {row['lot']} from {clock(row['start'])}"
+        receipt.need(own, f"{which} is not of its period and lots")
+        receipt.need(whole, f"{which} has not the devices of a lot, {terms.lot_gpus}, or delivers nothing")
+    grades = {row["product"] for row in rows if "product" in row} - {bundle.fields["product"]["name"]}
+    told = grades == {each["product"] for each in says["substitutions"]} or "leftOut" in says
+    receipt.need(told, f"substitutions do not name the grades of the readings, {sorted(grades)}")
     devices = sorted({device for row in rows for device in row.get("devices", [])})
     right = {"commitmentRoot": root(map(bytes.fromhex, devices)).hex(), "count": len(devices)}
     receipt.need(says["devices"] == right, "devices are not those of the readings")

@@ -74,7 +74,8 @@ class Bundle:
         own = self.fields["product"]["promise"].get("tolerance", {})
         named = self.fields["terms"].get("tolerance") or own
         grace, cap = named.get("graceSeconds", 300), named.get("graceCapPpm", own.get("graceCapPpm", 1_000))
-        return Terms(due["start"], due["end"], delivery["gpus"] // delivery["lotGpus"], delivery["lotGpus"], grace, cap)
+        lots = delivery["gpus"] // delivery["lotGpus"]
+        return Terms(due["start"], due["end"], lots, delivery["lotGpus"], grace, cap, agreed_end=delivery["end"])
 
     @cached_property
     def readings(self) -> Mapping[str, list[Any]]:

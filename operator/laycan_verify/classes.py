@@ -44,22 +44,27 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is due: `lots` lots of `lot_gpus` GPUs in [start, end), and the product's tolerance."""
+    """What is due: `lots` lots of `lot_gpus` GPUs in [start, end), and the product's tolerance.
+
+    Its caps are parts of what was agreed: a contract that is ended early does not lose what it was forgiven before.
+    """
 
     start: int
     end: int
     lots: int
     lot_gpus: int
     grace_seconds: int = 300
-    grace_cap_ppm: int = 1_000  # of what is contracted in a contract-month
-    estimate_cap_ppm: int = 5_000  # of what is due of a lot in a UTC day
+    grace_cap_ppm: int = 1_000  # of what was agreed for a contract-month
+    estimate_cap_ppm: int = 5_000  # of what was agreed of a lot for a UTC day
+    agreed_end: int = 0  # later than `end` where the contract was ended early
 
-    def gpu_seconds(self, start: int, end: int) -> int:
-        return self.seconds(start, end) * self.lots * self.lot_gpus
+    def gpu_seconds(self, until: int) -> int:
+        """Due before `until`."""
+        return max(0, min(until, self.end) - self.start) * self.lots * self.lot_gpus
 
-    def seconds(self, start: int, end: int) -> int:
-        """What of [start, end) is due."""
-        return max(0, min(end, self.end) - max(start, self.start))
+    def agreed_seconds(self, start: int, end: int) -> int:
+        """What of [start, end) was agreed."""
+        return max(0, min(end, max(self.end, self.agreed_end)) - max(start, self.start))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -52,7 +52,7 @@ def judge(
         total[o.cls] -= o.seconds * terms.lot_gpus
     for cls, seconds in [(run.cls, run.before) for run in (*ended, *still)] + [(s.cls, s.end - s.start) for s in made]:
         total[cls] += seconds * terms.lot_gpus
-    if sum(total.values()) != terms.gpu_seconds(terms.start, hi) or any(v < 0 for v in total.values()):
+    if sum(total.values()) != terms.gpu_seconds(hi) or any(v < 0 for v in total.values()):
         raise ArithmeticError(f"classes do not add up to what was contracted until {hi}: {dict(total)}")
     estimated = begin.estimated + sum(s.end - s.start for s in made if s.estimated) * terms.lot_gpus
     today = tuple(Estimate(lot, day, n) for (lot, day), n in sorted(guessed.items()) if (day + 1) * DAY_SECONDS > hi and n)
@@ -103,8 +103,8 @@ def _found(stretches: Iterable[Stretch], terms: Terms, lo: int, hi: int, guessed
             c = a
             if likely and RANK[cls] > RANK[Class.DELIVERED]:
                 day = a // DAY_SECONDS
-                due = terms.seconds(day * DAY_SECONDS, (day + 1) * DAY_SECONDS)
-                c = max(a, min(b, a + due * terms.estimate_cap_ppm // 1_000_000 - guessed[lot, day]))
+                agreed = terms.agreed_seconds(day * DAY_SECONDS, (day + 1) * DAY_SECONDS)
+                c = max(a, min(b, a + agreed * terms.estimate_cap_ppm // 1_000_000 - guessed[lot, day]))
                 guessed[lot, day] += c - a
             if a < c:
                 yield Stretch(lot, a, c, Class.DELIVERED, estimated=True)
@@ -117,8 +117,11 @@ def _timeline(stretches: list[Stretch], lo: int, hi: int) -> Iterator[tuple[int,
     edges = [t for s in stretches for t in (s.start, s.end)]
     if any(s.estimated for s in stretches):
         edges += range(lo - lo % DAY_SECONDS, hi, DAY_SECONDS)
+    ahead, here = sorted(stretches, key=lambda s: -s.start), list[Stretch]()
     for a, b in pairwise(sorted({lo, hi, *(min(hi, max(lo, t)) for t in edges)})):
-        here = [s for s in stretches if s.start <= a and b <= s.end]
+        here = [s for s in here if s.end > a]
+        while ahead and ahead[-1].start <= a:
+            here.append(ahead.pop())
         classes = (s.cls for s in here if not s.estimated)
         yield a, b, min(classes, key=RANK.__getitem__, default=Class.SHORTFALL), any(s.estimated for s in here)
 
@@ -129,7 +132,7 @@ def _judge(run: _Run, end: int, terms: Terms, month: int, used: int) -> tuple[Cl
     used = used if now == month else 0
     first = terms.start + now * MONTH_SECONDS
     gpu_seconds = run.seconds * terms.lot_gpus
-    cap = terms.gpu_seconds(first, first + MONTH_SECONDS) * terms.grace_cap_ppm // 1_000_000
+    cap = terms.agreed_seconds(first, first + MONTH_SECONDS) * terms.lots * terms.lot_gpus * terms.grace_cap_ppm // 1_000_000
     if run.seconds <= terms.grace_seconds and used + gpu_seconds <= cap:
         return Class.GRACE, now, used + gpu_seconds
     return Class.SHORTFALL, now, used

@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cosignatures", type=int, metavar="T", help="witnesses that must have cosigned; default: 1 where any is trusted")
     parser.add_argument("--require-readings", action="store_true", help="readings of every period must have been given")
     asked = parser.parse_args(arguments)
+    if asked.cosignatures is not None and asked.cosignatures < 0:
+        parser.error("--cosignatures must not be negative")
     try:
         files = {str(path): path.read_bytes() for path in asked.files}
         code, lines = verify(files, asked.trust.read_bytes(), asked.cosignatures, asked.require_readings)

@@ -7,6 +7,7 @@ from laycan_verify.notes import read_note
 from laycan_verify.strict import between, octets, octets32, time
 
 DIGEST, HEX, TEXT, LOTS = "sha256:[0-9a-f]{64}", "[0-9a-f]{64}", "(?s:.+)", "[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*"
+CURRENCY = "[A-Z]{3}"
 MEASURED = "|".join([Class.DELIVERED, Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE])
 count, gpus, first = between(0, 2**53 - 1), between(1, 65_536), between(1, 1)
 Shape = dict[Any, Any]
@@ -27,6 +28,7 @@ TERMS: Shape = {
     "tolerance?": TOLERANCE,
     "firmness?": {"class": TEXT, ...: ...},
     "tradeTime?": time,
+    "price?": {"amount": r"[0-9]{1,9}(\.[0-9]{1,6})?", "currency": CURRENCY, "shortfallMultiplePpm?": count, ...: ...},
     ...: ...,
 }
 BUNDLE: Shape = {
@@ -68,8 +70,8 @@ PREDICATE = {
     "substitutions": [{"lots": LOTS, "product": TEXT, **PERIOD}],
     "devices": {"commitmentRoot": HEX, "count": count},
     "meter": {"kind": "agent|node|mixed", "readings": count, "rootSha256": HEX, "missedSamples": count},
-    "credit?": {"amount": r"[0-9]+(\.[0-9]+)?", "currency": "[A-Z]{3}"},
-    "pending?": [INCIDENT],
+    "leftOut?": between(1, 2**53 - 1),  # incidents and substitutions, for want of room
+    "credit?": {"amount": r"[0-9]+\.[0-9]{2}", "currency": CURRENCY},
 }
 STATEMENT = {
     "_type": r"https://in-toto\.io/Statement/v1",

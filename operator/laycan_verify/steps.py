@@ -50,6 +50,8 @@ def digests(bundle: Bundle, trust: Trust) -> Findings:
             receipt.need(receipt.says["contract"][field] == value, f"contract.{field} is not that of the bundle, {value!r}")
         receipt.need(receipt.statement["subject"] == subject, "subject is not this contract with these terms")
     yield f"{bundle.name}: terms, product and health policy are those of the receipts"
+    if "digest" not in terms["productRef"]:
+        yield f"{NOT}{bundle.name}: whether {product['name']!r} promised this when it was sold: the terms cite no digest of it"
 
 
 def confirmation(bundle: Bundle, trust: Trust) -> Findings:
@@ -80,7 +82,10 @@ def chain(bundle: Bundle, trust: Trust) -> Findings:
         receipt.need(start < end == last, f"period.end is not {clock(last)}, where its day or what is due ends")
         if "corrects" in says:
             receipt.need(0 < says["corrects"] < sequence, "corrects is not the sequence of an earlier receipt")
-            receipt.need(receipt.period == bundle.receipts[says["corrects"] - 1].period, "period is not that of the receipt it corrects")
+            before = bundle.receipts[says["corrects"] - 1]
+            receipt.need(receipt.period == before.period, "period is not that of the receipt it corrects")
+            if receipt.readings != before.readings:
+                yield f"{NOT}{receipt.name}: why it rests on other readings than the receipt that it corrects"
         else:
             receipt.need(start == until, f"period.start is not {clock(until)}, where the period before ends")
             until = end
@@ -102,17 +107,18 @@ def heads(bundle: Bundle, trust: Trust) -> Findings:
         need(re.fullmatch(home, head.origin), f"{name}: origin is not that of the log of {bundle.contract[0]!r}")
         keys = [key for key in trust.keys if key["use"] == "checkpoints" and by(head, LOG, head.origin, key["publicKey"])]
         seen = trust.seen(bundle.heads, head.origin, head.size - 1)
-        now = [key for key in keys if valid(key, bundle.receipts[-1].period[1] if seen is None else seen)]
-        right = now and all(signed(head, head.origin, key["publicKey"]) for key in keys)
+        ends = [each.period[1] for each in bundle.receipts if each.checkpoint.origin == head.origin and each.index < head.size]
+        time = max(ends, default=bundle.receipts[0].period[0]) if seen is None else seen
+        right = any(valid(key, time) for key in keys) and all(signed(head, head.origin, key["publicKey"]) for key in keys)
         need(right, f"{name}: note is not signed by a key for checkpoints that is trusted and was valid")
-        for witness, public in trust.witnesses.items():
+        for public, witness in trust.witnesses.items():
             wrong = by(head, WITNESS, witness, public) and cosigned_at(head, witness, public) is None
             need(not wrong, f"{name}: note has a wrong cosignature of {witness!r}")
         grew = proof is None if old is None else proof is not None and extends(old.root, old.size, head.root, head.size, proof)
         need(grew, f"{name}: consistency does not prove that the log only grew since the checkpoint before")
         latest[head.origin] = head
     yield f"{bundle.name}: {' and '.join(map(repr, latest))} only grew, in {len(bundle.checkpoints)} signed heads"
-    if len(latest) > 1:
+    if latest.keys() - {f"{trust.operator}/{bundle.contract[0]}"}:
         yield f"{NOT}{bundle.name}: what a log held after its last head here, before it was begun anew"
 
 

@@ -18,24 +18,24 @@ class Trust:
     operator: str
     keys: list[Key]  # of the operator
     exchanges: dict[str, list[Key]]
-    witnesses: dict[str, bytes]
+    witnesses: dict[bytes, str]  # public key -> name; two exchanges may use one name
     quorum: int
 
     @classmethod
     def of(cls, file: Mapping[str, Any], quorum: int | None) -> "Trust":
         exchanges = {each["name"]: each["keys"] for each in file["exchanges"]}
-        witnesses = {each["name"]: each["publicKey"] for each in file["witnesses"]}
+        witnesses = {each["publicKey"]: each["name"] for each in file["witnesses"]}
         named = [[(key["use"], key["keyId"]) for key in keys] for keys in (file["operator"]["keys"], *exchanges.values())]
         if any(len(set(keys)) < len(keys) for keys in named) or len(exchanges) < len(file["exchanges"]):
             raise UnreadableError("trust file: two keys or two exchanges have the same name")
-        if len(set(witnesses.values())) < len(file["witnesses"]):
-            raise UnreadableError("trust file: two witnesses have the same name or the same key")
+        if len(witnesses) < len(file["witnesses"]):
+            raise UnreadableError("trust file: two witnesses have the same key")
         least = min(1, len(witnesses)) if quorum is None else quorum
         return cls(file["operator"]["id"], file["operator"]["keys"], exchanges, witnesses, least)
 
     def witnessed(self, checkpoint: Checkpoint) -> int | None:
         """When enough witnesses had seen it, Unix seconds; None where they have not."""
-        times = sorted(at for name, key in self.witnesses.items() if (at := cosigned_at(checkpoint, name, key)) is not None)
+        times = sorted(at for key, name in self.witnesses.items() if (at := cosigned_at(checkpoint, name, key)) is not None)
         return times[max(self.quorum, 1) - 1] if len(times) >= max(self.quorum, 1) else None
 
     def seen(self, heads: Iterable[Checkpoint], origin: str, index: int) -> int | None:

@@ -67,21 +67,79 @@ class TestSums:
         assert (code, "receipt 2: incidents add up to 0, and quantities.shortfallGpuSeconds is 28800" in why) == (5, True)
 
     def test_more_incidents_than_a_receipt_lists(self) -> None:
-        """A receipt lists 200 incidents at most; then they are a part of the sum, and no more than it."""
-        ticks = [Loss((0,), START + 600 * n, START + 600 * n + 301, "Shortfall") for n in range(130)]
-        more = [Loss((1,), START + 600 * n, START + 600 * n + 301, "Shortfall") for n in range(130)]
-        story = Story(losses=ticks + more)
-        story.edit = lambda statement: statement["predicate"].update(incidents=statement["predicate"]["incidents"][:200])
+        """Where a receipt says that it has no room for all, those that it lists are a part of the sum, and no more than it."""
+        ticks = [Loss((0,), START + 600 * n, START + 600 * n + 301, "Shortfall") for n in range(4)]
+        for kept, says, code in ((3, {"leftOut": 1}, 0), (3, {}, 5), (4, {"leftOut": 1}, 0), (3, {"leftOut": 0}, 1)):
+            story = Story(losses=ticks)
+            story.edit = lambda made, kept=kept, says=says: made["predicate"].update(
+                incidents=made["predicate"]["incidents"][:kept], **says
+            )
+            assert judged(story.days(1))[0] == code
+        twice = Story(losses=ticks[:1])
+        twice.edit = lambda made: made["predicate"].update(incidents=made["predicate"]["incidents"] * 2, leftOut=1)
+        assert judged(twice.days(1))[0] == 5
+
+    @pytest.mark.parametrize("credit", [None, {"amount": "1.89", "currency": "USD"}, {"amount": "1.90", "currency": "EUR"}])
+    def test_credit(self, credit: JSON | None) -> None:
+        """The indicative credit is that of all shortfall so far by the price of the terms: 8 x 271 s at 3.15 are 1.897."""
+        shortfall = Loss((0,), at("2027-01-04T12:00:00"), at("2027-01-04T12:04:31"))
+        story = Story(losses=[shortfall])
+        story.terms["tolerance"]["graceSeconds"] = 200
         assert judged(story.days(1))[0] == 0
-        story = Story(losses=ticks + more)
-        story.edit = lambda statement: statement["predicate"].update(incidents=statement["predicate"]["incidents"][:199])
-        assert judged(story.days(1))[0] == 5
+        assert story.receipts[0]["credit"] == {"amount": "1.90", "currency": "USD"}
+
+        def understate(predicate: JSON) -> None:
+            predicate.pop("credit")
+            predicate.update({} if credit is None else {"credit": credit})
+
+        story = Story(losses=[shortfall])
+        story.terms["tolerance"]["graceSeconds"] = 200
+        story.edit = lambda made: understate(made["predicate"])
+        code, why = reason(story.days(1))
+        assert (code, "receipt 1: credit is not that of all shortfall so far" in why) == (5, True)
+
+    def test_another_grade(self) -> None:
+        """What was delivered in another grade is said in the receipt, and that the terms may not allow it."""
+
+        class Substituted(Story):
+            def _delivered(self, lot: int, start: int, end: int) -> list[JSON]:
+                return [{**row, "product": "a100" if lot == 3 else "h100"} for row in super()._delivered(lot, start, end)]
+
+        assert "receipt 1: substitutions do not name the grades of the readings, ['a100']" in reason(Substituted().days(1))[1]
+        told = Substituted()
+        told.edit = lambda made: made["predicate"]["substitutions"].append({"lots": "3", "product": "a100", **made["predicate"]["period"]})
+        code, said = judged(told.days(1))
+        assert (code, "not checked: a.json: whether 'a100' may stand for 'h100' by the terms" in said) == (0, True)
+
+    def test_no_price(self) -> None:
+        """Terms without a price give no credit."""
+        story = Story()
+        del story.terms["price"]
+        assert reason(story.days(1))[0] == 5
+        story = Story()
+        del story.terms["price"]
+        story.edit = lambda made: made["predicate"].pop("credit")
+        assert judged(story.days(1))[0] == 0
+
+    @pytest.mark.parametrize("hidden", ["BuyerCaused", "Excused:ForceMajeureUpheld"])
+    def test_what_an_instruction_would_have_to_say(self, hidden: str) -> None:
+        """It is said that nobody proved it, also where the receipt lists no such incident or calls it another."""
+        losses = (outage("2027-01-05T10:00:00", "2027-01-05T11:00:00", hidden), outage("2027-01-05T13:00:00", "2027-01-05T13:06:00"))
+
+        def hide(predicate: JSON) -> None:
+            if hidden == "BuyerCaused":
+                predicate.update(incidents=[each for each in predicate["incidents"] if each["class"] != hidden], leftOut=1)
+            for each in predicate["incidents"]:
+                each["class"] = "Excused:Grace" if each["class"].startswith("Excused") else each["class"]
+
+        code, said = judged(edited(hide, losses))
+        assert (code, f"not checked: a.json: whether what is {hidden} is rightly so" in said) == (0, True)
 
     def test_a_firm_contract_curtailed(self) -> None:
         """Nothing of a Firm contract may be withdrawn by right; of an Interruptible one it may."""
         losses = [outage("2027-01-05T10:00:00", "2027-01-05T11:00:00", "CurtailedByRight")]
         code, said = judged(Story(losses=losses, firmness="Interruptible").days(3))
-        assert (code, "not checked: a.json: whether 1 incidents are rightly CurtailedByRight" in said) == (0, True)
+        assert (code, "not checked: a.json: whether what is CurtailedByRight is rightly so" in said) == (0, True)
         code, why = reason(Story(losses=losses).days(3))
         assert (code, "receipt 2: quantities.curtailedGpuSeconds: a Firm contract cannot be curtailed" in why) == (5, True)
 

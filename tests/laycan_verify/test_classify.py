@@ -269,3 +269,10 @@ def test_pieces_tile_the_time(samples: list[Stretch], events: list[Stretch], ter
     for piece in made:
         total[piece.cls] += (piece.end - piece.start) * terms.lot_gpus
     assert +total == Counter(counters.gpu_seconds)
+
+
+def test_a_lot_that_flaps() -> None:
+    """A month of outages, one each minute, is judged in a moment: the work grows with their number, not with its square."""
+    made = [Stretch(0, 60 * each, 60 * each + 30) for each in range(43_200)]
+    counted = classify(made, Terms(0, 60 * len(made), 1, 8, 30, 1_000_000))
+    assert counted.gpu_seconds == {Class.DELIVERED: 43_200 * 30 * 8, Class.GRACE: 43_200 * 30 * 8}

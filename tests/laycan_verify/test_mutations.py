@@ -166,10 +166,7 @@ UNJUDGED = {
     "incidents.#.cause",
     "meter.kind",
     "meter.missedSamples",
-    "substitutions",
-    "credit",
-    "credit.amount",
-    "credit.currency",
+    "leftOut",
 }
 
 
@@ -191,9 +188,8 @@ def test_every_field_that_the_operator_signs() -> None:
     incident = first["incidents"][0]
     for path, made in filter(holdable, mutants(first)):
         if accepted(signed(partial(dict.update, predicate=made))):
-            without = {"credit": first["credit"], **made} if isinstance(made, dict) else made
             causeless = [{"cause": incident["cause"], **made["incidents"][0]}]
-            assert named(path) in UNJUDGED or without == first or causeless == first["incidents"], f"{named(path)} was changed and accepted"
+            assert named(path) in UNJUDGED or causeless == first["incidents"], f"{named(path)} was changed and accepted"
 
 
 def test_every_field_of_a_statement() -> None:

@@ -161,7 +161,9 @@ class TestTerms:
     @pytest.mark.parametrize("part", ["terms", "product", "healthPolicy"])
     def test_others_than_the_receipts_name(self, part: str) -> None:
         """Terms, a promise or a health policy that is not the one of the receipts has another digest."""
-        bundle = Story().days(1).bundle()
+        story = Story()
+        del story.terms["productRef"]["digest"]
+        bundle = story.days(1).bundle()
         bundle[part]["more"] = "x" if part != "product" else {}
         bundle[part] = bundle[part] if part != "product" else {**bundle[part], "promise": {"nodeGpus": 4}}
         bundle["product"].pop("more", None)
@@ -177,6 +179,13 @@ class TestTerms:
         other = Story()
         other.terms["productRef"] = {"name": "h200"}
         assert reason(other.days(1)) == (2, "REFUSED (2): a.json: product.name is not terms.productRef.name")
+
+    def test_product_not_pinned(self) -> None:
+        """Where the terms cite no digest of the product, what it promised is the operator's word, and that is said."""
+        story = Story()
+        del story.terms["productRef"]["digest"]
+        code, said = judged(story.days(1))
+        assert (code, "not checked: a.json: whether 'h100' promised this when it was sold" in said) == (0, True)
 
     def test_not_confirmed(self) -> None:
         """Without a confirmation it is the operator's word that these are the traded terms, and that is said."""
@@ -299,6 +308,16 @@ class TestCorrections:
         code, said = judged(story, all_readings=True)
         assert (code, "7 receipts tile 2027-01-04T00:00:00Z to 2027-01-10T00:00:00Z, 1 of them corrections" in said) == (0, True)
 
+    def test_by_other_readings(self) -> None:
+        """A correction that rests on other readings is told: only judging the same ones anew needs no other word."""
+        story = Story(losses=[self.OUTAGE]).days(4)
+        story.correct(2, START + 5 * DAY, [])
+        code, said = judged(story)
+        assert (code, "not checked: a.json: receipt 5: why it rests on other readings" in said) == (0, True)
+        again = Story(losses=[self.OUTAGE]).days(4)
+        again.correct(2, START + 5 * DAY, [self.OUTAGE])
+        assert "other readings" not in judged(again)[1]
+
     def test_twice(self) -> None:
         """The latest correction counts, whichever receipt of the period it names."""
         for named in (2, 5):
@@ -349,6 +368,25 @@ class TestLog:
         assert judged(Story().days(2), trusted=trusted, quorum=2)[0] == 4
         assert judged(Story().days(2, witnesses=(WITNESS, WITNESS)), trusted=trusted, quorum=2)[0] == 4
         assert judged(Story().days(2, witnesses=(WITNESS, OTHER_WITNESS)), trusted=trusted, quorum=2)[0] == 0
+
+    def test_witnesses_of_one_name(self) -> None:
+        """Two exchanges may call their keys the same: each counts by its key, and one key counts once."""
+        namesake = Key("another")
+        namesake.name = WITNESS.name
+        trusted = trust(witnesses=[WITNESS, namesake])
+        assert judged(Story().days(2), trusted=trusted)[0] == 0
+        assert judged(Story().days(2), trusted=trusted, quorum=2)[0] == 4
+        assert judged(Story().days(2, witnesses=(WITNESS, namesake)), trusted=trusted, quorum=2)[0] == 0
+        assert reason(Story().days(1), trusted=trust(witnesses=[WITNESS, WITNESS]))[0] == 1
+
+    def test_heads_before_a_theft(self) -> None:
+        """Without witnesses a head counts as made when the last period under it ended: what a stolen key signed before stays good."""
+        thief = Key("heads-2")
+        keys = [RECEIPTS.trusted("receipts"), HEADS.trusted("checkpoints", revokedAt="2027-01-06T12:00:00Z"), thief.trusted("checkpoints")]
+        for day, code in ((2, 0), (3, 4)):
+            story = Story().days(day, cosigned=False)
+            story.days(2, cosigned=False, key=thief)
+            assert judged(story, trusted=trust(keys, witnesses=[]))[0] == code
 
     def test_the_last_receipt_is_not_covered(self) -> None:
         """Every receipt needs a witnessed head, the newest too."""

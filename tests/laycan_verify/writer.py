@@ -195,13 +195,13 @@ class Story:
         self.terms: JSON = {
             "contractId": self.contract_id,
             "tradeTime": "2026-12-01T09:00:00Z",
-            "productRef": {"name": "h100"},
             "delivery": {"start": instant(self.start), "end": instant(self.end), "gpus": self.gpus, "lotGpus": self.lot_gpus},
             "firmness": {"class": self.firmness},
             "price": {"amount": "2.10", "currency": "USD", "shortfallMultiplePpm": 1_500_000},
             "tolerance": {"graceSeconds": 300, "cureSeconds": 14_400},
         }
         self.product: JSON = {"name": "h100", "promise": {"gpuProducts": ["NVIDIA-H100-80GB-HBM3"], "nodeGpus": 8, "lotGpus": 8}}
+        self.terms["productRef"] = {"name": "h100", "digest": digest(self.product)}
         self.policy: JSON = {"version": "1", "fatalXids": [48, 79], "acceptDegraded": [], "cleanSeconds": 900, "degradedSharePpm": 50_000}
 
     # One period
@@ -276,7 +276,7 @@ class Story:
             "substitutions": [],
             "devices": {"commitmentRoot": mth([bytes.fromhex(device) for device in used]).hex(), "count": len(used)},
             "meter": {"kind": "agent", "readings": len(rows), "rootSha256": root, "missedSamples": 0},
-            "credit": {"amount": f"{short * 3.15 / 3600:.2f}", "currency": "USD"},
+            "credit": {"amount": f"{(short * 7 + 40) // 80 / 100:.2f}", "currency": "USD"},
         }
         if corrects is not None:
             made["corrects"] = corrects

@@ -13,4 +13,4 @@ def terms_of(draft: Draft, world: World) -> Terms:
     """Of the whole window, or up to where the contract was ended."""
     owed, allowed = due(draft.contract), tolerance(draft.contract, world)
     end = owed.end if draft.ended_at is None else max(owed.start, min(owed.end, draft.ended_at))
-    return Terms(owed.start, end, owed.lots, owed.lot_gpus, allowed.grace_seconds, allowed.grace_cap_ppm)
+    return Terms(owed.start, end, owed.lots, owed.lot_gpus, allowed.grace_seconds, allowed.grace_cap_ppm, agreed_end=owed.end)

@@ -1,7 +1,7 @@
 """When a receipt is due, and how it comes into the status: one for each UTC day of a contract's window, in order, without a gap.
 
 A receipt is issued when the meter has passed the end of its day, together with its event, in one status write; what it proves is handed
-to the store of readings before that. Where an outage that was open at midnight is judged otherwise later, its day is corrected first.
+to the store of readings before that. Where an outage that was open at midnight is judged otherwise later, its days are corrected first.
 Receipts wait while the clock is not to be trusted; delivery and all other events go on.
 """
 
@@ -16,10 +16,11 @@ import orjson
 import rfc8785
 
 from laycan.control.draft import Draft
+from laycan.delivery.metering.reading import parse_counters
 from laycan.delivery.metering.served import Bound, Due
-from laycan.evidence.books import Period
+from laycan.evidence.books import Period, plus
 from laycan.evidence.leaves import leaves
-from laycan.evidence.receipt import Content, Signer, Subject, amounts, incidents, parse_incidents, predicate, sealed, statement
+from laycan.evidence.receipt import Content, Signer, Subject, incidents, parse_incidents, predicate, restated, sealed, statement
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
@@ -47,15 +48,16 @@ def issue(draft: Draft, world: World, owed: Due, terms: Terms, seal: Seal | None
     if not seal.trusted_clock(endpoint_key(draft.contract), {b.node for b in draft.bounds if b.metered_since is not None}):
         return False
     clerk = _Clerk(draft, world, owed, terms, seal)
-    while clerk.correct(counters):
-        begin = draft.books.opening or Counters(terms.start)
-        if begin.until >= terms.end:
+    while True:
+        until = draft.books.opening.until if draft.books.opening else terms.start
+        end = max(until, min(terms.end, until - until % DAY_SECONDS + DAY_SECONDS))
+        if not clerk.correct(min(end, counters.until)):  # by what is known at the end of this day, as its own receipt will be
+            return False
+        if until >= terms.end:
             return True
-        end = min(terms.end, begin.until - begin.until % DAY_SECONDS + DAY_SECONDS)
         if end > counters.until or not draft.outbox.room:
             return False
-        clerk.close_day(begin, end)
-    return False
+        clerk.close_day(draft.books.opening or Counters(terms.start), end)
 
 
 def endpoint_key(contract: ContractView) -> str:
@@ -90,37 +92,45 @@ class _Clerk:
             meter=_kind(bounds),
             missed_samples=_missed(bounds, self.world, begin.until, end),
         )
-        by = {"id": self.seal.operator, "keyId": self.seal.signer.key_id, "softwareDigest": self.seal.software_digest}
-        said = predicate(subject, content, by)
+        said = predicate(subject, content, self._by())
         self.seal.kept[said["meter"]["rootSha256"]] = rfc8785.dumps([leaf.dump() for leaf in found])
-        last = Period(begin.until, end, period.gpu_seconds, period.estimated, books.sequence + 1, rfc8785.dumps(said).decode())
-        self.draft.books = replace(books, opening=judged.counters, readings=books.readings.after(end), last=last)
+        self.draft.books = books.closed(judged.counters, rfc8785.dumps(said).decode(), self.terms.grace_seconds)
         self._say(said)
 
-    def correct(self, counters: Counters) -> bool:
-        """Restates the last period where an outage that was open at its end is judged otherwise by now; False: no room yet."""
-        books = self.draft.books
-        if books.opening is None or not books.opening.outages or books.last is None:
+    def correct(self, until: int) -> bool:
+        """Restates the periods whose outages are judged otherwise by what is known at `until`; False: no room yet."""
+        opening = self.draft.books.opening
+        if opening is None or not opening.outages:
             return True
-        carried = self._judge(books.opening, counters.until).carried
-        restated = books.restated(carried, self.terms.lot_gpus)
-        if restated is None or restated.last is None or restated.opening is None:
-            return True
-        if not self.draft.outbox.room:
-            return False
-        now = {outage.lot: outage for outage in carried}
-        before = orjson.loads(books.last.said)
+        carried = self._judge(opening, max(until, opening.until)).carried
+        judged = {outage.lot: outage.cls for outage in carried}
+        for place, period in enumerate(self.draft.books.periods):
+            if moved := period.moved(judged, self.terms.lot_gpus):
+                if not self.draft.outbox.room:
+                    return False
+                self._restate(place, judged, moved)
+        self.draft.books = self.draft.books.settled(carried, self.terms.lot_gpus)
+        return True
+
+    def _restate(self, place: int, judged: Mapping[int, Class], moved: Mapping[Class, int]) -> None:
+        """The correction of one of the open periods, and what it changes in the totals of later ones."""
+        books, subject = self.draft.books, self._subject()
+        period = books.periods[place]
+        since = {part.lot: part.since for part in period.parts}
+        before = orjson.loads(period.said)
         found = [
-            each._replace(cls=now[each.lot].cls)
-            if each.lot in now and each.cls in (Class.GRACE, Class.SHORTFALL) and each.start >= now[each.lot].since
+            each._replace(cls=judged[each.lot])
+            if each.lot in since and each.cls in (Class.GRACE, Class.SHORTFALL) and each.start >= since[each.lot]
             else each
             for each in parse_incidents(before["incidents"])
         ]
-        period = Counters(restated.last.end, restated.last.gpu_seconds, estimated=restated.last.estimated)
-        said = {**before, **amounts(self._subject(), period, restated.opening, found), "corrects": books.last.sequence}
-        self.draft.books = replace(restated, last=restated.last._replace(said=rfc8785.dumps(said).decode(), sequence=books.sequence + 1))
+        quantities, total = (plus(parse_counters(before[name]), moved) for name in ("quantities", "cumulative"))
+        said = {**before, **restated(subject, quantities, total, found, before.get("leftOut", 0), self._by()), "corrects": period.sequence}
+        parts = tuple(replace(part, cls=judged[part.lot]) for part in period.parts)
+        mine = Period(books.sequence + 1, rfc8785.dumps(said).decode(), parts)
+        after = tuple(each.later(moved) for each in books.periods[place + 1 :])
+        self.draft.books = replace(books, periods=(*books.periods[:place], mine, *after))
         self._say(said)
-        return True
 
     def _judge(self, begin: Counters, until: int) -> Judged:
         return self.draft.books.readings.judged(self.terms, until, begin)
@@ -139,6 +149,9 @@ class _Clerk:
             product=self.owed.product,
             price=terms.get("price"),
         )
+
+    def _by(self) -> dict[str, str]:
+        return {"id": self.seal.operator, "keyId": self.seal.signer.key_id, "softwareDigest": self.seal.software_digest}
 
     def _say(self, said: Mapping[str, Any]) -> None:
         """Puts the receipt into the outbox, where room was found for it."""

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
 import rfc8785
@@ -25,7 +26,7 @@ from laycan_verify.merkle import root
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://laycan.dev/attestation/delivery-receipt/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-INCIDENTS = 200  # an event holds 64 kB; what is beyond stands in the readings
+INCIDENT_BYTES, SUBSTITUTION_BYTES = 24_000, 8_000  # an event holds 64 kB; what is beyond stands in the readings
 
 
 class Signer(Protocol):
@@ -131,7 +132,7 @@ def dump_incidents(found: Iterable[Incident], lot_gpus: int) -> list[dict[str, A
         {"class": cls, "start": format_time(start), "end": format_time(end), "lots": lots_text(lots)}
         | ({"cause": why} if why else {})
         | {"gpuSeconds": (end - start) * len(lots) * lot_gpus}
-        for (start, end, cls, why), lots in sorted(groups.items())[:INCIDENTS]
+        for (start, end, cls, why), lots in sorted(groups.items())
     ]
 
 
@@ -167,8 +168,32 @@ def credit(price: Mapping[str, Any] | None, shortfall_gpu_seconds: int) -> dict[
 def predicate(subject: Subject, content: Content, by: Mapping[str, str]) -> dict[str, Any]:
     """All that a receipt says but for its place in the chain; `by`: {id, keyId, softwareDigest} of the operator."""
     used = sorted({device for leaf in content.leaves for device in leaf.devices})
+    others, left_out = _listed(substitutions(content.leaves, subject.product), SUBSTITUTION_BYTES)
     made: dict[str, Any] = {
         "version": 1,
+        "period": {"start": format_time(content.start), "end": format_time(content.end)},
+        "substitutions": others,
+        "devices": {"commitmentRoot": root(bytes.fromhex(device) for device in used).hex(), "count": len(used)},
+        "meter": {
+            "kind": content.meter,
+            "readings": len(content.leaves),
+            "rootSha256": readings_root(content.leaves),
+            "missedSamples": content.missed_samples,
+        },
+    }
+    return made | restated(subject, content.period, content.cumulative, content.incidents, left_out, by)
+
+
+def restated(
+    subject: Subject, period: Counters, cumulative: Counters, found: Iterable[Incident], left_out: int, by: Mapping[str, str]
+) -> dict[str, Any]:
+    """The part of a predicate that a correction says anew: the amounts, what is due by now, and who says it.
+
+    `left_out`: how many entries were left out of the predicate before (a count).
+    """
+    owed = credit(subject.price, cumulative.gpu_seconds.get(Class.SHORTFALL, 0))
+    told, more = _listed(dump_incidents(found, subject.lot_gpus), INCIDENT_BYTES)
+    return {
         "contract": {
             "contractId": subject.contract_id,
             "uid": subject.uid,
@@ -178,27 +203,19 @@ def predicate(subject: Subject, content: Content, by: Mapping[str, str]) -> dict
             "due": {"start": format_time(subject.start), "end": format_time(subject.end)},
         },
         "operator": dict(by),
-        "period": {"start": format_time(content.start), "end": format_time(content.end)},
-        "substitutions": substitutions(content.leaves, subject.product),
-        "devices": {"commitmentRoot": root(bytes.fromhex(device) for device in used).hex(), "count": len(used)},
-        "meter": {
-            "kind": content.meter,
-            "readings": len(content.leaves),
-            "rootSha256": readings_root(content.leaves),
-            "missedSamples": content.missed_samples,
-        },
-    }
-    return made | amounts(subject, content.period, content.cumulative, content.incidents)
-
-
-def amounts(subject: Subject, period: Counters, cumulative: Counters, found: Iterable[Incident]) -> dict[str, Any]:
-    """The part of a predicate that a correction restates."""
-    owed = credit(subject.price, cumulative.gpu_seconds.get(Class.SHORTFALL, 0))
-    return {
         "quantities": _quantities(period),
         "cumulative": _quantities(cumulative),
-        "incidents": dump_incidents(found, subject.lot_gpus),
-    } | ({"credit": owed} if owed is not None else {})
+        "incidents": told,
+        **({"leftOut": left_out + more} if left_out + more else {}),
+        **({"credit": owed} if owed is not None else {}),
+    }
+
+
+def _listed(entries: Sequence[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], int]:
+    """The first ones, as many as have room in so many bytes, and how many have none."""
+    sizes = accumulate(len(rfc8785.dumps(entry)) + 1 for entry in entries)
+    kept = [entry for entry, size in zip(entries, sizes, strict=True) if size <= most]
+    return kept, len(entries) - len(kept)
 
 
 def statement(subject: Subject, said: Mapping[str, Any], sequence: int, previous: str) -> dict[str, Any]:

@@ -107,6 +107,9 @@ class Predicate(Model):
     substitutions: list[Substitution] = Field(description="What was served in another grade.", max_length=8192)
     devices: Devices = Field(description="Which GPUs served it.")
     meter: MeterSaid = Field(description="What the quantities were worked out from.")
+    left_out: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Incidents and substitutions that have no room here; the readings have them (a count). Absent: none."
+    )
     credit: Credit | None = Field(default=None, description="Indicative damages. Absent: the terms have no price.")
 
 

@@ -238,13 +238,11 @@ class ReceiptOpening(Model):
 
 
 class ReceiptPeriod(Model):
-    """What the latest receipt of a period says."""
+    """The latest receipt of a period that has a part of an outage which is not decided yet."""
 
-    start: Time = Field(description="First second, RFC 3339 UTC.")
-    end: Time = Field(description="First second after it, RFC 3339 UTC.")
-    quantities: Quantities = Field(description="Of this period, GPU-seconds.")
     sequence: int = Field(description="Number of that receipt (a count).", ge=1)
     predicate: str = Field(description="What it says, but for its place in the chain (RFC 8785 JSON).", max_length=65_536)
+    outages: list[OpenOutage] = Field(description="Those outages, with their seconds in the period.", max_length=8192)
 
 
 class ReceiptsStatus(Model):
@@ -253,7 +251,9 @@ class ReceiptsStatus(Model):
     sequence: int | None = Field(default=None, description="Number of the last receipt, from 1 (a count).", ge=1)
     head_digest: Digest | None = Field(default=None, description="Digest of the last receipt's payload.")
     opening: ReceiptOpening | None = Field(default=None, description="Where the next receipt starts from. Absent: the window's start.")
-    last: ReceiptPeriod | None = Field(default=None, description="The latest period, should it have to be corrected.")
+    periods: list[ReceiptPeriod] | None = Field(
+        default=None, description="Periods that may have to be corrected, oldest first.", max_length=300
+    )
     readings: list[MeteredStretch] | None = Field(default=None, description="What was metered since, oldest first.", max_length=8192)
 
 

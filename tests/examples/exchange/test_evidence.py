@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.examples.exchange import office
 from tests.examples.exchange.kit import ME, Exchange
 from tests.examples.exchange.office import Post, cosignature_time, key, note, raw, tree_hash
 
@@ -74,6 +75,17 @@ class TestReceipts:
         assert again.send(again.office.receipt("c1"))[0] == 200
         assert again.send(again.office.rotate("receipts", signer="stranger"))[0] == 422
         assert again.send(again.office.receipt("c1"))[0] == 422
+
+    def test_successors_of_successors(
+        self, exchange: Exchange, new_exchange: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a restart keys are learnt in the order in which they were announced, whatever they are called."""
+        names = {1: "receipts-1", 2: "receipts-z", 3: "receipts-b", 4: "receipts-a"}
+        monkeypatch.setattr(office, "key_id", lambda use, life=1: names[life])
+        for _ in range(3):
+            assert exchange.send(exchange.office.rotate("receipts"))[0] == 200
+        again = new_exchange()
+        assert again.send(again.office.receipt("c1"))[0] == 200
 
 
 class TestCheckpoints:

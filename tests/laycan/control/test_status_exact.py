@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 
 from laycan.control.decision import Decision, PlannedBinding
 from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
 from laycan.resources.times import format_time
 from laycan.resources.verdict import Found
 from tests.laycan.control.desk import HOLDER, T0, Desk
+from tests.laycan.control.test_receipts import readings, receipts, seal
 from tests.laycan.delivery.worlds import meter
 
 LEAD = 60
@@ -42,7 +44,7 @@ def give(desk: Desk, lot: int, *devices: str, version: int = 1) -> None:
 
 def cards(desk: Desk) -> dict[int, list[str]]:
     """lot -> cards, of what runs."""
-    return {b["lots"][0]: b.get("devices", []) for b in desk.status["bindings"]}
+    return {b["lots"][0]: b.get("devices", []) for b in desk.status["bindings"] if b["end"] == format_time(desk.end)}
 
 
 def test_from_acceptance_to_delivery() -> None:
@@ -78,6 +80,29 @@ def test_a_lost_card_is_its_lots_outage() -> None:
     assert desk.condition("HandedOver") == ("True", "Complete")
     desk.run(T0 + 631, desk.end + 60)
     assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2 * 20, "excused": 40}
+
+
+def test_the_cards_that_were() -> None:
+    """A receipt names the cards that a lot had when it had them: one that it got later may have been another's until then."""
+    desk = exact_desk()
+    desk.seal = seal()
+    desk.run(T0 - 3600, T0 - LEAD)
+    give(desk, 0, "gpu-0", "gpu-1")
+    give(desk, 1, "gpu-2", "gpu-3")
+    desk.run(T0, T0 + 600)
+    show(desk, "U3", version=2)
+    desk.at(T0 + 610)
+    give(desk, 1, "gpu-2", "gpu-4", version=2)
+    desk.at(T0 + 630)
+    desk.run(T0 + 631, desk.end + 60)
+    names = {sha256(f"salt of desk/gcxU{number}".encode()).hexdigest(): f"U{number}" for number in range(6)}
+    (said,) = receipts(desk)
+    rows = [(row["lot"], row["start"], sorted(names[each] for each in row["devices"])) for row in readings(desk, said)]
+    assert rows == [
+        (0, format_time(T0), ["U0", "U1"]),
+        (1, format_time(T0), ["U2", "U3"]),
+        (1, format_time(T0 + 630), ["U2", "U4"]),
+    ]
 
 
 def test_one_lots_outage_hides_no_other() -> None:

@@ -39,11 +39,12 @@ class Told(Desk):
             self.log.append(entries)
 
 
-def story(root: Path, *, exchange: bool = True, health: dict[str, Any] | None = None) -> Told:
-    """Two lots on two nodes with agents, to be delivered for two days and an hour, none of it run yet."""
+def story(root: Path, *, exchange: bool = True, health: dict[str, Any] | None = None, cap_ppm: int = 1_000_000, **more: Any) -> Told:
+    """Two lots on two nodes with agents, to be delivered for two days and an hour, none of it run yet. `cap_ppm`: of grace."""
     keys = whole()
     origin = f"{OPERATOR}/desk/gcx" if exchange else f"{OPERATOR}/local"
-    made = Told(seconds=2 * DAY + 3600, exchange=exchange, price={"amount": "2.10", "currency": "USD"})
+    made = Told(exchange=exchange, price={"amount": "2.10", "currency": "USD"}, **{"seconds": 2 * DAY + 3600, **more})
+    made.world.products["h100"]["spec"]["tolerance"]["graceCapPpm"] = cap_ppm
     made.world.products["h100"] = {"spec": {**made.world.products["h100"]["spec"], **({"health": health} if health else {})}}
     made.log = create_log(path_of(root, *(("desk", "gcx") if exchange else ("", ""))), origin)
     made.seal = Seal(keys.receipts, OPERATOR, "sha256:" + "0" * 64, lambda endpoint: keys.salt_of(origin))

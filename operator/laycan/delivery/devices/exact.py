@@ -40,11 +40,16 @@ def choose(world: World, key: str, bounds: Sequence[Bound], settings: Settings, 
     """
     nodes = {b.node for b in bounds if b.exact and _near(world, b, settings, now)}
     chosen = {row[1]: cards for node in nodes for row, cards in _on_node(world, node, key, bounds, settings, now) if row[0] == key}
-    if not chosen:
-        return tuple(bounds)
-    had = {b for b in chosen if b.start < now and b.handed_over_at is not None}
-    made = [replace(b, devices=chosen.get(b, b.devices), start=now if b in had else b.start) for b in bounds]
-    return tuple(sorted((*(replace(b, end=now) for b in had), *made), key=lambda b: (b.start, b.lots, b.node))) if had else tuple(made)
+    made = tuple(part for b in bounds for part in (_given(b, chosen[b], now) if b in chosen else (b,)))
+    return made if len(made) == len(bounds) else tuple(sorted(made, key=lambda b: (b.start, b.lots, b.node)))
+
+
+def _given(bound: Bound, cards: tuple[str, ...], now: int) -> Iterable[Bound]:
+    """The binding with these cards from now on. Which ones its holder had until now stays written: a receipt tells it."""
+    if bound.devices and bound.handed_over_at is not None and bound.start < now:
+        yield replace(bound, end=now)
+        bound = replace(bound, start=now)
+    yield replace(bound, devices=cards)
 
 
 def _near(world: World, bound: Bound, settings: Settings, now: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from laycan.resources.times import format_time, parse_time
@@ -57,6 +57,13 @@ def dump_quantities(counters: Counters) -> dict[str, int]:
     return {"contractedGpuSeconds": sum(parts.values()), **parts, **estimated}
 
 
+def parse_counters(quantities: Mapping[str, Any], until: int = 0) -> Counters:
+    """The other way round; what is excused counts as grace."""
+    totals = {classes[0]: quantities.get(name, 0) for name, classes in QUANTITIES.items()}
+    amounts = {cls: amount for cls, amount in totals.items() if amount}
+    return Counters(until, amounts, estimated=quantities.get("estimatedGpuSeconds", 0))
+
+
 def dump_meter(reading: Reading) -> dict[str, Any] | None:
     """`status.meter`, None before anything was due."""
     counters = reading.counters
@@ -64,7 +71,7 @@ def dump_meter(reading: Reading) -> dict[str, Any] | None:
         return None
     raw: dict[str, Any] = {"until": format_time(counters.until)}
     if counters.outages:
-        raw["outages"] = [_dump_outage(outage) for outage in counters.outages]
+        raw["outages"] = [dump_outage(outage) for outage in counters.outages]
     if reading.gaps:
         raw["gaps"] = [_dump_gap(gap) for gap in reading.gaps]
     if counters.grace_used:
@@ -74,8 +81,12 @@ def dump_meter(reading: Reading) -> dict[str, Any] | None:
     return raw
 
 
-def _dump_outage(outage: Outage) -> dict[str, Any]:
+def dump_outage(outage: Outage) -> dict[str, Any]:
     return {"lot": outage.lot, "since": format_time(outage.since), "seconds": outage.seconds, "class": outage.cls.value}
+
+
+def parse_outage(raw: Mapping[str, Any]) -> Outage:
+    return Outage(parse_time(raw["since"]), raw["lot"], raw["seconds"], Class(raw["class"]))
 
 
 def _dump_gap(gap: Gap) -> dict[str, Any]:
@@ -94,14 +105,11 @@ def parse_reading(status: Mapping[str, Any]) -> Reading:
     raw, quantities = status.get("meter"), status.get("quantities") or {}
     if not raw:
         return Reading()
-    totals = {classes[0]: quantities.get(name, 0) for name, classes in QUANTITIES.items()}
-    counters = Counters(
-        until=parse_time(raw["until"]),
-        gpu_seconds={cls: amount for cls, amount in totals.items() if amount},
-        outages=tuple(Outage(parse_time(o["since"]), o["lot"], o["seconds"], Class(o["class"])) for o in raw.get("outages") or ()),
+    counters = replace(
+        parse_counters(quantities, parse_time(raw["until"])),
+        outages=tuple(map(parse_outage, raw.get("outages") or ())),
         month=raw.get("graceMonth", 0),
         grace_used=raw.get("graceGpuSeconds", 0),
-        estimated=quantities.get("estimatedGpuSeconds", 0),
         estimates=tuple(Estimate(e["lot"], e["day"], e["seconds"]) for e in raw.get("estimates") or ()),
     )
     return Reading(counters, tuple(_parse_gap(g) for g in raw.get("gaps") or ()))
