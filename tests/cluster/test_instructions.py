@@ -100,6 +100,7 @@ def test_a_contract_whose_exchange_signs(desk: Market, exchange: Api) -> None:
         exchange.create(traded("held", at(4), at(HOUR)))
         uid = await_phase(desk.admin, "held", "Delivering")["metadata"]["uid"]
         until("acme has its node", lambda: list(owners(desk.admin).values()) == ["acme"])
+        until("the exchange knows", lambda: news(receiver, "held")[-1:] == ["delivery.started"])
         (node,) = owners(desk.admin)
         desk.installed.alice.create(fleet.pod("acme", "job", gpus=8))
         assert desk.installed.place("acme", "job") == node
@@ -122,6 +123,7 @@ def test_a_contract_whose_exchange_signs(desk: Market, exchange: Api) -> None:
         exchange.create(signed("release", "Resume", on="held", previous=head(desk, "held")))
         assert outcome(desk, "release") == ("Applied", "")
         until("acme has its node again", lambda: owners(desk.admin) == {node: "acme"})
+        until("the exchange knows", lambda: news(receiver, "held")[-1:] == ["delivery.restored"])
 
         path = f"{GROUP}/namespaces/desk/computecontracts/held"
         desk.admin.patch(path, {"metadata": {"annotations": {"laycan.dev/confirm-delete": "held"}}})
