@@ -81,7 +81,7 @@ class TestAgents:
         reports(desk, T0 + 660, T0 + 1200, "a", "b")
         lifted(desk, "a", "b")
         reports(desk, T0 + 1260, desk.end + 1000, "a", "b")
-        assert desk.quantities["delivered"] <= 57_600 - 16 * 600 - 8 * 25, "the card was not clean again before the hold"
+        assert desk.quantities["shortfall"] == 8 * (25 + 1500 - 1205), "the card is not clean before 1490, and looked at again at 1500"
 
     def test_receipts_of_a_day_that_ends_in_it(self) -> None:
         """What nobody had nobody measured: the receipt says whose word the rest is."""
