@@ -11,10 +11,12 @@ from typing import Any
 from laycan.control.beginnings import Beginnings
 from laycan.control.endpoints import EndpointReporter
 from laycan.control.evidence import Evidence
+from laycan.control.handouts import Handouts
 from laycan.control.sealing import Receipts
 from laycan.events.appender import Appender
 from laycan.events.attempt import Courier
 from laycan.events.evidence_keys import Rotation
+from laycan.events.heartbeat import HEARTBEAT_SECONDS
 from laycan.events.rotation import announce, entry_id
 from laycan.events.secrets import secret_reader
 from laycan.events.sender import Sender
@@ -55,12 +57,14 @@ class Exchanges:
         """`taken` is told of each event that a log has: (contract key, event id)."""
         self.appender = Appender(self._world, self.ledgers, taken, self.sender.grown, self._checkpoint_signer, self._observe)
         reporter = EndpointReporter(self._client, self._world, self.sender, self.ledgers, self._unsigned, self._clock)
+        given = Handouts(self._client, self._world, self.ledgers, self._clock, self._settings.reconcile_seconds, 2 * int(HEARTBEAT_SECONDS))
         return {
             "append": self.appender.run(),
             "send": self.sender.run(),
             "endpoints": reporter.run(),
             "evidence": self.evidence.run(),
             "rotate": self._rotate(),
+            "hand-out": given.run(),
         }
 
     async def close(self) -> None:

@@ -98,9 +98,6 @@ class Writer:
         elif kind == "nodes":
             for contract in self.claims.contracts_on(key):
                 self.touch(contract, Priority.FAILURE)
-        elif kind == "meters":  # how far a contract's delivery is proven
-            for contract in self.claims.contracts_on(key):
-                self.touch(contract, Priority.COSMETIC)
         elif kind == "fence":
             fence = self.world.fence.nodes if self.world.fence else {}
             changed = {node for node, _ in fence.items() ^ self._fence.items()}

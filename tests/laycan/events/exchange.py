@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 from examples.exchange.keys import Keys, secrets_of
 from examples.exchange.ledger import Ledger
 from examples.exchange.receiver import Receiver, Witness
+from laycan.events.ping import TYPE as PING
 from laycan.events.schema import check
 from tests.laycan.events.clockwork import unix
 
@@ -117,7 +118,7 @@ class Exchange:
         try:
             assert Webhook(SECRET).verify(body, headers) == event
             assert from_http_event(HTTPMessage({"content-type": headers["content-type"]}, body)).get_id() == headers["webhook-id"]
-            if self.published:
+            if self.published and event["type"] != PING:  # which is in no catalogue
                 check(event)
         except Exception as error:
             self.wrong.append(f"{headers['webhook-id']}: {error!r}")

@@ -34,10 +34,17 @@ def gives_devices(world: World, node: str) -> bool:
 
 
 def choose(world: World, key: str, bounds: Sequence[Bound], settings: Settings, now: int) -> tuple[Bound, ...]:
-    """The bindings of contract `key`, with cards for the lots whose lead has begun. Where there are too few, they wait."""
+    """The bindings of contract `key`, with cards for the lots whose lead has begun. Where there are too few, they wait.
+
+    What was handed over stays as history with the cards that it had: delivery is judged by them.
+    """
     nodes = {b.node for b in bounds if b.exact and _near(world, b, settings, now)}
     chosen = {row[1]: cards for node in nodes for row, cards in _on_node(world, node, key, bounds, settings, now) if row[0] == key}
-    return tuple(replace(b, devices=chosen[b]) if b in chosen else b for b in bounds)
+    if not chosen:
+        return tuple(bounds)
+    had = {b for b in chosen if b.start < now and b.handed_over_at is not None}
+    made = [replace(b, devices=chosen.get(b, b.devices), start=now if b in had else b.start) for b in bounds]
+    return tuple(sorted((*(replace(b, end=now) for b in had), *made), key=lambda b: (b.start, b.lots, b.node))) if had else tuple(made)
 
 
 def _near(world: World, bound: Bound, settings: Settings, now: int) -> bool:
