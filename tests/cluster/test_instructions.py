@@ -151,6 +151,8 @@ def test_what_the_exchange_may_do(desk: Market, exchange: Api) -> None:
     exchange.create(contract("offer", at(HOUR), at(2 * HOUR)))
     exchange.create(instruction("act", "Dispute", on="offer"))
     assert exchange.get(f"{INSTRUCTIONS}/act")["spec"]["act"]["action"] == "Dispute"
+    exchange.create({**instruction("sly", "Dispute", on="offer"), "status": {"phase": "Applied"}})
+    assert "status" not in exchange.get(f"{INSTRUCTIONS}/sly"), "what became of it is not its author's to say"
     path = f"{GROUP}/namespaces/desk/computecontracts/offer"
     assert exchange.get(path)["spec"]["intent"] == "Firm"
     for attempt in (
@@ -159,6 +161,9 @@ def test_what_the_exchange_may_do(desk: Market, exchange: Api) -> None:
         lambda: exchange.patch(f"{path}/status", {"status": {"phase": "Accepted"}}),
         lambda: exchange.patch(f"{INSTRUCTIONS}/act/status", {"status": {"phase": "Applied"}}),
         lambda: exchange.delete(f"{INSTRUCTIONS}/act"),
+        lambda: exchange.patch(f"{INSTRUCTIONS}/act", {"spec": {"act": {"action": "Terminate"}}}),
+        lambda: exchange.create({**instruction("there", "Dispute", on="offer"), "metadata": {"name": "there", "namespace": "beta"}}),
+        lambda: exchange.patch(f"{GROUP}/namespaces/desk/exchangeendpoints/gcx", {"spec": {"trustedKeys": []}}),
         lambda: exchange.items(INSTRUCTIONS),
         lambda: exchange.items("/api/v1/nodes"),
         lambda: exchange.create({**contract("there", at(HOUR), at(2 * HOUR)), "metadata": {"name": "there", "namespace": "beta"}}),

@@ -10,7 +10,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import Api, Object
 from controlplane.waiting import until
-from tests.cluster.operator import Market, at, await_phase, contract, market, owners, product, read
+from tests.cluster.operator import GROUP, Market, at, await_phase, contract, instruction, market, owners, product, read
 
 pytestmark = pytest.mark.xdist_group("operator-devices")
 NODES = ("d000", "d001")
@@ -112,6 +112,38 @@ def test_exact_gpus_from_promise_to_end(desk: Market) -> None:
     fleet.taint_gpu(desk.admin, node, minor, key="")
     desk.delete("one")
     until("nothing is left", lambda: not read(desk.admin, "one") and not devices(desk.admin) and not read_pod(desk, "early"))
+
+
+def test_a_hold(desk: Market) -> None:
+    """Suspended, the lots' claims and the pods that use them go, and nobody else is sold the cards; resumed, each lot has its own again."""
+    desk.operator()
+    desk.admin.create(contract("held", at(-5), at(600), gpus=6, lotGpus=2, productRef={"name": "exact"}))
+    before = cards(await_delivered(desk, "held"))
+    desk.admin.create(user("tenant", "laycan-held-0"))
+    assert until("the pod runs", lambda: runs(desk, "tenant")) == before[0][0]
+
+    instruct(desk, instruction("hold", "Suspend", on="held"))
+    until("its claims and its pod are gone", lambda: not devices(desk.admin) and read_pod(desk, "tenant") is None)
+    desk.admin.create(contract("rival", at(5), at(300), gpus=4, lotGpus=2, productRef={"name": "exact"}))
+    await_phase(desk.admin, "rival", "Rejected")
+    found = read(desk.admin, "held") or {}
+    assert cards(found) == before
+    assert not set(NODES) & owners(desk.admin).keys()
+
+    until("the hold has lasted", lambda: found["status"]["instructions"]["suspendedSince"] < at(0))
+    instruct(desk, instruction("release", "Resume", on="held", previous=found["status"]["instructions"]["headDigest"]))
+    assert cards(await_delivered(desk, "held")) == before
+    handover = (read(desk.admin, "held") or {})["status"]["handover"]
+    assert handover["heldSeconds"] > 0
+    for name in ("held", "rival"):
+        desk.delete(name)
+
+
+def instruct(desk: Market, what: Object) -> None:
+    """Creates the instruction and waits until it is applied."""
+    made = desk.admin.create(what)["metadata"]
+    path = f"{GROUP}/namespaces/desk/contractinstructions/{made['name']}"
+    until(f"{made['name']} is applied", lambda: (desk.admin.get(path).get("status") or {}).get("phase") == "Applied")
 
 
 def read_pod(desk: Market, name: str) -> Object | None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import orjson
+
 from laycan.control import conditions as c
 from laycan.control.draft import Draft
 from laycan.control.hindsight import reclassified
-from laycan.control.instructed import MOST_STRETCHES, Caused, lots_named
+from laycan.control.instructed import MOST_BYTES, Caused, lots_named
 from laycan.control.lifecycle import COMMITTED, Phase
 from laycan.control.objection import Objection, refuse
+from laycan.control.punctuality import discount_hold
 from laycan.control.suspension import hold_back
 from laycan.delivery.metering.served import due
 from laycan.kube.world import World
@@ -41,8 +44,9 @@ def objection(act: Act, draft: Draft, world: World) -> Objection | None:
     if draft.phase not in allowed:
         where = ", ".join(phase.value for phase in Phase if phase in allowed)
         return refuse("WrongPhase", f"the contract is {draft.phase.value}; {act.action} has an effect while it is {where or 'nothing yet'}")
-    if draft.ended_at is not None and act.action != "AcceptBuyerCaused":
-        return refuse("WrongPhase", f"the contract has ended at {format_time(draft.ended_at)}; {act.action} changes nothing any more")
+    if draft.ending and draft.phase in COMMITTED and act.action != "AcceptBuyerCaused":
+        ended = format_time(draft.now if draft.ended_at is None else draft.ended_at)
+        return refuse("WrongPhase", f"the contract has ended at {ended}; {act.action} changes nothing any more")
     return _OBJECTIONS[act.action](act, draft, world) if act.action in _OBJECTIONS else None
 
 
@@ -60,7 +64,9 @@ def _not_suspended(act: Act, draft: Draft, world: World) -> Objection | None:
 
 def _suspended(act: Act, draft: Draft, world: World) -> Objection | None:
     since = draft.instructed.suspended_since
-    return None if since is None else refuse("AlreadySuspended", f"the contract is suspended since {format_time(since)}")
+    if since is not None:
+        return refuse("AlreadySuspended", f"the contract is suspended since {format_time(since)}")
+    return _no_room(draft)
 
 
 def _settled(act: Act, draft: Draft, world: World) -> Objection | None:
@@ -89,8 +95,8 @@ def _not_the_buyers(act: Act, draft: Draft, world: World) -> Objection | None:
     caused = _caused(act, draft)
     if isinstance(caused, Objection):
         return caused
-    if len(draft.instructed.caused) >= MOST_STRETCHES:
-        return refuse("TooMany", f"{MOST_STRETCHES} stretches ahead are the buyer's already; name fewer and longer ones")
+    if (found := _no_room(draft)) is not None:
+        return found
     opening = draft.books.opening
     if opening is not None and caused.start < opening.until:
         closed = format_time(opening.until)
@@ -101,6 +107,16 @@ def _not_the_buyers(act: Act, draft: Draft, world: World) -> Objection | None:
         text = f"spec.act.buyerCaused.start: {format_time(draft.reading.until)} and before is metered, and its readings are not kept"
         return refuse("AlreadyMetered", f"{text}; name the time from then on")
     return None
+
+
+def _no_room(draft: Draft) -> Objection | None:
+    """For one more stretch that is the buyer's; a hold becomes one when it is lifted. All of them stand in every event of the contract."""
+    if len(orjson.dumps(draft.instructed.dump())) < MOST_BYTES:
+        return None
+    kept = len(draft.instructed.caused)
+    return refuse(
+        "TooMany", f"{kept} stretches that are the buyer's are not metered yet; name fewer and longer ones, or wait until they are"
+    )
 
 
 def _caused(act: Act, draft: Draft) -> Caused | Objection:
@@ -165,6 +181,7 @@ def _resume(act: Act, draft: Draft, world: World) -> bool:
     if since is None or not draft.flip(c.SUSPENDED, False, "Resumed", "", event="contract.resumed", change={"since": format_time(since)}):
         return False
     owed = due(draft.contract)
+    discount_hold(draft, owed, since)
     held = Caused(tuple(range(owed.lots)), max(since, owed.start, draft.reading.until), min(owed.end, draft.now))
     kept = (*draft.instructed.caused, held) if held.start < held.end else draft.instructed.caused
     draft.instructed = replace(draft.instructed, suspended_since=None, caused=kept)

@@ -14,7 +14,7 @@ from laycan.evidence.readings import lots_text, parse_lots
 from laycan.resources.times import format_time, parse_time
 from laycan_verify.classes import Class, Stretch
 
-MOST_STRETCHES = 1024  # as the schema says
+MOST_BYTES = 4_096  # of all of it, from which on nothing that would make it longer is taken: an event has 64 kB for everything
 
 
 class Caused(NamedTuple):

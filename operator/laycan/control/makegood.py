@@ -2,23 +2,22 @@
 
 What is owed are the shortfall's GPU-seconds; they stay Shortfall, and what is made good is a credit beside them (`status.makeGood`). It is
 delivered in whole settlement intervals, rounded up, on the lots that the buyer named, within thirty days of the window's end, and only
-where capacity is free: to the planner it weighs next to nothing, so nothing else that was accepted gives way to it.
+where capacity is free: to the planner it weighs nothing, and where something that was sold is short beside it, it is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from laycan.delivery.metering.served import Bound, Due
 from laycan.resources.times import parse_time
-from laycan_solver.model import Contract, Scope
+from laycan_solver.model import Contract, Plan, Problem, Scope
 
 INTERVAL_SECONDS = 300  # contract.md 5.1
 PERIOD_SECONDS = 30 * 86_400  # after the window's end; then the rest is settled in damages
 NOTICE_SECONDS = 120  # a node is emptied before it is handed over, so nothing begins sooner
-WEIGHT_MICROS = 1_000  # per GPU-hour: enough to be wanted at all, too little to be weighed against anything that was sold
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +72,17 @@ def extension(good: MakeGood, starts: Iterable[int], owed: Due, now: int) -> Ext
 
 
 def pursued(status: Mapping[str, Any], starts: Iterable[int], owed: Due, now: int) -> Extension | None:
-    """The same by a contract's status: from when its window is metered to its end, while it is Delivering."""
+    """The same by a contract's status: from when its window is metered to its end, while it is Delivering.
+
+    While it is suspended nothing is begun that its buyer would not get.
+    """
+    begun = [start for start in starts if start >= owed.end]
+    if (status.get("instructions") or {}).get("suspendedSince") and not begun:
+        return None
     good, until = MakeGood.parse(status), (status.get("meter") or {}).get("until")
     if status.get("phase") != "Delivering" or not good.open or not until or parse_time(until) < owed.end:
         return None
-    return extension(good, starts, owed, now)
+    return extension(good, begun, owed, now)
 
 
 def as_planned(contract: Contract, found: Extension) -> Contract:
@@ -94,7 +99,30 @@ def as_planned(contract: Contract, found: Extension) -> Contract:
         firm=False,
         notice_seconds=None,
         curtailable_seconds=0,
-        price_micros=WEIGHT_MICROS,
-        multiple_ppm=1_000_000,
+        price_micros=0,
+        multiple_ppm=0,
         forced_moves_only=True,
     )
+
+
+def hinders(problem: Problem, plan: Plan, touched: Collection[str] | None, making_good: Collection[str]) -> bool:
+    """Whether a contract of these makes good where something that was sold is short: at that time, on a node that could serve it.
+
+    `touched`: the plan is only about these contracts, the others have what they had; None: about all. Weights alone do not tell: a
+    contract without damages, or one that may be curtailed by right, weighs nothing there either.
+    """
+    nodes, margin = {node.name: node.grade for node in problem.nodes}, max((p.turnaround_seconds for p in problem.products), default=0)
+    kept = () if touched is None else (b for b in problem.previous if b.contract not in touched)
+    mine = [b for b in (*plan.bindings, *kept) if b.contract in making_good]
+    contracts = {c.key: c for c in problem.contracts} if mine else {}
+    products = {p.name: p for p in problem.products}
+    for short in plan.undelivered if mine else ():
+        contract = contracts[short.contract]
+        if short.refused or short.contract in making_good:
+            continue
+        product = products[contract.product]
+        stand_ins = [products[name].grades for name in product.equivalents if name in products] if contract.substitution else []
+        grades = product.grades.union(*stand_ins)
+        if any(nodes[b.node] in grades and b.start < short.end + margin and short.start < b.end + margin for b in mine):
+            return True
+    return False

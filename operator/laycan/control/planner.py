@@ -24,7 +24,7 @@ from laycan.control import admission, snapshot
 from laycan.control.adoption import NOT_KEPT, Adoptions, kept, refuse, take_over
 from laycan.control.decision import Decision, PlannedBinding, Reason
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase
-from laycan.control.makegood import MakeGood
+from laycan.control.makegood import MakeGood, hinders
 from laycan.control.snapshot import Fleet, Snapshot
 from laycan.control.solver_process import Solved, Solver, SolverError
 from laycan.control.specs import Specs
@@ -168,17 +168,25 @@ class Planner:
         if not made and not adopted.rest:
             return
         taken = snapshot.take(self.world, self.specs, made, adopted.rest, self.fleet, now)
+        solved = await self._solve(taken, follow)
+        if hinders(taken.problem, solved.plan, solved.contracts, taken.making_good):
+            taken = snapshot.take(self.world, self.specs, made, adopted.rest, self.fleet, now, make_good=False)
+            solved = await self._solve(taken, follow=False)
+        self._effort = None
+        self._apply(taken, solved, adopted)
+
+    async def _solve(self, taken: Snapshot, follow: bool) -> Solved:
+        """A plan that the checker found nothing wrong with. Raises SolverError."""
         effort = self.settings.plan_effort if self._effort is None else self._effort
         begun = time.monotonic()
         solved = await self.solver.plan(taken.problem, effort, follow=follow)
         plan, violations, touched = solved
         if violations:
             raise SolverError(f"the plan is wrong and is not used: {'; '.join(violations[:3])} ({len(violations)} in all)")
-        self._effort = None
         self.plans += 1
         self.followed += touched is not None
         log.info("plan %d of %s: %s, %.2f s", self.plans, _size(taken, touched), _result(plan), time.monotonic() - begun)
-        self._apply(taken, solved, adopted)
+        return solved
 
     def _follows(self, now: int) -> bool:
         """May this plan be one of what has changed?"""
@@ -239,10 +247,11 @@ def _result(plan: Plan) -> str:
 
 
 def _making_good(contract: ContractView) -> tuple[int, bool]:
-    """What is to be made good, and whether its time has come: the window is metered."""
+    """What is to be made good, and whether its time has come: the window is metered, and nobody holds the contract."""
     status = contract.status
     good = MakeGood.parse(status)
-    return good.open, bool(good.open) and (status.get("meter") or {}).get("until") == contract.spec["terms"]["delivery"]["end"]
+    metered = (status.get("meter") or {}).get("until") == contract.spec["terms"]["delivery"]["end"]
+    return good.open, bool(good.open) and metered and not (status.get("instructions") or {}).get("suspendedSince")
 
 
 def _ended_early(contract: ContractView) -> bool:

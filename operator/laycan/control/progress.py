@@ -124,6 +124,7 @@ def _take_over(draft: Draft, world: World, owed: Due, settings: Settings) -> fro
     While the contract is suspended nobody gets any, whatever fence and label say.
     """
     if draft.instructed.suspended:
+        draft.bounds = tuple(metered(world, bound) for bound in draft.bounds)
         _ask_agents(draft, world, owed)
         return frozenset()
     have: set[int] = set()

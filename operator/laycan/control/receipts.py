@@ -89,7 +89,7 @@ class _Clerk:
             cumulative=judged.counters,
             incidents=incidents(judged.pieces, past.causes),
             leaves=found,
-            meter=_kind(bounds),
+            meter=_kind([b for b in bounds if b.handed_over_at is not None and b.handed_over_at < end]),
             missed_samples=_missed(bounds, self.world, begin.until, end),
         )
         said = predicate(subject, content, self._by())
@@ -164,9 +164,9 @@ class _Clerk:
 
 
 def _kind(bounds: Sequence[Bound]) -> str:
-    """Whose word the receipt is: the agents', the nodes', or both."""
+    """Whose word the receipt is, of what was handed over: the agents', the nodes', or both."""
     kinds = {"node" if b.metered_since is None else "agent" for b in bounds}
-    partly = any(b.metered_since is not None and b.handed_over_at is not None and b.metered_since > b.handed_over_at for b in bounds)
+    partly = any(b.metered_since is not None and b.metered_since > (b.handed_over_at or 0) for b in bounds)
     return "mixed" if len(kinds) > 1 or partly else kinds.pop() if kinds else "node"
 
 

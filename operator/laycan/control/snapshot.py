@@ -58,6 +58,7 @@ class Promise:
 class Snapshot:
     problem: Problem
     versions: Mapping[str, tuple[str, int]]  # contract key -> (uid, generation) that was planned
+    making_good: frozenset[str] = frozenset()  # keys of contracts that are planned for what they missed in their window
 
 
 def promises(
@@ -99,13 +100,26 @@ def _decided(contract: ContractView, decision: Decision | None, world: World, un
     return tuple(Binding(contract.key, b.node, b.product, b.gpus, b.start, b.end) for b in decision.bindings)
 
 
-def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: list[ContractView], fleet: Fleet, now: int) -> Snapshot:
-    """`candidates` have been screened; what was promised is planned whatever its spec looks like today."""
+def take(
+    world: World,
+    specs: Specs,
+    made: Mapping[str, Promise],
+    candidates: list[ContractView],
+    fleet: Fleet,
+    now: int,
+    *,
+    make_good: bool = True,
+) -> Snapshot:
+    """`candidates` have been screened; what was promised is planned whatever its spec looks like today.
+
+    Without `make_good` nothing is planned, or stays bound, for what was missed in windows that are over.
+    """
     products = specs.products(world)
     pools = Pools.of(products)
     nodes = tuple(_nodes(world, fleet, pools, made))
     versions: dict[str, tuple[str, int]] = {}
     contracts: list[Contract] = []
+    making_good: set[str] = set()
     stand_ins: dict[str, Product] = {}
     kept: list[tuple[Contract, Product, Binding]] = []
     for view, phase, accepted in [(p.contract, p.phase, True) for p in made.values()] + [(c, c.phase, False) for c in candidates]:
@@ -120,10 +134,11 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
         curtailed = int((view.status.get("quantities") or {}).get("curtailedGpuSeconds") or 0)
         sold = products.get(name) or _NO_TERMS
         planned = contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
-        more = pursued(view.status, (b.start for b in made[view.key].bindings), due(view), now) if accepted else None
+        more = pursued(view.status, (b.start for b in made[view.key].bindings), due(view), now) if accepted and make_good else None
         contracts.append(as_planned(planned, more) if more is not None else planned)
         versions[view.key] = view.uid, view.generation
-    promised = [b for key, p in made.items() if key in versions for b in p.bindings if b.end > now]
+        making_good |= {view.key} if more is not None else set()
+    promised = [b for key, p in made.items() if key in versions for b in p.bindings if b.end > now and _stays(b, p, key in making_good)]
     whole = {node.name for node in nodes if node.level is Level.NODE}
     owners = world.fence.nodes if world.fence else {}
     previous = consistent(promised, whole.__contains__, lambda key: holder_of(made[key].contract.spec), owners)
@@ -135,7 +150,12 @@ def take(world: World, specs: Specs, made: Mapping[str, Promise], candidates: li
         outages=_outages(world, specs),
         previous=tuple(sorted((*previous, *(binding for _, _, binding in kept)))),
     )
-    return Snapshot(problem, versions)
+    return Snapshot(problem, versions, frozenset(making_good))
+
+
+def _stays(binding: Binding, promise: Promise, making_good: bool) -> bool:
+    """What makes good lies after the window, and is nobody's when it is not planned any more."""
+    return making_good or binding.start < due(promise.contract).end
 
 
 _NO_TERMS = ProductSpec.model_validate({"gpuProducts": ["none"], "nodeGpus": 1})

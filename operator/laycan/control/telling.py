@@ -29,7 +29,8 @@ def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], o
     missing = [lot for lot in range(owed.lots) if lot not in have]
     holds = len(missing) <= withdrawn
     onset = min((outage.since for outage in outlook.outages if outage.lot in missing), default=draft.now)
-    note_access(draft, owed, None if holds else onset)
+    lost = max((outage.seconds for outage in outlook.outages if outage.lot in missing), default=0)
+    note_access(draft, owed, None if holds else draft.now - lost)
     was, why = draft.conditions.true(c.HANDED_OVER), draft.conditions.reason(c.HANDED_OVER)
     cause = "" if holds else _cause(draft, world, frozenset(missing), settings) if was else _known_cause(draft)
     message = f"{len(have)} of {owed.lots} lots" + (f": {cause}" if cause else "")
@@ -106,18 +107,19 @@ def tell_shortfall(draft: Draft, outlook: Counters, owed: Due, have: frozenset[i
             draft.flip(c.SHORTFALL, False, "CuredLate" if late else "Cured", "", event="shortfall.cured", change={"late": late})
         return
     onset = min(o.since for o in out)
+    cure_until = draft.now + cure_seconds - max(o.seconds for o in out)  # what is the buyer's of an outage is none of its cure
     change = {
         "lots": sorted(o.lot for o in out),
         "gpus": len(out) * owed.lot_gpus,
         "since": format_time(onset),
-        "cureUntil": format_time(onset + cure_seconds),
+        "cureUntil": format_time(cure_until),
         "gpuSecondsSoFar": sum(o.seconds for o in out) * owed.lot_gpus,
     }
     message = f"{len(out)} of {owed.lots} lots out, the first since {format_time(onset)}"
     reason = draft.conditions.reason(c.SHORTFALL) if draft.conditions.true(c.SHORTFALL) else "Open"
     if not draft.flip(c.SHORTFALL, True, reason, message, event="shortfall.opened", change=change):
         return
-    if reason == "Open" and draft.now >= onset + cure_seconds and draft.outbox.say("shortfall.cure_expired", change):
+    if reason == "Open" and draft.now >= cure_until and draft.outbox.say("shortfall.cure_expired", change):
         draft.conditions.put(c.SHORTFALL, True, "CureExpired", message)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from laycan.control.instructed import Instructed
 from laycan.control.lifecycle import COMMITTED
 from laycan.control.makegood import PERIOD_SECONDS, MakeGood
 from laycan.control.tolerance import Tolerance, tolerance
@@ -83,8 +84,11 @@ def _instants(
     due_at = max(reading.until, owed.start) + settings.meter_seconds + settings.meter_lag_seconds
     yield due_at if due_at > now else now + settings.meter_seconds  # it waits for agents, whose reports wake nobody
     onsets = [g.start for g in reading.gaps] + [b.start for b in bounds] + [b.end for b in bounds] + [owed.start]
-    onsets += [o.since for o in reading.counters.outages] if reading.counters else []
+    onsets += [at for o in reading.counters.outages for at in (o.since, reading.until - o.seconds)] if reading.counters else []
     policy = policy_of(world, contract)
     onsets += [g.start for b in bounds for g in unproven(world, b, policy, owed.lot_gpus, sharing, reading.until, now)]
-    for onset in onsets:
-        yield from (onset + allowed.grace_seconds + 1, onset + allowed.cure_seconds)
+    caused = Instructed.parse(contract.status).caused
+    for onset in [*onsets, *(c.end for c in caused)]:
+        buyers = sum(max(0, c.end - max(c.start, onset, reading.until)) for c in caused)  # a hold, say: an outage goes on after it
+        for began in {onset, onset + buyers}:
+            yield from (began + allowed.grace_seconds + 1, began + allowed.cure_seconds)

@@ -313,6 +313,9 @@ class HandoverRecord(Model):
         default=None, description="From the onset of the last mended interruption to its end, seconds.", ge=0
     )
     longest_rebind_seconds: int | None = Field(default=None, description="The longest of those, seconds.", ge=0)
+    held_seconds: int | None = Field(
+        default=None, description="Time of the window under holds by the exchange, seconds; in none of the others. Absent: 0.", ge=0
+    )
     early_stop_seconds: int | None = Field(
         default=None, description="From an interruption that was not mended to the window's end, seconds; set at the end.", ge=0
     )

@@ -186,6 +186,23 @@ class TestExtension:
         assert desk.phase == "Terminated"
         assert all(b["end"] <= format_time(desk.end + 600) for b in desk.status["bindings"])
 
+    def test_held_meanwhile(self) -> None:
+        """What is bound stays and nothing of it counts; nothing new is begun that nobody would get, until the hold is lifted."""
+        desk = elected()
+        desk.bind(desk.end + 61, ("c", desk.end + 300, desk.end + 1200))
+        desk.at(desk.end + 61)
+        desk.hand_over("c")
+        desk.run(desk.end + 250, desk.end + 600)
+        assert done(desk, "Suspend", desk.end + 600) == "Applied"
+        assert planned(desk, desk.end + 600) == (300, 1200, 1)
+        desk.hand_over("c", holder="frozen.uid-1")
+        desk.run(desk.end + 601, desk.end + 1300)
+        assert desk.status["makeGood"]["deliveredGpuSeconds"] == 2_400
+        assert planned(desk, desk.end + 1300) is None
+        assert done(desk, "Resume", desk.end + 5_000) == "Applied"
+        assert planned(desk, desk.end + 5_000) == (5_400, 6_000, 1)
+        assert desk.quantities == {"contracted": 57_600, "delivered": 51_120, "shortfall": 6_480}
+
     def test_a_plan_from_before(self) -> None:
         """The plan of the window cuts nothing that makes good."""
         desk = elected()
