@@ -39,7 +39,7 @@ def tell_handover(draft: Draft, world: World, owed: Due, have: frozenset[int], o
         lots |= {"since": format_time(onset)} | ({"cause": cause} if cause else {})
         draft.flip(c.HANDED_OVER, False, "Interrupted", message, event="delivery.interrupted", change=lots)
     elif holds and not was:
-        _tell_access(draft, owed, message, why)
+        _tell_access(draft, owed, len(have) * owed.lot_gpus, message, why)
     else:
         draft.conditions.put(c.HANDED_OVER, holds, "Complete" if holds else ("Interrupted" if why in _HAD else "Incomplete"), message)
 
@@ -84,15 +84,15 @@ def tell_degraded(draft: Draft, world: World, owed: Due, have: frozenset[int], s
     draft.flip(c.DEGRADED, True, reasons[0], message, event="delivery.degraded", change=change)
 
 
-def _tell_access(draft: Draft, owed: Due, message: str, why: str) -> None:
-    """The buyer has all lots (again): first of all, on the same grade, or on an equivalent one."""
+def _tell_access(draft: Draft, owed: Due, gpus: int, message: str, why: str) -> None:
+    """The buyer has all that is due (again), `gpus`: first of all, on the same grade, or on an equivalent one."""
     since = draft.conditions.since(c.HANDED_OVER)
     fresh = [b for b in draft.bounds if b.running(draft.now) and b.handed_over_at is not None and b.handed_over_at >= since]
     products = sorted({b.product for b in fresh})
     event = "delivery.started"
     if why in _HAD:
         event = "delivery.substituted" if any(p != owed.product for p in products) else "delivery.restored"
-    change: dict[str, Any] = {"gpus": owed.gpus, "products": sorted({b.product for b in draft.bounds if b.running(draft.now)})}
+    change: dict[str, Any] = {"gpus": gpus, "products": sorted({b.product for b in draft.bounds if b.running(draft.now)})}
     if why in _HAD:
         change |= {"lots": sorted(lot for b in fresh for lot in b.lots), "since": format_time(since)}
     draft.flip(c.HANDED_OVER, True, "Complete", message, event=event, change=change)

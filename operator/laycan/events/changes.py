@@ -10,17 +10,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from laycan.events.outbox import MOST_LOTS
 from laycan.resources.base import Digest, Gpus, GpuSeconds, Model, Name, Time
 from laycan.resources.contract import Quantities, ReasonStatus, Window
 
 Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+$")]
-Lots = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Field(max_length=65_536)]
+Lots = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Field(max_length=MOST_LOTS)]
 KeyId = Annotated[str, Field(min_length=1, max_length=128)]
 Base64 = Annotated[str, Field(min_length=4, max_length=65_536, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 
 _PHASE = Field(description="The phase that it came to.")
 _FROM = Field(alias="from", description="The phase that it was in.")
-_LOTS = Field(description="Numbers of the lots concerned, from 0 (ordinals).")
+_LOTS = Field(description=f"Numbers of the lots concerned, from 0 (ordinals); the first {MOST_LOTS} of more.")
 _SINCE = Field(description="Onset: the last good second before, RFC 3339 UTC.")
 
 
@@ -111,7 +112,7 @@ class Started(Flip):
     """The buyer has all that is due, for the first time."""
 
     condition: Literal["HandedOver"] = Field(description="Name of the condition.")
-    gpus: Gpus = Field(description="Due and had, GPUs.")
+    gpus: int = Field(description="Due and had, GPUs; 0 where all is curtailed by right.", ge=0, le=65_536)
     products: list[Name] = Field(description="Grades that serve it now.", max_length=64)
 
 
@@ -134,7 +135,7 @@ class Restored(Flip):
 
     condition: Literal["HandedOver", "Curtailed"] = Field(description="Name of the condition.")
     lots: Lots | None = Field(default=None, description="Numbers of the lots that came back, from 0 (ordinals).")
-    gpus: Gpus | None = Field(default=None, description="Due and had, GPUs.")
+    gpus: int | None = Field(default=None, description="Due and had, GPUs; 0 where all is curtailed by right.", ge=0, le=65_536)
     products: list[Name] | None = Field(default=None, description="Grades that serve it now.", max_length=64)
     since: Time | None = Field(default=None, description="From when part of it was missing, RFC 3339 UTC.")
 

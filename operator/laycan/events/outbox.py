@@ -17,6 +17,7 @@ from laycan.events.cloudevents import event_body, event_id, event_type
 from laycan.resources.times import parse_time
 
 CAPACITY = 8
+MOST_LOTS = 4096  # named in an event, which holds 64 kB
 TIDY_SECONDS = 30  # so old is an entry that the log has when it is worth a write of its own
 
 
@@ -56,10 +57,10 @@ class Outbox:
             return True
 
     def say(self, name: str, change: Mapping[str, Any]) -> bool:
-        """Takes the news if there is room; whoever gets False leaves the thing as it was."""
+        """Takes the news if there is room; whoever gets False leaves the thing as it was. Of many lots the first are named."""
         event_type(name)
         if self.room:
-            self.news.append((name, change))
+            self.news.append((name, {**change, "lots": change["lots"][:MOST_LOTS]} if "lots" in change else change))
             return True
         return False
 

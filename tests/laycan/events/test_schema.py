@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from laycan.control.beginnings import Beginnings
 from laycan.events.cloudevents import NAMES
+from laycan.events.outbox import MOST_LOTS, Outbox
 from laycan.events.publish import RECEIPT, names, render, schema, with_table
 from laycan.events.rotation import announce
 from laycan.events.schema import EVENTS, OPERATOR_EVENTS, check, model_of
@@ -134,3 +135,13 @@ class TestStrict:
         del event[data.draw(st.sampled_from(sorted(set(required) - {"type"})))]
         with pytest.raises(ValidationError):
             check(event)
+
+
+def test_a_great_loss_fits() -> None:
+    """However many lots are lost at once, the event has room: the first are named, and their GPUs are all counted."""
+    outbox = Outbox.open({}, uid="u" * 36, contract_id="GCX", source="urn:laycan:1", taken=frozenset(), hurried=False)
+    outbox.say("delivery.interrupted", {"lots": list(range(65_536)), "gpus": 65_536})
+    outbox.seal({"phase": "Delivering"}, T0)
+    body = outbox.entries[0]["body"]
+    assert len(body.encode()) < 65_536
+    assert json.loads(body)["data"]["change"] == {"lots": list(range(MOST_LOTS)), "gpus": 65_536}
