@@ -12,7 +12,7 @@ from demo.exchange import Exchange
 from demo.summary import Summary, name_of
 
 Object = dict[str, Any]
-PATIENCE_SECONDS = 20  # a checkpoint is sent every minute: what the next one would cover need not be waited for
+PATIENCE_SECONDS = 20  # a checkpoint is sent every 5 s, and cosigned when the exchange has all that it covers
 
 
 def prove(evidence: Evidence, exchange: Exchange, contracts: list[Object], summary: Summary, say: Callable[..., None]) -> None:

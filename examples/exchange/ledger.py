@@ -96,6 +96,16 @@ class Ledger:
         sql = "SELECT sequence, body FROM contract JOIN event USING (id) WHERE uid = ?"
         return self._db.execute(sql, (uid,)).fetchone() or (0, b"")
 
+    def contracts(self) -> list[str]:
+        """uids of all that we heard of."""
+        return [uid for (uid,) in self._db.execute("SELECT uid FROM contract ORDER BY uid")]
+
+    def count(self, uid: str, last: int) -> int:
+        """How many of a contract's events up to number `last` are here."""
+        sql = "SELECT count(*) FROM event WHERE id > ? AND id < ? AND CAST(substr(id, ?) AS INTEGER) <= ?"
+        found: int = self._value(sql, f"{uid}/", f"{uid}0", len(uid) + 2, last)  # "0" follows "/"
+        return found
+
     def events(self, kind: str = "%") -> list[tuple[bytes, int]]:
         """Bodies and when they came, contract by contract, each in its own order."""
         return self._db.execute(IN_ORDER, (kind,)).fetchall()

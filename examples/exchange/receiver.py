@@ -21,9 +21,10 @@ from laycan_verify.strict import RefusedError, UnreadableError, canonical, diges
 
 from .keys import ForgedError, Keys
 from .ledger import Ledger
+from .statements import differences
 
 PATIENCE = 60  # seconds that an entry may be missing until we ask for it
-HOLD = 5.0  # seconds that a checkpoint waits for entries that are on their way
+HOLD = 5.0  # seconds that a checkpoint or a statement waits for entries that are on their way
 TYPE, PING = "dev.laycan.{}.v1", "dev.laycan.ping"
 EVENT = {"specversion": r"1\.0", "id": ".+", "type": "[a-z0-9_.]+", "subject": str, "sequence?": "[0-9]{20}", "data": dict, ...: ...}
 HEAD = {"contract": str, "sequence": int, "headDigest": str, ...: ...}
@@ -103,20 +104,29 @@ class Receiver:
             self._replaced(read(REPLACED, event["data"], "the event: data"))
         if self._successor:
             self._follow(self._successor)
-        place, known = int(index) if self.origin else None, self.ledger.body(message_id)
-        if known not in (None, body):
-            raise ConflictError(f"{message_id} has other bytes than it had before")
-        if place is not None and self.ledger.id_at(place) not in (None, message_id):
-            raise ConflictError(f"{message_id} is entry {place} now, where {self.ledger.id_at(place)} was")
-        if place is not None and self.ledger.place_of(message_id) not in (None, place):
-            raise ConflictError(f"{message_id} is entry {place} now, and was {self.ledger.place_of(message_id)}")
+        return self._put(event, int(index) if self.origin else None, body, now)
+
+    def _put(self, event: Mapping[str, Any], place: int | None, body: bytes, now: int) -> dict[str, Any]:
+        """What is new comes to the disk with its place in the log; what we have must be the same, at the same place."""
+        event_id, stated = event["id"], event["type"] == TYPE.format("statement")
+        if place is not None and stated:
+            self._turn.wait_for(lambda: place <= self.ledger.have + 1, self.hold)
+        if (known := self.ledger.body(event_id)) not in (None, body):
+            raise ConflictError(f"{event_id} has other bytes than it had before")
+        if place is not None and self.ledger.id_at(place) not in (None, event_id):
+            raise ConflictError(f"{event_id} is entry {place} now, where {self.ledger.id_at(place)} was")
+        if place is not None and self.ledger.place_of(event_id) not in (None, place):
+            raise ConflictError(f"{event_id} is entry {place} now, and was {self.ledger.place_of(event_id)}")
         with self.ledger.transaction():
             if known is None:
                 self._take(event, body, now)
             if place is not None:
-                self.ledger.put(place, message_id)
+                self.ledger.put(place, event_id)
+            found = differences(event, place, self.ledger) if stated else []
+            for what in found:
+                self.ledger.alarm(what, body, now)
         self._turn.notify_all()  # a checkpoint may wait for it
-        return {}  # new or not, it is on the disk
+        return {"differs": found[:10]} if found else {}  # new or not, it is on the disk
 
     def _take(self, event: Mapping[str, Any], body: bytes, now: int) -> None:
         """What is new to us. Your own books follow from `ledger.newest`, not from here: this is called once, and a crash may follow."""

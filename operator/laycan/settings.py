@@ -81,6 +81,7 @@ class Settings(_Model):
     meter_seconds: int = Field(default=60, ge=1)  # how often quantities are written while a contract is delivered
     meter_lag_seconds: int = Field(default=60, ge=0)  # the meter trails, so that a fault that is noticed late lies in the open period
     estimate_wait_seconds: int = Field(default=3600, ge=0)  # the meter waits so long for the next sample of an agent that is silent
+    heartbeat_seconds: int = Field(default=60, ge=5, le=3600)  # how often each exchange is sent the signed head of its log
     reconcile_seconds: int = Field(default=30, ge=1)
     plan_effort: int = Field(default=400, ge=0)
     pause_all: bool = False

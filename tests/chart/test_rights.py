@@ -25,6 +25,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "computeproducts/status": {"patch"},
         "exchangeendpoints/status": {"patch"},
         "contractinstructions/status": {"patch"},
+        "evidencebundles": {"create", "patch"},
         "events": {"create"},
         "nodefences": {"create", "patch", "assign"},
         "leaderepochs": {"create", "patch"},
@@ -73,10 +74,11 @@ def test_each_rule_names_its_call() -> None:
 
 
 def test_bound_to_their_own_accounts_only(render: Render) -> None:
-    """Every role is bound: the agents' to theirs, all others to the operator's alone; the exchanges' are for people to bind."""
+    """Every role is bound: the agents' to theirs, all others to the operator's alone; the exchanges' and the buyers' are for people."""
     manifests = render("mode=Enforce", "exchangeNamespaces={desk}")
     bindings = [each for each in manifests if each["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
-    assert len(bindings) == len([role for role in _roles(manifests) if role["metadata"]["name"] != "laycan-exchange"]) == 6
+    ours = [role for role in _roles(manifests) if role["metadata"]["name"] not in {"laycan-exchange", "laycan-buyer"}]
+    assert len(bindings) == len(ours) == 6
     for binding in bindings:
         account = "laycan-agent" if binding["metadata"]["name"] == "laycan-agent" else "laycan-operator"
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "laycan-system"}]

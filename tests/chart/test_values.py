@@ -31,6 +31,7 @@ BAD_VALUES = {
     "settings.operatorId=acme dc": "/settings/operatorId",
     "settings.operatorId=acme/dc": "/settings/operatorId",
     "settings.clockBoundMilliseconds=0": "/settings/clockBoundMilliseconds",
+    "settings.heartbeatSeconds=4": "/settings/heartbeatSeconds",
     "ledger.size=0Gi": "/ledger/size",
     "ledger.storage=10Gi": "storage",
     "modes=Enforce": "modes",

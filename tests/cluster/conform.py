@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from controlplane import fleet
 from controlplane.build import binaries
 from controlplane.waiting import until
+from laycan.cli.main import app
 from laycan.conformance import report, rights
 from laycan.conformance.attack import Result
 from laycan.conformance.run import attacks, order, run
@@ -32,6 +35,7 @@ from tests.cluster.policies.installed import NAMESPACE
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:laycan-operator"
 NODES, EXACT_NODES = 6, 3
+_TYPE = {"apiVersion": "laycan.dev/v1alpha1"}
 # They take rights of the operator away, or the API server that knows them; what is refused meanwhile is meant to be.
 TAKE_RIGHTS = ("A4-api-restart", "A9-namespace-deleted", "A9-reinstall", "A13-blind-probe")
 HEAD = """# Conformance
@@ -69,6 +73,7 @@ LeaderEpoch uses it.
 def town(folder: Path) -> Iterator[tuple[Market, Loopback]]:
     """A market with the usual DaemonSets, a node that is not managed, a running operator, and a record of what that asks for."""
     with market(folder, binaries(), nodes=NODES, audited=(OPERATOR,)) as made:
+        made.installed.install("upgrade", "Enforce", "--set", "exchangeNamespaces={desk}")
         exact = [f"exact-{number}" for number in range(EXACT_NODES)]
         grown = [fleet.node(name, product=fleet.H200, plugin=False) for name in exact]
         fleet.apply_fleet(made.admin, [*fleet.daemonsets(), fleet.node("alien-0", managed=False), fleet.device_class(), *grown])
@@ -107,6 +112,7 @@ def attack_all(made: Market, harness: Loopback, only: Sequence[str], options: Op
 
 def exercise(made: Market, harness: Loopback) -> None:
     """What no attack forces: a wish for heartbeats, a write just before the operator's, an instruction, and an uninstall's release."""
+    _prove(made)
     made.admin.apply(product("heartbeats", detection={"seconds": 2, "heartbeatSeconds": 15}))
 
     def annotate() -> None:
@@ -122,6 +128,26 @@ def exercise(made: Market, harness: Loopback) -> None:
     made.delete("met")
     until("it is gone", lambda: phase(made.admin, "met") == "")
     open_all(made.installed)
+
+
+def _prove(made: Market) -> None:
+    """Keys, an exchange that nobody answers for, and buyers who find their evidence: once made, once brought up to date."""
+    keys = CliRunner().invoke(app, ["keys", "--new", "--apply", "--namespace", NAMESPACE, "--kubeconfig", str(made.plane.admin_kubeconfig)])
+    assert keys.exit_code == 0, keys.output
+    endpoint = {"url": "http://127.0.0.1:9/", "secretRef": {"name": "hook", "key": "hmac"}}
+    made.admin.apply({**_TYPE, "kind": "ExchangeEndpoint", "metadata": {"name": "gcx", "namespace": "desk"}, "spec": endpoint})
+    for name in ("proven", "again"):
+        made.admin.create(contract(name, at(15), at(18)))
+    uid = made.admin.get(f"{GROUP}/namespaces/desk/computecontracts/again")["metadata"]["uid"]
+    former = {"contractId": "again", "contract": "desk/again", "uid": uid, "receipts": 9, "until": at(0), "complete": False}
+    bundle = {"name": f"again-{uid[:8]}", "namespace": "acme"}
+    made.admin.create({**_TYPE, "kind": "EvidenceBundle", "metadata": bundle, "spec": former})
+    until("buyers have their evidence", lambda: _receipts(made) == [1, 1], seconds=90)
+    until("how far the log goes is told", lambda: "status" in made.admin.get(f"{GROUP}/namespaces/desk/exchangeendpoints/gcx"), seconds=60)
+
+
+def _receipts(made: Market) -> list[int]:
+    return [each["spec"]["receipts"] for each in made.admin.items(f"{GROUP}/namespaces/acme/evidencebundles")]
 
 
 def audit(made: Market) -> rights.Audit:

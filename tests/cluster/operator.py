@@ -33,7 +33,7 @@ CONTRACTS = f"{GROUP}/computecontracts"
 # seconds, so that a test need not wait for minutes; the breaker would stop a test that kills a tenth of its small fleet
 QUICK = {
     "leadSeconds": 2, "drainSeconds": 2, "hysteresisSeconds": 5, "dwellSeconds": 5, "meterSeconds": 5, "meterLagSeconds": 5,
-    "reconcileSeconds": 5, "breaker": {"sharePpm": 1_000_000, "windowSeconds": 600},
+    "reconcileSeconds": 5, "heartbeatSeconds": 5, "breaker": {"sharePpm": 1_000_000, "windowSeconds": 600},
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import Object
 from controlplane.waiting import until
+from laycan.ledger.sqlite import open_log, path_of
 from tests.cluster.operator import GROUP, Market, at, contract, market, owners, product, read
 
 pytestmark = pytest.mark.xdist_group("meter-faults")
@@ -27,7 +28,7 @@ def town(tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> It
         fleet.apply_fleet(made.admin, fleet.nodes(3, prefix="x", product=fleet.H200))
         health = {"version": "1", "fatalXids": [13], "acceptDegraded": ["PcieDegraded"]}
         made.admin.apply(product("tolerant", gpuProducts=[fleet.H200], health=health))
-        spec = {"url": "http://127.0.0.1:9/", "secretRef": {"name": "hook", "key": "hmac"}}  # nobody listens: events stay in the outbox
+        spec = {"url": "http://127.0.0.1:9/", "secretRef": {"name": "hook", "key": "hmac"}}  # nobody listens
         meta = {"name": "gcx", "namespace": "desk"}
         made.admin.apply({"apiVersion": "laycan.dev/v1alpha1", "kind": "ExchangeEndpoint", "metadata": meta, "spec": spec})
         until("all nodes Ready", lambda: all(fleet.ready(node) == "True" for node in made.admin.items("/api/v1/nodes")))
@@ -94,9 +95,14 @@ def condition(desk: Market, name: str, kind: str) -> tuple[str, str]:
 
 
 def told(desk: Market, name: str) -> dict[str, Object]:
-    """The latest change of each event that waits for the exchange."""
-    entries = (read(desk.admin, name) or {})["status"].get("outbox", ())
-    return {e["type"].removeprefix("dev.laycan.").removesuffix(".v1"): json.loads(e["body"])["data"]["change"] for e in entries}
+    """The latest change of each event, as the log has it."""
+    uid = (read(desk.admin, name) or {})["metadata"]["uid"]
+    log = open_log(path_of(desk.ledger, "desk", "gcx"), read_only=True)
+    try:
+        events = [json.loads(entry.body) for entry in log.entries_of(f"{uid}/")]
+    finally:
+        log.close()
+    return {event["type"].removeprefix("dev.laycan.").removesuffix(".v1"): event["data"]["change"] for event in events}
 
 
 def notes(desk: Market, name: str) -> list[str]:

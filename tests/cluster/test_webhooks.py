@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +21,7 @@ from laycan_verify.dsse import verifies
 from laycan_verify.notes import read_note, signed
 from tests.cluster.operator import GROUP, Market, at, await_phase, contract, market, read
 from tests.cluster.policies.installed import NAMESPACE
-from tests.laycan.events.exchange import SECRET, Exchange, answer, lose_reply
+from tests.laycan.events.exchange import SECRET, Exchange, answer, lose_reply, serving
 from tests.laycan.events.test_evidence_keys import WHOLE
 
 GCX = Place("desk", "gcx")
@@ -51,27 +49,12 @@ def desk(town: Market) -> Iterator[Market]:
 @contextmanager
 def listening(desk: Market, *, faults: int = 0) -> Iterator[Exchange]:
     """The exchange in a thread of its own, with the ExchangeEndpoint `gcx` that points to it."""
-    exchange, loop = Exchange(published=True, faults=[answer(503)] * faults), asyncio.new_event_loop()
-    ready, stop = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with exchange.open():
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with serving(Exchange(published=True, faults=[answer(503)] * faults)) as exchange:
         spec = {"url": exchange.url, "secretRef": {"name": "hook", "key": "hmac"}, "disputeSeconds": 2}
         meta = {"name": "gcx", "namespace": "desk"}
         desk.admin.apply({"apiVersion": "laycan.dev/v1alpha1", "kind": "ExchangeEndpoint", "metadata": meta, "spec": spec})
         yield exchange
         desk.admin.delete(f"{GROUP}/namespaces/desk/exchangeendpoints/gcx")
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
 
 
 def endpoint(desk: Market) -> Object:

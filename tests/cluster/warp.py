@@ -4,6 +4,9 @@ The clock moves in the operator once it has seen what the agents reported until 
 
 The API server, its policies and the operator are real. What a kubelet and an agent would write (the Ready condition, the GpuMeter) the
 test writes, because theirs would carry today's times. After a jump the operator looks at everything within its period of a second.
+
+What compares the operator's clock with those of servers (`kube.clock`) is real on both sides, and agrees. Timers are real too: retries
+and heartbeats do not jump, so a heartbeat comes each second instead of each minute.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import struct
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +46,8 @@ class Warped(Operator):
 def main() -> None:
     """`python -m tests.cluster.warp CLOCK --settings F --kubeconfig F --port N …`: as `laycan operator`, by that clock."""
     from laycan import main as shell
-    from laycan.control import office
+    from laycan.control import exchanges, office
+    from laycan.events.sender import Sender
     from laycan.kube.meter_views import MeterView, meter_view
     from laycan.settings import load_settings
 
@@ -61,6 +66,8 @@ def main() -> None:
         return now[0]
 
     setattr(office, "meter_view", seen)  # noqa: B010 - there it is a name imported from elsewhere
+    setattr(exchanges, "Sender", partial(Sender, heartbeat_seconds=1.0))  # noqa: B010 - so is this
+    office._MEASURE_SECONDS = 1.0
     given = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     ports = int(given["--port"]), int(given["--metrics-port"])
     settings = load_settings(Path(given["--settings"]))
@@ -77,6 +84,7 @@ class Machine:
     findings: list[Object] = field(default_factory=list)
     missed: list[Object] = field(default_factory=list)
     silent: bool = False  # the agent reports nothing
+    clock_offset: int = 0  # ahead of the API server, milliseconds
     node_uid: str = ""
 
     def gpu(self, number: int) -> str:
@@ -145,6 +153,7 @@ class Age:
             "gpus": [{"uuid": machine.gpu(i), "strangers": 0, "registers": registers} for i in range(8)],
             "findings": machine.findings,
             "missed": machine.missed,
+            "clock": {"synchronized": True, "offsetMilliseconds": machine.clock_offset},
         }
         self._api.apply({"apiVersion": "laycan.dev/v1alpha1", "kind": "GpuMeter", "metadata": {"name": machine.name}, "spec": spec})
 

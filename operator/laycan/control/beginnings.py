@@ -2,7 +2,8 @@
 
 A log that was there is known from what others hold: the endpoint's status says how far it went, and a contract whose events have left
 its outbox had them in a log. Where the file is gone all the same, the new log has a name of its own, and its first entries say which
-log it follows and where each contract's history stood. So nobody takes it for the old one, begun anew.
+log it follows and where each contract's history stood. So nobody takes it for the old one, begun anew. Where only contracts know that
+there was a log, nobody knows which one it was: the new one is called by the second in which it begins, so no name ever comes twice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from laycan.events.appender import exchange_of
+from laycan.events.appender import exchange_of, strayed
 from laycan.events.cloudevents import operator_event
 from laycan.kube.sound import mapping, seconds_at, text_at
 from laycan.kube.views import ContractView
@@ -39,7 +40,7 @@ class Beginnings:
         heads = [_head(contract) for contract in self.world.contracts.values() if exchange_of(contract) == place and _said(contract)]
         if not known and not heads:
             return Beginning(first)
-        life = 1 + _life(known or first, first)
+        life = 1 + _life(known, first) if known else self.clock()
         origin = origin_of(self.operator, *place, life)
         return Beginning(origin, self._entries(origin, life, known or first, size, sorted(heads, key=str)), known, size)
 
@@ -60,8 +61,7 @@ def _pages(heads: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _said(contract: ContractView) -> bool:
     """Whether its exchange's log has an event of it: it had more to say than waits, and the exchange was there."""
-    strayed = text_at(contract.status, "reason", "code") == "UnknownExchange"
-    return not strayed and seconds_at(contract.status, "ledger", "sequence") > len(contract.status.get("outbox") or ())
+    return not strayed(contract) and seconds_at(contract.status, "ledger", "sequence") > len(contract.status.get("outbox") or ())
 
 
 def _head(contract: ContractView) -> dict[str, Any]:

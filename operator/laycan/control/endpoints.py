@@ -37,8 +37,12 @@ def endpoint_status(raw: Mapping[str, Any], channel: Channel, ledgers: Ledgers, 
     failing = ledgers.troubles.get(channel.place)
     if failing is not None:
         found.put(c.EVIDENCE, False, "NoLog", str(failing))
+    elif trouble:
+        found.put(c.EVIDENCE, False, "NoKeys", trouble)
+    elif health.contradiction:
+        found.put(c.EVIDENCE, False, "Contradicted", health.contradiction)
     else:
-        found.put(c.EVIDENCE, not trouble, "NoKeys" if trouble else "Signed", trouble)
+        found.put(c.EVIDENCE, True, "Signed", "")
     status = {"observedGeneration": generation, "conditions": found.dump(), "pendingEvents": channel.pending}
     acked = format_time(health.acked_at) if health.acked_at is not None else old.get("lastAcknowledgedAt")
     known = {"origin": channel.origin, "size": ledgers.sizes.get(channel.place, 0)} if channel.origin else old.get("log")

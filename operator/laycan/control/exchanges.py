@@ -11,7 +11,9 @@ from typing import Any
 from laycan.control.beginnings import Beginnings
 from laycan.control.endpoints import EndpointReporter
 from laycan.control.evidence import Evidence
+from laycan.control.handouts import Handouts
 from laycan.control.sealing import Receipts
+from laycan.control.statements import Statements
 from laycan.events.appender import Appender
 from laycan.events.attempt import Courier
 from laycan.events.evidence_keys import Rotation
@@ -46,7 +48,8 @@ class Exchanges:
         self.evidence = Evidence(client, world, settings, operator, self._announced)
         self.receipts = Receipts(self.evidence.seal, world, self.ledgers)
         courier = Courier(secret_reader(client), self._webhook_signers, clock, heard=self.evidence.heard)
-        self.sender = Sender(world, self.ledgers, courier, self._checkpoint_signer, clock)
+        self.sender = Sender(world, self.ledgers, courier, self._checkpoint_signer, clock, heartbeat_seconds=settings.heartbeat_seconds)
+        self.statements = Statements(world, self.ledgers, self.sender.grown, source, clock)
         self._world, self._settings, self._source, self._clock = world, settings, source, clock
         self._client, self._observe = client, observe
         self._rotated: frozenset[str] = frozenset()  # ids of announcements that stand in every log
@@ -55,12 +58,16 @@ class Exchanges:
         """`taken` is told of each event that a log has: (contract key, event id)."""
         self.appender = Appender(self._world, self.ledgers, taken, self.sender.grown, self._checkpoint_signer, self._observe)
         reporter = EndpointReporter(self._client, self._world, self.sender, self.ledgers, self._unsigned, self._clock)
+        look, settle = self._settings.reconcile_seconds, 2 * self._settings.heartbeat_seconds
+        given = Handouts(self._client, self._world, self.ledgers, self._clock, look, settle)
         return {
             "append": self.appender.run(),
             "send": self.sender.run(),
             "endpoints": reporter.run(),
             "evidence": self.evidence.run(),
             "rotate": self._rotate(),
+            "hand-out": given.run(),
+            "state": self.statements.run(self._settings.reconcile_seconds),
         }
 
     async def close(self) -> None:

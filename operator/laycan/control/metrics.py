@@ -77,7 +77,10 @@ class Metrics:
         self._clock = gauge(
             "clock_offset_seconds", "By how much the operator's clock is ahead of the API server's at least (behind, below 0)."
         )
-        self._conflicts_seen = 0
+        self._refused = Total(
+            "laycan_checkpoints_refused", "Checkpoints that an exchange contradicted: it has another log.", registry=self.registry
+        )
+        self._conflicts_seen = self._refused_seen = 0
 
     def appended(self, seconds: float) -> None:
         """A batch of events is on the disk."""
@@ -124,6 +127,8 @@ class Metrics:
         self._failing.set(len(exchanges.ledgers.troubles))
         self._conflicts.inc(appender.conflicts - self._conflicts_seen)
         self._conflicts_seen = appender.conflicts
+        self._refused.inc(exchanges.sender.refused - self._refused_seen)
+        self._refused_seen = exchanges.sender.refused
         self._pending.set(sum(channel.pending for channel in channels))
         self._parked.set(len(exchanges.sender.parked))
         states = Counter(_reached(channel) for channel in channels)

@@ -6,9 +6,10 @@ and where keys or the log fail later, readings go on being kept, and its receipt
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -45,6 +46,14 @@ class NoReceipts:
         return
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What comes to the disk in one commit: at midnight that is the day of every contract."""
+
+    readings: dict[str, bytes] = field(default_factory=dict)
+    kept: bool = False
+
+
 class Receipts:
     """`seal` gives what receipts are signed with now, None while there are no keys."""
 
@@ -54,6 +63,8 @@ class Receipts:
         self._seal, self._world, self._ledgers, self._monotonic = seal, world, ledgers, monotonic
         self._begun = False  # keys were there
         self._failing: dict[Place, float] = {}  # its log failed: receipts wait until then
+        self._gathering: dict[Place, _Batch] = {}  # while another commit waits for the disk
+        self._turns: dict[Place, asyncio.Lock] = {}
 
     def of(self, contract: ContractView) -> Seal | None:
         seal = self._seal()
@@ -69,11 +80,19 @@ class Receipts:
         if not readings:
             return
         place = self._place(contract)
-        try:
-            await self._ledgers.use(place, partial(_keep, readings=readings), writes=True)
-        except LedgerError:
-            self._failing[place] = self._monotonic() + PAUSE_SECONDS
-            raise
+        batch = self._gathering.setdefault(place, _Batch())
+        batch.readings.update(readings)
+        async with self._turns.setdefault(place, asyncio.Lock()):
+            if batch.kept:  # by one of those who came together
+                return
+            if self._gathering.get(place) is batch:
+                del self._gathering[place]
+            try:
+                await self._ledgers.use(place, partial(_keep, readings=batch.readings), writes=True)
+            except LedgerError:
+                self._failing[place] = self._monotonic() + PAUSE_SECONDS
+                raise
+            batch.kept = True
 
     def _place(self, contract: ContractView) -> Place:
         return place_of(contract, self._world, self._ledgers)
@@ -99,9 +118,8 @@ def _metered(contract: ContractView) -> bool:
 
 
 def _keep(log: Log, *, readings: Mapping[str, bytes]) -> None:
-    for root, lines in readings.items():
-        stored = log.keep_readings(_lines(lines))
-        assert stored.hex() == root, "readings are found again under the root that the receipt cites"
+    stored = log.keep_readings(*map(_lines, readings.values()))
+    assert [root.hex() for root in stored] == list(readings), "readings are found again under the root that the receipt cites"
 
 
 def _lines(readings: bytes) -> Sequence[bytes]:

@@ -15,7 +15,7 @@ from laycan.control.decision import Decision
 from laycan.control.draft import Draft
 from laycan.control.punctuality import note_access
 from laycan.delivery.faults.fitness import degraded, unfit_for
-from laycan.delivery.metering.served import Bound, Due
+from laycan.delivery.metering.served import Due
 from laycan.kube.world import World
 from laycan.resources.times import format_time
 from laycan.settings import Settings
@@ -51,9 +51,8 @@ def _known_cause(draft: Draft) -> str:
 
 def _cause(draft: Draft, world: World, missing: frozenset[int], settings: Settings) -> str:
     """What the agents found on the nodes, or cards, from which lots were lost: Xid79, Missing, …; "" where they know nothing."""
-    written = (Bound.parse(raw) for raw in draft.contract.status.get("bindings") or ())
     reasons = set()
-    for bound in (*draft.bounds, *written):  # a lot may have been given other cards since
+    for bound in draft.bounds:
         if bound.handed_over_at is not None and bound.start <= draft.now and not missing.isdisjoint(bound.lots):
             unfit = unfit_for(world, bound.node, draft.contract, settings, draft.now)
             reasons.update([why.reason for gpu, why in unfit.items() if not bound.exact or gpu in bound.devices][:1])

@@ -80,7 +80,8 @@ def _instants(
         yield from (parse_time(notice["start"]), parse_time(notice["end"]))
     if now < owed.start:
         return
-    yield max(reading.until, owed.start) + settings.meter_seconds + settings.meter_lag_seconds
+    due_at = max(reading.until, owed.start) + settings.meter_seconds + settings.meter_lag_seconds
+    yield due_at if due_at > now else now + settings.meter_seconds  # it waits for agents, whose reports wake nobody
     onsets = [g.start for g in reading.gaps] + [b.start for b in bounds] + [b.end for b in bounds] + [owed.start]
     onsets += [o.since for o in reading.counters.outages] if reading.counters else []
     policy = policy_of(world, contract)

@@ -98,9 +98,6 @@ class Writer:
         elif kind == "nodes":
             for contract in self.claims.contracts_on(key):
                 self.touch(contract, Priority.FAILURE)
-        elif kind == "meters":  # how far a contract's delivery is proven
-            for contract in self.claims.contracts_on(key):
-                self.touch(contract, Priority.COSMETIC)
         elif kind == "fence":
             fence = self.world.fence.nodes if self.world.fence else {}
             changed = {node for node, _ in fence.items() ^ self._fence.items()}
@@ -181,6 +178,9 @@ class Writer:
         return not self._busy and not len(self._agenda)
 
     def _look(self, key: str, priority: Priority) -> None:
+        if key in self._busy:  # the clock woke it while its last request is under way
+            self.touch(key, priority)
+            return
         contract = self.world.contracts.get(key)
         if contract is None and key not in self.requests.unsure:
             self._forget(key)

@@ -2,7 +2,7 @@
 
 An endpoint's URL is written by whoever may write ExchangeEndpoints; it must not turn the operator into a way to the cloud's metadata
 service. Names are judged by the addresses that the connection is really made to, so a name that changes its address between check
-and use gains nothing.
+and use gains nothing; and each socket once more by its address, however the URL was read. Private ranges are open: exchanges live there.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
+from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
-METADATA = (ip_network("fd00:ec2::/32"), ip_network("100.100.100.200/32"))  # AWS over IPv6, Alibaba; the others are link-local
-NAT64 = ip_network("64:ff9b::/96")
+# AWS and Google over IPv6, Alibaba, Oracle, Azure's wire server; the others are link-local
+METADATA = tuple(map(ip_network, ("fd00:ec2::/32", "fd20:ce::254/128", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32")))
+CARRIERS = tuple(
+    map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/96", "::ffff:0:0:0/96", "::/96"))
+)  # IPv4 in the last 32 bits: NAT64, SIIT, old
 
 
 class ForbiddenAddressError(Exception):
@@ -28,6 +32,8 @@ def check_url(url: str) -> None:
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
         raise ForbiddenAddressError(f"{url!r} is no http or https URL with a host")
+    if not host.isascii():  # digits of other scripts would become an address on the way
+        raise ForbiddenAddressError(f"{host!r} must be written in ASCII (xn--… where the name has other letters)")
     literal = _literal(host)
     if literal is not None:
         check_address(host, str(literal), loopback=parts.scheme == "http")
@@ -56,9 +62,18 @@ def _unwrapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped is not None:
             return ip.ipv4_mapped
-        if ip in NAT64:
+        if ip.sixtofour is not None:
+            return ip.sixtofour
+        if any(ip in net for net in CARRIERS) and not ip.is_loopback:
             return IPv4Address(int(ip) & 0xFFFF_FFFF)
     return ip
+
+
+def guarded_socket(address: AddrInfoType) -> socket.socket:
+    """The last gate before a connection: raises ForbiddenAddressError as `check_address` does."""
+    family, kind, protocol, _, place = address
+    check_address("the endpoint", str(place[0]).split("%", 1)[0], loopback=False)
+    return socket.socket(family, kind, protocol)
 
 
 class GuardedResolver(AbstractResolver):

@@ -172,6 +172,11 @@ def exchange_of(contract: ContractView) -> Place:
     return Place(contract.namespace, name) if name else LOCAL
 
 
+def strayed(contract: ContractView) -> bool:
+    """Whether it names an exchange that was not there when it was judged: what was said of it stands in the local log."""
+    return text_at(contract.status, "reason", "code") == "UnknownExchange"
+
+
 def _say(log: Log, *, entries: Sequence[Entry], signer: Signer | None) -> Mapping[str, int]:
     indices = log.append(entries)
     if signer is not None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from laycan.events.addresses import ForbiddenAddressError, GuardedResolver, check_url
+from laycan.events.addresses import ForbiddenAddressError, GuardedResolver, check_url, guarded_socket
 from laycan.events.retries import Verdict, judge, retry_after
 from laycan.events.signatures import headers, parse_keys
 from laycan.ledger.keys import Signer
@@ -42,7 +42,8 @@ class Answer:
     verdict: Verdict
     detail: str  # "HTTP 503", or what went wrong before there was an answer
     asked: float = 0.0  # seconds, by Retry-After
-    reply: Mapping[str, Any] = field(default_factory=dict)  # the JSON object in the body of a 2xx
+    reply: Mapping[str, Any] = field(default_factory=dict)  # the JSON object in the body of a 2xx or 4xx
+    status: int = 0  # of HTTP, 0 without an answer
 
 
 class Courier:
@@ -64,8 +65,12 @@ class Courier:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(resolver=GuardedResolver())
-        self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
+        # as many connections as endpoints need: receivers that hang must not keep others from theirs
+        connector = aiohttp.TCPConnector(limit=0, resolver=GuardedResolver(), socket_factory=guarded_socket)
+        plain = {"accept-encoding": "identity"}
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=plain, auto_decompress=False, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
+        )
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -99,8 +104,8 @@ class Courier:
             if response.status in (401, 403):
                 self._keys.clear()  # perhaps the key was changed
             asked = retry_after(response.headers.get("retry-after"), self._clock()) if verdict is Verdict.RETRY else 0.0
-            reply = await _reply(response) if verdict is Verdict.ACK else {}
-            return Answer(verdict, f"HTTP {response.status}", asked, reply)
+            reply = await _reply(response) if verdict is Verdict.ACK or 400 <= response.status < 500 else {}
+            return Answer(verdict, f"HTTP {response.status}", asked, reply, response.status)
 
     async def _webhook_keys(self, namespace: str, name: str, key: str) -> tuple[bytes, ...]:
         now, known = asyncio.get_running_loop().time(), self._keys.get((namespace, name, key))

@@ -3,7 +3,7 @@
 What is owed stands in the log, and how far the receiver is, too: the cursor, written at most once a second, and the parked entries.
 Whoever is killed in between sends something again, with the same id and the same bytes. How often something was tried lives in memory.
 
-410 pauses the channel until somebody changes the endpoint.
+410 pauses the channel until somebody changes the endpoint, over a restart too: the endpoint's status remembers it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -43,13 +43,21 @@ class Channel:
     """`run` until cancelled; `grown` when the log has more, `changed` when the endpoint is another."""
 
     def __init__(
-        self, endpoint: str, spec: Mapping[str, Any], ledgers: Ledgers, courier: Courier, clock: Callable[[], int], jitter: Jitter
+        self,
+        endpoint: str,
+        spec: Mapping[str, Any],
+        ledgers: Ledgers,
+        courier: Courier,
+        clock: Callable[[], int],
+        jitter: Jitter,
+        *,
+        paused: bool = False,
     ) -> None:
         """`endpoint` is the key of the ExchangeEndpoint, `clock` gives Unix seconds."""
         self.endpoint, self.spec, self.place = endpoint, spec, Place(*endpoint.split("/", 1))
         self.stream: Stream | None = None  # None: its log was not read yet
         self.origin = ""  # of its log
-        self.paused = False
+        self.paused = paused
         self.health, self.counts = Health(), Counts()
         self.ledgers, self.courier = ledgers, courier
         self._clock, self._jitter = clock, jitter
@@ -70,6 +78,8 @@ class Channel:
 
     def changed(self, spec: Mapping[str, Any]) -> None:
         """Somebody has put it right, or elsewhere: nobody waits, and nothing is paused."""
+        if self.paused:
+            self.health.forget()
         self.spec, self.paused = spec, False
         if self.stream is not None:
             self.stream.hold = 0.0
@@ -158,7 +168,7 @@ class Channel:
             entry = job.entry
             if entry is None:
                 (entry,) = await self.ledgers.use(self.place, lambda log: log.entries(job.index - 1, 1))
-            answer = await self.courier.post(self.endpoint, self.spec, message(entry))
+            answer = await self.post(message(entry))
         except LedgerError as error:
             answer = Answer(Verdict.RETRY, str(error))
         except BaseException:
@@ -167,6 +177,13 @@ class Channel:
         finally:
             self._woken.set()
         self._take(stream, job, answer)
+
+    async def post(self, sent: Message) -> Answer:
+        """One attempt. That an address is gone counts where it is the endpoint's still."""
+        spec = self.spec
+        answer = await self.courier.post(self.endpoint, spec, sent)
+        former = answer.verdict is Verdict.GONE and self.spec is not spec
+        return replace(answer, verdict=Verdict.RETRY) if former else answer
 
     def _take(self, stream: Stream, job: Job, answer: Answer) -> None:
         if answer.verdict is not Verdict.ACK:
@@ -196,7 +213,7 @@ class Channel:
     def heard(self, answer: Answer, mark: Mark) -> None:
         """Something that was sent at `mark` was acknowledged."""
         now, have = asyncio.get_running_loop().time(), answer.reply.get("have")
-        if self.stream is None:
+        if self.stream is None or self.paused:  # what was in flight beside a 410 says nothing against it
             return
         if self.health.acked(now):
             self.stream.hurry()
@@ -208,8 +225,10 @@ class Channel:
 
     def unheard(self, answer: Answer) -> None:
         """Something was not acknowledged."""
+        if self.paused:
+            return
         self.health.failed(asyncio.get_running_loop().time(), answer.verdict, answer.detail)
-        if answer.verdict is Verdict.GONE and not self.paused:
+        if answer.verdict is Verdict.GONE:
             self.paused = True
             log.error("ALARM endpoint %s answered 410: it is paused until it is changed", self.endpoint)
 

@@ -1,4 +1,4 @@
-"""Every minute the head of its log, signed, to each exchange: silence shows, and what was said cannot be changed unseen.
+"""Every minute (`heartbeatSeconds`) the signed head of its log, to each exchange: silence shows, and nothing said can be changed unseen.
 
 It is outside the log and is not repeated: the next one says more. The exchange may answer with its own signature of the head, having
 checked that it continues the one before; what it has seen so is witnessed.
@@ -16,7 +16,7 @@ from typing import Any
 
 import rfc8785
 
-from laycan.events.attempt import Message
+from laycan.events.attempt import Answer, Message
 from laycan.events.channel import Channel
 from laycan.events.retries import Verdict
 from laycan.ledger.checkpoints import CosignatureError, add_cosignatures, sign_checkpoint
@@ -26,17 +26,23 @@ from laycan.resources.times import parse_time
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 60.0
+CONTRADICTED = (409, 422)  # as the kit answers a checkpoint that is not the head of what it holds, or not by a key that it trusts
 
 
 class Heartbeat:
     """Of one channel. `signer` gives the key for checkpoints, None while there is none: then there are no heartbeats."""
 
     def __init__(
-        self, channel: Channel, signer: Callable[[], Signer | None], clock: Callable[[], int], every: float = HEARTBEAT_SECONDS
+        self,
+        channel: Channel,
+        signer: Callable[[], Signer | None],
+        clock: Callable[[], int],
+        every: float,
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
+        """`every`: seconds; `refused` is told of each checkpoint that the receiver contradicts."""
         self.cosigned = self.forged = 0  # since the start
-        self._channel, self._signer, self._clock, self._every = channel, signer, clock, every
+        self._channel, self._signer, self._clock, self._every, self._refused = channel, signer, clock, every, refused
         self._told = ""
 
     async def run(self) -> None:
@@ -56,15 +62,27 @@ class Heartbeat:
         mark = channel.stream.mark
         body = rfc8785.dumps({"checkpoint": note, "origin": origin})
         sent = Message(f"checkpoint/{origin}/{size}/{self._clock()}", body, "application/json")
-        answer = await channel.courier.post(channel.endpoint, channel.spec, sent)
+        answer = await channel.post(sent)
+        if answer.status in CONTRADICTED:
+            self._contradicted(answer, size)
+            return
         if answer.verdict is Verdict.REFUSED:  # a receiver that knows events only
             self._tell(f"it refuses checkpoints ({answer.detail})")
         elif answer.verdict is not Verdict.ACK:
+            channel.stream.hold = max(channel.stream.hold, asyncio.get_running_loop().time() + answer.asked)
             channel.unheard(answer)
         else:
+            channel.health.contradicted("")
             channel.heard(answer, mark)
             if size != "0":  # of an empty log none is kept
                 await self._witness(note, answer.reply.get("cosignature"))
+
+    def _contradicted(self, answer: Answer, size: str) -> None:
+        """The receiver holds something else than we say that we said: for a person, at both ends."""
+        self._refused()
+        words = f"the checkpoint of {size} entries is refused ({answer.detail}): {str(answer.reply.get('error', ''))[:300]!r}"
+        if self._channel.health.contradicted(words):
+            log.error("ALARM %s does not have the log that we have: %s", self._channel.endpoint, words)
 
     async def _witness(self, note: str, line: object) -> None:
         if not isinstance(line, str):

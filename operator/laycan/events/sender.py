@@ -13,8 +13,10 @@ from typing import Any
 
 from laycan.events.attempt import Courier
 from laycan.events.channel import Channel
-from laycan.events.heartbeat import HEARTBEAT_SECONDS, Heartbeat
+from laycan.events.health import GONE, OUTAGE_SECONDS
+from laycan.events.heartbeat import Heartbeat
 from laycan.events.stream import Jitter
+from laycan.kube.sound import mapping, seconds_at
 from laycan.kube.world import World
 from laycan.ledger.keys import Signer
 from laycan.ledger.ledgers import Ledgers, Place
@@ -34,9 +36,10 @@ class Sender:
         clock: Callable[[], int],
         *,
         jitter: Jitter = random.uniform,
-        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        heartbeat_seconds: float = 60.0,
     ) -> None:
         """`signer` gives the key for checkpoints, None while there is none; `clock` gives Unix seconds."""
+        self.refused = 0  # checkpoints that their receivers contradicted, since the start
         self.channels: dict[str, Channel] = {}  # key of the ExchangeEndpoint -> its channel
         self.hearts: dict[str, Heartbeat] = {}
         self.flipped = asyncio.Event()  # an exchange has become reachable, or is not any more
@@ -67,6 +70,9 @@ class Sender:
         """Which entries are refused by their receivers, as `<namespace>/<name>#<index>`."""
         return sorted(f"{key}#{index}" for key, channel in self.channels.items() for index in _parked(channel))
 
+    def _count(self) -> None:
+        self.refused += 1
+
     def _on_change(self, kind: str, key: str) -> None:
         if kind != "endpoints" or self._group is None:
             return
@@ -78,16 +84,20 @@ class Sender:
             del self._seen[key], self.channels[key], self.hearts[key]
             self._tasks[key].cancel()  # it stays, for one of the same name to wait for its end
             return
-        self._seen[key], spec = seen, endpoint.get("spec") or {}
+        self._seen[key] = seen
         if key in self.channels:
-            self.channels[key].changed(spec)
+            self.channels[key].changed(endpoint.get("spec") or {})
         else:
-            self._begin(key, spec, self._group)
+            self._begin(key, endpoint, self._group)
 
-    def _begin(self, key: str, spec: Mapping[str, Any], group: asyncio.TaskGroup) -> None:
-        channel = Channel(key, spec, self._ledgers, self._courier, self._clock, self._jitter)
+    def _begin(self, key: str, endpoint: Mapping[str, Any], group: asyncio.TaskGroup) -> None:
+        spec, paused = endpoint.get("spec") or {}, was_gone(endpoint)
+        channel = Channel(key, spec, self._ledgers, self._courier, self._clock, self._jitter, paused=paused)
+        if paused:
+            log.error("ALARM endpoint %s answered 410 before this start: it stays paused until it is changed", key)
         channel.health.flipped = self.flipped.set
-        self.channels[key], self.hearts[key] = channel, Heartbeat(channel, self._signer, self._clock, self._every)
+        channel.health.outage_seconds = max(OUTAGE_SECONDS, 2.5 * self._every)
+        self.channels[key], self.hearts[key] = channel, Heartbeat(channel, self._signer, self._clock, self._every, self._count)
         self._tasks[key] = group.create_task(self._serve(channel, self.hearts[key], self._tasks.get(key)), name=f"send {key}")
 
     async def _serve(self, channel: Channel, heart: Heartbeat, before: asyncio.Task[None] | None) -> None:
@@ -96,6 +106,17 @@ class Sender:
         async with asyncio.TaskGroup() as group:
             group.create_task(channel.run(), name=f"channel {channel.endpoint}")
             group.create_task(heart.run(), name=f"heartbeat {channel.endpoint}")
+
+
+def was_gone(endpoint: Mapping[str, Any]) -> bool:
+    """Whether its receiver wanted nothing any more, by its status, and its spec is still the same."""
+    generation, found = seconds_at(endpoint, "metadata", "generation"), mapping(endpoint.get("status")).get("conditions")
+    conditions = [mapping(each) for each in found] if isinstance(found, list) else []
+    return any(
+        (each.get("type"), each.get("status"), each.get("reason"), each.get("observedGeneration"))
+        == ("Reachable", "False", GONE, generation)
+        for each in conditions
+    )
 
 
 def _parked(channel: Channel) -> Iterator[int]:

@@ -1,19 +1,22 @@
 """The daily statement to an exchange: where each of its contracts stands, so that it can compare what it has with what was said.
 
-An event of the log, not of a contract: its id follows from the day and the part, so that a statement which is made twice is the same
-entry. A day's statement is cut into parts of at most `PART_BYTES`; each says how many there are, and the digest of all lines together.
+An event of the log, not of a contract. A day's statement is cut into parts of at most `PART_BYTES`; each says how many there are, and the
+digest of all lines together. All parts are appended in one transaction, after every event that they speak of: so a log has the whole
+statement of a day or none, and who has the log up to there has all that it names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import rfc8785
 
-from laycan.events.cloudevents import event_type
+from laycan.events.cloudevents import operator_event
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
+from laycan.ledger.log import ContentConflictError, Entry, Log
 from laycan.resources.digest import digest
 from laycan.resources.times import format_time
 from laycan_verify.classes import DAY_SECONDS
@@ -27,18 +30,28 @@ def statement_id(origin: str, day: int, part: int) -> str:
     return f"{NAME}/{origin}/{format_time(day * DAY_SECONDS)[:10]}/{part}"
 
 
-def statement(contracts: Iterable[ContractView], endpoint: str, origin: str, source: str, now: int) -> list[tuple[str, str]]:
-    """(id, body) of each part for the endpoint `namespace/name`; `origin` of its log, `source` of the events, `now` in Unix seconds.
+def say(log: Log, contracts: Sequence[ContractView], endpoint: str, source: str, now: int) -> list[str]:
+    """Appends the day's statement unless the log has it; the ids of its parts, none where it was there. Raises as `Log.append` does.
 
-    Of a day there is one statement, of its first second's state as it is known `now`: make it once, soon after midnight UTC.
+    `contracts` of the endpoint `namespace/name`, `source` of the events, `now` in Unix seconds. What waits in their outboxes goes before.
     """
-    mine = [contract for contract in contracts if f"{contract.namespace}/{text_at(contract.spec, 'exchangeRef', 'name')}" == endpoint]
-    lines = [line(contract) for contract in sorted(mine, key=lambda contract: contract.key)]
+    if log.index_of(statement_id(log.origin, now // DAY_SECONDS, 1)) is not None:
+        return []
+    waiting = [Entry(entry["id"], entry["body"].encode()) for each in contracts for entry in each.status.get("outbox") or ()]
+    parts = [Entry(id_, body.encode()) for id_, body in statement(contracts, endpoint, log.origin, source, now)]
+    with suppress(ContentConflictError):  # an outbox was edited: the appender's alarm; all else was appended
+        log.append([*waiting, *parts])
+    return [part.id for part in parts]
+
+
+def statement(contracts: Iterable[ContractView], endpoint: str, origin: str, source: str, now: int) -> list[tuple[str, str]]:
+    """(id, body) of each part; `origin` of the log, the others as in `say`."""
+    lines = [line(contract) for contract in sorted(contracts, key=lambda contract: contract.key)]
     parts, day, whole = _parts(lines), now // DAY_SECONDS, digest(lines)
     made = []
     for number, part in enumerate(parts, 1):
         id_, data = statement_id(origin, day, number), {"lines": part, "part": number, "parts": len(parts), "digest": whole}
-        made.append((id_, _body(id_, source, endpoint, now, data)))
+        made.append((id_, operator_event(event_id=id_, name=NAME, source=source, subject=endpoint, time=now, data=data)))
     return made
 
 
@@ -71,17 +84,3 @@ def _parts(lines: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
         parts[-1].append(each)
         size += length
     return parts
-
-
-def _body(id_: str, source: str, subject: str, now: int, data: Mapping[str, Any]) -> str:
-    event: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": id_,
-        "source": source,
-        "subject": subject,
-        "type": event_type(NAME),
-        "time": format_time(now),
-        "datacontenttype": "application/json",
-        "data": dict(data),
-    }
-    return rfc8785.dumps(event).decode()

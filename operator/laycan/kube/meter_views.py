@@ -44,21 +44,26 @@ class MeterView:
     sample_seconds: int = 10
 
     @property
+    def sampled_until(self) -> int:
+        """The latest sample; by the API server's clock where the node's is ahead of it: nothing is proven of time that has not come."""
+        return self.at - max(0, self.clock_offset_milliseconds or 0) // 1000
+
+    @property
     def complete_at(self) -> int:
         """Up to when everything is told: slowdown is told once its stretch of the Unix clock is over."""
-        return self.at - self.at % SLOWDOWN_SECONDS
+        return self.sampled_until - self.sampled_until % SLOWDOWN_SECONDS
 
     @property
     def silent_at(self) -> int:
         """From when on the agent counts as silent: it has missed two reports."""
-        return self.at + 2 * self.report_seconds + 30
+        return self.sampled_until + 2 * self.report_seconds + 30
 
 
 def tells_more(old: MeterView | None, new: MeterView | None) -> bool:
     """Whether a reading says more than that time went by: what was found or is there has changed, or silence ended."""
     if old is None or new is None:
         return old is not new
-    return (old.node_uid, old.gpus, old.findings) != (new.node_uid, new.gpus, new.findings) or new.at > old.silent_at
+    return (old.node_uid, old.gpus, old.findings) != (new.node_uid, new.gpus, new.findings) or new.sampled_until > old.silent_at
 
 
 def meter_view(obj: Raw) -> MeterView | None:

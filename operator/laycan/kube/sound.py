@@ -67,7 +67,7 @@ def sound_status(raw: Any, name: str, product: str) -> Raw:
 
 
 _LISTS = frozenset({"bindings", "conditions", "outbox", "curtailments"})
-_OPTIONAL = frozenset({"lots", "devices", "boundAt", "handedOverAt"})
+_OPTIONAL = frozenset({"lots", "devices", "boundAt", "handedOverAt", "meteredSince"})
 
 
 def _binding(raw: Any, product: str) -> Raw | None:

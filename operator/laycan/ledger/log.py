@@ -113,8 +113,8 @@ class Log(Protocol):
     def parked(self) -> dict[int, str]:
         """Index -> why its receiver refuses it."""
 
-    def keep_readings(self, readings: Sequence[bytes]) -> bytes:
-        """Keeps readings, each in its RFC 8785 bytes, and returns their root: under it they are found again."""
+    def keep_readings(self, *readings: Sequence[bytes]) -> list[bytes]:
+        """Keeps the readings of some receipts, each in its RFC 8785 bytes, in one transaction; returns their roots, to find them by."""
 
     def readings(self, root: bytes) -> list[bytes] | None: ...
 

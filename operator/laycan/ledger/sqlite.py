@@ -183,11 +183,12 @@ class SqliteLog:
     def parked(self) -> dict[int, str]:
         return dict(self._database.rows("SELECT place, reason FROM parked ORDER BY place"))
 
-    def keep_readings(self, readings: Sequence[bytes]) -> bytes:
-        root, lines = merkle.root(readings), b"".join(line + b"\n" for line in readings)
+    def keep_readings(self, *readings: Sequence[bytes]) -> list[bytes]:
+        made = [(merkle.root(lines), zlib.compress(b"".join(line + b"\n" for line in lines))) for lines in readings]
         with self._database.transaction():
-            self._database.rows("INSERT OR REPLACE INTO reading VALUES (?, ?)", root, zlib.compress(lines))
-        return root
+            for root, lines in made:
+                self._database.rows("INSERT OR REPLACE INTO reading VALUES (?, ?)", root, lines)
+        return [root for root, _ in made]
 
     def readings(self, root: bytes) -> list[bytes] | None:
         found = self._database.one("SELECT lines FROM reading WHERE root = ?", root)

@@ -16,6 +16,7 @@ PLURALS = {
     "NodeFence": "nodefences",
     "LeaderEpoch": "leaderepochs",
     "GpuMeter": "gpumeters",
+    "EvidenceBundle": "evidencebundles",
 }
 SINGLETON = "cluster"  # name of the one NodeFence and the one LeaderEpoch
 

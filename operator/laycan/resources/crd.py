@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from laycan.resources.constants import GROUP, PLURALS, VERSION
 from laycan.resources.contract import ComputeContract
+from laycan.resources.evidence_bundle import EvidenceBundle
 from laycan.resources.exchange import ExchangeEndpoint
 from laycan.resources.fence import LeaderEpoch, NodeFence
 from laycan.resources.instruction import ContractInstruction
@@ -91,6 +92,19 @@ KINDS: dict[str, tuple[type[BaseModel], Literal["Namespaced", "Cluster"], list[s
         "Cluster",
         [],
         [("Sampled", "string", ".spec.at", 0), ("Driver", "string", ".spec.driver", 0), ("Agent", "string", ".spec.agent", 1), _AGE],
+        [],
+    ),
+    "EvidenceBundle": (
+        EvidenceBundle,
+        "Namespaced",
+        [],
+        [
+            ("Contract", "string", ".spec.contractId", 0),
+            ("Receipts", "integer", ".spec.receipts", 0),
+            ("Until", "string", ".spec.until", 0),
+            ("Complete", "boolean", ".spec.complete", 0),
+            _AGE,
+        ],
         [],
     ),
 }

@@ -94,7 +94,7 @@ class EndpointStatus(Model):
     observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
     conditions: Conditions | None = Field(
         default=None,
-        description="Reachable: attempts are acknowledged. Evidence: the log is kept, checkpoints and receipts are signed.",
+        description="Reachable: attempts are acknowledged. Evidence: the log is kept, signed, and not contradicted.",
     )
     last_acknowledged_at: Time | None = Field(default=None, description="When the exchange last acknowledged an event, RFC 3339 UTC.")
     pending_events: int | None = Field(default=None, description="Events not yet acknowledged (a count).", ge=0)

@@ -168,6 +168,27 @@ class Office:
         self.lives[use] = old + 1
         return self.append(event_id, dumps(event))
 
+    def line(self, uid: str, **changed: Any) -> dict[str, Any]:
+        """How a contract stands, as the daily statement says."""
+        bodies = [body for event_id, body in self.log if event_id.startswith(f"{uid}/")]
+        found = {"contractId": uid.upper(), "uid": uid, "phase": "Accepted", "sequence": len(bodies)}
+        return found | ({"headDigest": digest(bodies[-1])} if bodies else {}) | changed
+
+    def state(self, *parts: list[dict[str, Any]], day: str = NOW[:10], **changed: Any) -> list[int]:
+        """The statement of a day, of all contracts in one part unless they are given; the indices of its parts."""
+        parts = parts or ([self.line(uid) for uid in sorted(self.numbers)],)
+        whole, made = digest(dumps([line for part in parts for line in part])), []
+        for number, part in enumerate(parts, 1):
+            data = {"lines": part, "part": number, "parts": len(parts), "digest": whole, **changed}
+            event_id = f"statement/{self.origin}/{day}/{number}"
+            event: dict[str, Any] = {"specversion": "1.0", "id": event_id, "source": "urn:laycan:8a1c", "subject": "desk/gcx", "time": NOW}
+            made.append(
+                self.append(
+                    event_id, dumps(event | {"type": "dev.laycan.statement.v1", "datacontenttype": "application/json", "data": data})
+                )
+            )
+        return made
+
     def replace(self, life: int, heads: dict[str, tuple[int, bytes]]) -> None:
         """The log is lost: another one begins, and says where each contract's history stood."""
         before, self.log = self.origin, []

@@ -66,10 +66,10 @@ def test_after_one_that_is_lost() -> None:
 
 
 def test_known_by_one_side_only() -> None:
-    """The endpoint's status alone is enough, and so is one contract; the local log is known by its contracts."""
+    """The endpoint's status alone is enough, and so is one contract, which does not know the name: then it is one that never was."""
     assert beginnings(origin="op/desk/gcx", size=3)(GCX).origin == "op/desk/gcx/2"
-    assert beginnings(traded("a", 1))(GCX).origin == "op/desk/gcx/2"
-    assert beginnings(traded("a", 1, exchange=False))(LOCAL).origin == "op/local/2"
+    assert beginnings(traded("a", 1))(GCX).origin == f"op/desk/gcx/{NOW}"
+    assert beginnings(traded("a", 1, exchange=False))(LOCAL).origin == f"op/local/{NOW}"
     assert beginnings(traded("a", 1))(LOCAL).origin == "op/local"
 
 

@@ -12,6 +12,7 @@ import standardwebhooks.webhooks
 from aiohttp import web
 
 from laycan.control.endpoints import EVERY_SECONDS, EndpointReporter, endpoint_status
+from laycan.events.sender import was_gone
 from laycan.kube.client import Client
 from laycan.ledger.log import LedgerError
 from laycan.resources.exchange import EndpointStatus
@@ -104,7 +105,7 @@ def test_an_exchange_that_comes_and_goes(tmp_path: Path) -> None:
 
 
 def test_why_nothing_is_signed(tmp_path: Path) -> None:
-    """Missing keys and a log that cannot be used stand in the condition Evidence, with what to do."""
+    """Missing keys, an exchange that contradicts and a log that cannot be used stand in the condition Evidence, with what to do."""
 
     async def main() -> None:
         exchange = Exchange(url="http://127.0.0.1:9/")
@@ -122,6 +123,9 @@ def test_why_nothing_is_signed(tmp_path: Path) -> None:
                 "the Secret is not there",
                 7,
             )
+            house.channel.health.contradicted("there are two histories")
+            (evidence,) = endpoint_status(raw, house.channel, house.ledgers, "", 1_800_000_000)["conditions"]
+            assert (evidence["status"], evidence["reason"], evidence["message"]) == ("False", "Contradicted", "there are two histories")
             house.ledgers.troubles[GCX] = LedgerError("the disk is full")
             (evidence,) = endpoint_status(raw, house.channel, house.ledgers, "", 1_800_000_000)["conditions"]
             assert (evidence["status"], evidence["reason"], evidence["message"]) == ("False", "NoLog", "the disk is full")
@@ -144,6 +148,88 @@ def test_what_was_known_before_a_restart_stays(tmp_path: Path) -> None:
             assert next(c for c in found["conditions"] if c["type"] == "Reachable") == old
 
     asyncio.run(main())
+
+
+def test_gone_over_a_restart(tmp_path: Path) -> None:
+    """410 to one message, beside which another is taken: the next operator leaves it alone too, by its status, until it is changed."""
+
+    def stored(house: House, generation: int, **more: Any) -> None:
+        """As the API server has it."""
+        endpoint = house.world.endpoints["desk/gcx"]
+        spec = {**endpoint["spec"], **more}
+        meta = {"generation": generation, "resourceVersion": "1"}
+        house.world.put("endpoints", "desk/gcx", {"metadata": meta, "spec": spec, "status": endpoint.get("status")})
+
+    async def main() -> None:
+        exchange = Exchange(faults=[answer(410)])
+        async with exchange.open():
+            house = House(exchange, tmp_path, checkpoints=key(1))
+            stored(house, 3)
+            api = Endpoints(house)
+            house.say("c", 2)
+            async with serving(api.handle) as client:
+                for _ in range(3):
+                    async with house.restarted():
+                        task = await reporting(house, client)
+                        await until(lambda: bool(api.writes) and api.conditions()["Reachable"] == ("False", "Gone"))
+                        await asyncio.sleep(7200)
+                        assert (house.channel.paused, house.channel.pending) == (True, 2)
+                        task.cancel()
+                        await asyncio.gather(task, return_exceptions=True)
+                first = exchange.arrivals[0].at
+                assert all(arrival.at < first + 5 for arrival in exchange.arrivals), "only what was in flight beside it"
+                stored(house, 4, disputeSeconds=7)
+                async with house.restarted():
+                    task = await reporting(house, client)
+                    await house.all_sent()
+                    await until(lambda: api.conditions()["Reachable"] == ("True", "Acknowledged"))
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+
+    leap(main())
+
+
+def test_gone_at_its_former_address(tmp_path: Path) -> None:
+    """410 of the address that was corrected meanwhile pauses nothing."""
+
+    async def main() -> None:
+        exchange = Exchange()
+
+        async def corrected(request: web.Request, handler: Any) -> web.StreamResponse:
+            house.point(exchange.url, disputeSeconds=7)
+            return await answer(410)(request, handler)
+
+        async with exchange.open():
+            exchange.faults = [corrected]
+            house = House(exchange, tmp_path)
+            house.say("c", 2)
+            async with house.running():
+                await house.all_sent()
+                assert not house.channel.paused
+
+    leap(main())
+
+
+GONE = {"type": "Reachable", "status": "False", "reason": "Gone", "observedGeneration": 3}
+
+
+@pytest.mark.parametrize(
+    ("status", "gone"),
+    [
+        ({"conditions": [{"type": "Evidence"}, GONE]}, True),
+        ({"conditions": [{**GONE, "observedGeneration": 2}]}, False),
+        ({"conditions": [{**GONE, "reason": "Failing"}]}, False),
+        ({"conditions": [{**GONE, "status": "True"}]}, False),
+        ({"conditions": [{**GONE, "type": "Evidence"}]}, False),
+        ({"conditions": [7, None]}, False),
+        ({"conditions": {"a": 1}}, False),
+        (None, False),
+        (7, False),
+    ],
+)
+def test_whether_it_was_gone(status: Any, gone: bool) -> None:
+    """Only by what was said of this very spec; a status of another shape says nothing."""
+    assert was_gone({"metadata": {"generation": 3}, "spec": {}, "status": status}) is gone
 
 
 @pytest.mark.parametrize("status", [None, 7, {"conditions": None}])

@@ -13,10 +13,11 @@ from aiohttp import web
 
 from laycan.control.exchanges import Exchanges
 from laycan.control.metrics import Metrics
-from laycan.events import sender as sending
+from laycan.events.schema import check
 from laycan.kube.world import World
 from laycan.ledger.ledgers import LOCAL
 from laycan.ledger.sqlite import open_log, path_of
+from laycan.resources.times import format_time
 from laycan.settings import Settings
 from laycan_verify.notes import read_note, signed
 from tests.laycan.control.test_metrics import read
@@ -108,9 +109,8 @@ def ids(folder: Path, place: Any) -> list[str]:
     return found
 
 
-def test_without_keys_then_with_them(tmp_path: Path, monkeypatch: Any) -> None:
+def test_without_keys_then_with_them(tmp_path: Path) -> None:
     """Webhooks by HMAC alone, the endpoint says why; once the Secret is there: `v1a`, heartbeats, and receipts could be signed."""
-    monkeypatch.setattr(sending, "HEARTBEAT_SECONDS", 0.2)
 
     async def test(town: Town) -> None:
         town.house.say("c", 2)
@@ -187,7 +187,29 @@ def test_counted(tmp_path: Path) -> None:
         town.exchanges.appender._known.clear()
         town.house.put("c", {"outbox": [{"id": "uid-c/1", "sequence": 1, "type": "t", "body": '{"forged":1}'}]})
         await until(lambda: town.exchanges.appender.conflicts == 1)
+        town.exchanges.sender.refused = 2
         assert town.counts()["laycan_log_conflicts_total", ""] == 1
+        assert town.counts()["laycan_checkpoints_refused_total", ""] == 2
         assert town.counts()["laycan_log_conflicts_total", ""] == 1
 
     in_town(tmp_path, test)
+
+
+def test_the_statement_of_the_day(tmp_path: Path) -> None:
+    """An endpoint of yesterday is told how its contracts stand, in the published form; the kit finds no difference."""
+
+    async def test(town: Town) -> None:
+        town.house.say("c", 3)
+        await town.all_sent()
+        endpoint = town.world.endpoints["desk/gcx"]
+        made = format_time(unix() - 86_400)
+        town.world.put("endpoints", "desk/gcx", {**endpoint, "metadata": {**endpoint["metadata"], "creationTimestamp": made}})
+        await until(lambda: any(event["type"] == "dev.laycan.statement.v1" for event in town.exchange.ledger.events))
+        assert town.exchange.store.alarms() == []
+
+    exchange = in_town(tmp_path, test)
+    (event,) = [event for event in exchange.ledger.events if event["type"] == "dev.laycan.statement.v1"]
+    assert [(line["contractId"], line["sequence"]) for line in event["data"]["lines"]] == [("C", 3)]
+    check(event)
+    assert sum(each.startswith("statement/op/desk/gcx/") for each in ids(tmp_path, GCX)) == 1
+    assert exchange.ledger.answers.keys() == {200}

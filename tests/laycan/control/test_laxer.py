@@ -138,6 +138,7 @@ def test_a_binding_keeps_its_node_without_its_product() -> None:
     """What protects the node is read although the rest of the entry is not; what names no node or time is no binding."""
     raw = stored("Accepted")
     raw["status"]["bindings"] = [{**raw["status"]["bindings"][0], "product": None, "level": 3, "lots": "x"}, {"node": "n2"}, 5]
+    raw["status"]["bindings"][0] |= {"handedOverAt": "soon", "meteredSince": 7}
     (kept,) = contract_view(raw).status["bindings"]
     assert kept == bound("n1")["bindings"][0]
 

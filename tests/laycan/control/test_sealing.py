@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from laycan.ledger.log import DiskFullError
 from laycan.ledger.sqlite import SqliteLog
 from laycan.resources.constants import FINALIZER
 from laycan.resources.times import format_time
+from laycan_verify import merkle
 from tests.laycan.control.apiserver import Contracts
 from tests.laycan.control.desk import SETTINGS, T0, Desk
 from tests.laycan.control.test_receipts import DAY, desk, quarter_hours, receipts, seal
@@ -138,10 +140,10 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Town:
     found = Town(tmp_path, made)
     keep = SqliteLog.keep_readings
 
-    def limited(log: SqliteLog, readings: Any) -> bytes:
+    def limited(log: SqliteLog, *readings: Any) -> list[bytes]:
         if found.full:
             raise DiskFullError("no room")
-        return keep(log, readings)
+        return keep(log, *readings)
 
     monkeypatch.setattr(SqliteLog, "keep_readings", limited)
     return found
@@ -184,3 +186,90 @@ def test_without_a_disk_all_but_the_receipt_is_written(town: Town) -> None:
     asyncio.run(town.run(test))
     (said,) = receipts(town.made)
     assert said["quantities"]["deliveredGpuSeconds"] == DAY * 16
+
+
+Keep = Callable[[int], Awaitable[None]]
+Test = Callable[[Keep, Receipts, Ledgers], Awaitable[None]]
+
+
+class TestTogether:
+    """The readings of contracts whose day ends at once come to the disk in few commits, and nobody goes on before his are there."""
+
+    @pytest.fixture
+    def commits(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many receipts' readings each transaction held."""
+        found: list[int] = []
+        keep = SqliteLog.keep_readings
+
+        def counted(log: SqliteLog, *readings: Any) -> list[bytes]:
+            found.append(len(readings))
+            return keep(log, *readings)
+
+        monkeypatch.setattr(SqliteLog, "keep_readings", counted)
+        return found
+
+    def run(self, folder: Path, test: Test) -> None:
+        made = Desk()
+
+        async def main() -> None:
+            ledgers = Ledgers(folder, lambda place: Beginning(f"op/{place}"))
+            found = Receipts(lambda: None, made.world, ledgers)
+
+            async def keep(number: int) -> None:
+                """What the writer does with one contract: its readings are there when it is told so."""
+                line = str(number).encode()
+                await found.keep(made.contract, {merkle.root([line]).hex(): b"[" + line + b"]"})
+                assert await ledgers.use(GCX, lambda log: log.readings(merkle.root([line]))) == [line]
+
+            try:
+                await test(keep, found, ledgers)
+            finally:
+                await ledgers.close()
+
+        asyncio.run(main())
+
+    def test_few_commits(self, commits: list[int], tmp_path: Path) -> None:
+        async def test(keep: Keep, found: Receipts, ledgers: Ledgers) -> None:
+            await asyncio.gather(*map(keep, range(64)))
+            await asyncio.gather(*map(keep, range(64, 96)))
+
+        self.run(tmp_path, test)
+        assert sum(commits) == 96
+        assert commits[:2] == [1, 63]
+        assert len(commits) == 4
+
+    def test_one_who_is_cancelled(self, commits: list[int], tmp_path: Path) -> None:
+        """He was to make the commit of all that came together: the next one makes it."""
+
+        async def test(keep: Keep, found: Receipts, ledgers: Ledgers) -> None:
+            gates = [threading.Event(), threading.Event()]
+            busy = [asyncio.ensure_future(ledgers.use(GCX, lambda log: gates[0].wait(10)))]
+            await asyncio.sleep(0)
+            tasks = [asyncio.ensure_future(keep(number)) for number in range(5)]
+            await until(lambda: bool(found._gathering))  # behind the first commit
+            busy.append(asyncio.ensure_future(ledgers.use(GCX, lambda log: gates[1].wait(10))))
+            await asyncio.sleep(0)
+            gates[0].set()
+            await until(lambda: not found._gathering)  # the second commit stands behind the second gate
+            tasks[1].cancel()
+            gates[1].set()
+            await asyncio.gather(*busy)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(end) for end in ended] == [type(None), asyncio.CancelledError, *[type(None)] * 3]
+
+        self.run(tmp_path, test)
+
+    def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody is told that his are there; once there is room they are."""
+
+        async def test(keep: Keep, found: Receipts, ledgers: Ledgers) -> None:
+            def full(log: SqliteLog, *readings: Any) -> list[bytes]:
+                raise DiskFullError("no room")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(SqliteLog, "keep_readings", full)
+                ended = await asyncio.gather(*map(keep, range(5)), return_exceptions=True)
+            assert [type(end) for end in ended] == [DiskFullError] * 5
+            await asyncio.gather(*map(keep, range(5)))
+
+        self.run(tmp_path, test)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from laycan.control.status import next_wake
 from laycan.kube.meter_views import MeterView, MissedView
 from laycan.resources.times import format_time
 from laycan.resources.verdict import Found, resolved
@@ -114,6 +115,18 @@ def test_told_in_the_second_that_it_is_due() -> None:
     ]
 
 
+def test_held_up_by_samples_it_is_read_on_soon() -> None:
+    """Reports wake nobody: a meter that waits for one looks again every `meterSeconds`."""
+    desk = delivered()
+    for name in ("a", "b"):
+        meter(desk, name, T0 + 10)
+    desk.run(T0 + 1, T0 + 400)
+    assert desk.quantities.get("contracted", 0) == 0
+    wake = next_wake(desk.contract, T0 + 400, desk.world, desk.settings)
+    assert wake is not None
+    assert wake <= T0 + 400 + desk.settings.meter_seconds
+
+
 def test_silent_at_the_same_second_whenever_it_is_looked_at() -> None:
     """A second before its agent counts as silent a lot is had, whoever looks."""
     desk = delivered()
@@ -154,6 +167,18 @@ def test_moved_at_the_first_look() -> None:
     desk.at(T0 + 614)
     assert desk.told[-1]["data"]["change"]["since"] == "2027-01-04T00:10:10Z"
     assert desk.status["handover"]["interruptedSince"] == "2027-01-04T00:10:10Z"
+
+
+def test_a_slow_stretch_is_known_at_its_end() -> None:
+    """How slow a GPU was is told for whole stretches of 300 s: none is read as delivered before that is known."""
+    desk = delivered()
+    reports(desk, T0, T0 + 540, "a", "b")
+    assert desk.status["meter"]["until"] == format_time(T0 + 300)
+    meter(desk, "a", T0 + 600, Found("GPU-a-3", "Slowdown", 0, 80_000, T0 + 300, T0 + 600))
+    reports(desk, T0 + 600, T0 + 1200, "a", "b")
+    assert desk.quantities["shortfall"] == 300 * 8
+    reports(desk, T0 + 1260, desk.end + 120, "a", "b")
+    assert desk.quantities == {"contracted": 57_600, "delivered": 57_600 - 2400, "shortfall": 2400}
 
 
 def test_an_application_error_is_delivered() -> None:

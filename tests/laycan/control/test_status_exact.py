@@ -136,3 +136,49 @@ def test_a_card_that_the_agent_calls_unfit() -> None:
     change = desk.told[-1]["data"]["change"]
     assert (desk.news[-1], change["lots"], change["cause"]) == ("delivery.interrupted", [1], "Xid79")
     assert "U3" not in str(desk.told[-1])
+
+
+def metered_by_agents() -> Desk:
+    """Handed over in the lead, and the node has an agent."""
+    desk = exact_desk()
+    desk.run(T0 - 3600, T0 - LEAD)
+    give(desk, 0, "gpu-0", "gpu-1")
+    give(desk, 1, "gpu-2", "gpu-3")
+    report(desk, T0 - 40)
+    desk.at(T0 - 30)
+    desk.at(T0)
+    return desk
+
+
+def report(desk: Desk, at: int, *found: Found) -> None:
+    desk.world.meters["a"] = meter("a", *found, at=at, gpus=tuple(f"U{i}" for i in range(6)))
+
+
+def test_each_second_is_judged_by_the_cards_of_its_time() -> None:
+    """A card broke while nobody looked: its lot was out from then on, whatever card it is given at the first look."""
+    desk = metered_by_agents()
+    report(desk, T0 + 300, Found("U3", "Xid", 79, 0, T0 + 100, None))
+    desk.at(T0 + 300)
+    assert cards(desk) == {0: ["U0", "U1"], 1: ["U2", "U4"]}
+    assert desk.told[-1]["data"]["change"]["since"] == format_time(T0 + 100)
+    give(desk, 1, "gpu-2", "gpu-4", version=2)
+    desk.at(T0 + 320)
+    report(desk, T0 + 4000, Found("U3", "Xid", 79, 0, T0 + 100, None))
+    desk.run(T0 + 321, desk.end + 60)
+    assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2 * 220, "shortfall": 2 * 220}
+
+
+def test_an_old_fault_of_a_new_card() -> None:
+    """The card that a lot is given may have been broken before: that takes nothing from the time in which it had another."""
+    desk = metered_by_agents()
+    old = Found("U4", "Xid", 79, 0, T0 - 2000, T0 - 1100)  # clean until 200 s before
+    report(desk, T0 + 100, old, Found("U4", "Unreadable", 0, 0, T0 + 40, T0 + 60))
+    desk.at(T0 + 100)
+    report(desk, T0 + 110, *desk.world.meters["a"].findings, Found("U3", "Xid", 79, 0, T0 + 105, None))
+    desk.at(T0 + 110)
+    assert cards(desk)[1] == ["U2", "U4"]
+    give(desk, 1, "gpu-2", "gpu-4", version=2)
+    desk.at(T0 + 120)
+    report(desk, T0 + 4000, *desk.world.meters["a"].findings)
+    desk.run(T0 + 121, desk.end + 60)
+    assert desk.quantities == {"contracted": 14_400, "delivered": 14_400 - 2 * 15, "excused": 2 * 15}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from laycan.control.agenda import Priority
 from laycan.control.decision import Decision, PlannedBinding, Reason
@@ -23,6 +24,7 @@ from laycan.resources.verdict import Found
 from tests.laycan.control.apiserver import Contracts, Fault
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, bound, contract, product, world
 from tests.laycan.delivery.worlds import meter
+from tests.laycan.events.house import until
 from tests.laycan.kube.scripted import serving
 
 BEGUN = int(time.time()) - 60
@@ -178,8 +180,8 @@ def test_nothing_is_written_without_the_lease() -> None:
     assert api.writes == []
 
 
-def test_a_reading_of_a_meter_lets_its_contracts_be_metered_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those on its node are looked at again, after all that is urgent, and no others; what was found is urgent."""
+def test_only_news_of_a_meter_is_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that time went by wakes nobody (12,500 agents write 42 a second); what was found is urgent to those on its node alone."""
     made = world([contract("a", status=bound("n1")), contract("b", status=bound("n2"))])
     requests = Requests(Client(Credentials("http://127.0.0.1:1", None, str)), made, Gate(made, lambda: None), lambda: True)
     writer, touched = Writer(made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: NOW, requests), list[tuple[str, Priority]]()
@@ -187,7 +189,41 @@ def test_a_reading_of_a_meter_lets_its_contracts_be_metered_further(monkeypatch:
     made.put("meters", "n1", meter("n1"))
     monkeypatch.setattr(Writer, "touch", lambda _, key, priority: touched.append((key, priority)))
     made.put("meters", "n1", meter("n1", version=2))
-    assert touched == [("desk/a", Priority.COSMETIC)]
-    touched.clear()
+    assert touched == []
     made.put("meters", "n1", meter("n1", Found("GPU-0", "Missing", 0, 0, NOW, None), version=3))
-    assert touched == [("desk/a", Priority.COSMETIC), ("desk/a", Priority.FAILURE)]
+    assert touched == [("desk/a", Priority.FAILURE)]
+
+
+def test_a_wake_that_comes_while_it_is_written() -> None:
+    """One request of a contract is under way at a time, also where its start comes while the answer is still out."""
+    api, made, now = Contracts({"a": raw("a", "acme", "n1")}), world(nodes=["n1", "n2"]), [BEGUN]
+    made.products["h100"] = product("h100")
+    writers, under_way, most = list[Writer](), 0, 0
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for writer in writers:
+            now[0] = START + 1
+            writer.touch_all()
+        await asyncio.sleep(0.05)
+        under_way -= 1
+        return await api.handle(request)
+
+    async def go() -> None:
+        async with serving(slow) as client:
+            api.show(made)
+            requests = Requests(client, made, Gate(made, lambda: None), lambda: True)
+            writer = Writer(made, Authority(SETTINGS, "urn:laycan:x", 1), lambda: now[0], requests)
+            writer.start()
+            task = asyncio.create_task(writer.run())
+            await until(writer.idle)
+            writers.append(writer)
+            writer.decide({"desk/a": to("n2", "a")})
+            await until(lambda: writer.idle() and api.objects["a"]["status"]["phase"] == "Delivering")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(go())
+    assert most == 1

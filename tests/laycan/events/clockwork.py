@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -47,12 +47,15 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         self._leaping.at_work -= 1
 
 
-class LeapingDatetime(datetime):
-    """For a receiver that compares timestamps with its clock: that leaps, too."""
+def datetime_by(clock: Callable[[], float]) -> type[datetime]:
+    """For a receiver of a stock library, which compares timestamps with its own clock: `clock` gives Unix seconds."""
 
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> LeapingDatetime:
-        return cls.fromtimestamp(unix(), tz)
+    class Datetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Datetime:
+            return cls.fromtimestamp(clock(), tz)
+
+    return Datetime
 
 
 def leap(work: Coroutine[Any, Any, None]) -> None:
@@ -65,3 +68,6 @@ def unix() -> int:
     """Now, by the running loop if there is one."""
     loop = asyncio._get_running_loop()
     return loop.unix() if isinstance(loop, LeapingLoop) else int(time.time())
+
+
+LeapingDatetime = datetime_by(unix)

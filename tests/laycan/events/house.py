@@ -128,7 +128,9 @@ class House:
         for i in range(count):
             assert outbox.say("risk.raised" if i % 2 else "risk.cleared", {"i": i})
         outbox.seal({"phase": "Accepted", "conditions": []}, unix())
-        self.put(name, {"outbox": outbox.entries, "ledger": {"sequence": outbox.sequence}}, spec or (contract.spec if contract else None))
+        ledger = {"sequence": outbox.sequence, "headDigest": outbox.head_digest}
+        made = {"phase": "Accepted", "outbox": outbox.entries, "ledger": ledger}
+        self.put(name, made, spec or (contract.spec if contract else None))
 
     async def say_all(self, name: str, count: int) -> None:
         """As many, as the outbox gets room."""

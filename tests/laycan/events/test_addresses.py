@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from laycan.events.addresses import ForbiddenAddressError, GuardedResolver, check_address, check_url
+from laycan.events import attempt
+from laycan.events.addresses import ForbiddenAddressError, GuardedResolver, check_address, check_url, guarded_socket
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,17 @@ def test_allowed(url: str) -> None:
         "https://0.0.0.0/",
         "https://[::]/",
         "https://224.0.0.1/",
+        "https://[fd20:ce::254]/",
+        "https://192.0.0.192/",
+        "https://168.63.129.16/",
+        "https://[64:ff9b:1::a9fe:a9fe]/",
+        "https://[2002:a9fe:a9fe::1]/",
+        "https://[::a9fe:a9fe]/",
+        "https://[::ffff:0:a9fe:a9fe]/",
+        "https://１６９.254.169.254/",
+        "https://169。254。169。254/",
+        "https://①⑥⑨.254.169.254/",
+        "https://gçx.example/",
     ],
 )
 def test_forbidden(url: str) -> None:
@@ -66,6 +78,30 @@ def test_a_name_is_judged_by_its_address(monkeypatch: pytest.MonkeyPatch) -> Non
     resolved("10.0.0.7")
     with pytest.raises(ForbiddenAddressError, match="this machine only"):
         asyncio.run(resolve("localhost"))
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1%lo", "::ffff:169.254.169.254", "100.100.100.200"])
+def test_a_socket_is_judged_by_its_address(address: str) -> None:
+    """However the URL was read: nothing is connected to what is forbidden."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with pytest.raises(ForbiddenAddressError):
+        guarded_socket((family, socket.SOCK_STREAM, 6, "", (address, 443)))
+    guarded_socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 443))).close()
+
+
+def test_every_connection_has_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A literal address that nobody has judged does not get past it: here the check of the URL is away."""
+    monkeypatch.setattr(attempt, "check_url", lambda url: None)
+
+    async def get_secret(namespace: str, name: str, key: str) -> bytes:
+        return b"whsec_AAAA"
+
+    async def post(url: str) -> str:
+        async with attempt.Courier(get_secret, lambda: (), lambda: 0) as courier:
+            spec = {"url": url, "secretRef": {"name": "a", "key": "b"}}
+            return (await courier.post("desk/gcx", spec, attempt.Message("1", b"{}", "application/json"))).detail
+
+    assert "no webhook may go to" in asyncio.run(post("https://169.254.169.254/"))
 
 
 def test_loopback_only_on_request() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import standardwebhooks.webhooks
+from aiohttp import web
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
@@ -239,6 +240,59 @@ def test_a_receiver_that_knows_events_only(tmp_path: Path) -> None:
             await asyncio.sleep(4000)
             assert made.channel.health.reachable
             assert made.sender.parked == []
+
+    run(test, leap)
+
+
+@pytest.mark.parametrize("status", [409, 422])
+def test_a_receiver_that_contradicts(status: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One alarm with its words, every refusal counted, told at once and until it accepts again; events go on, and it is reachable."""
+    flips: list[str] = []
+
+    async def test(exchange: Exchange) -> None:
+        async def contradict(request: Any, handler: Any) -> Any:
+            exchange.faults.append(contradict)
+            if request.content_type == "application/json":
+                return web.json_response({"error": "there are two histories"}, status=status)
+            return await handler(request)
+
+        made = house(exchange, tmp_path)
+        async with made.running():
+            await until(lambda: len(exchange.checkpoints) == 2)
+            assert (made.sender.refused, made.channel.health.contradiction) == (0, "")
+            made.channel.health.flipped = lambda: flips.append(made.channel.health.contradiction)
+            exchange.faults = [contradict]
+            made.say("c", 3)
+            await made.all_sent()
+            await asyncio.sleep(600)
+            words = f"the checkpoint of 3 entries is refused (HTTP {status}): 'there are two histories'"
+            assert (flips, made.channel.health.reachable) == ([words], True)
+            assert 9 <= made.sender.refused <= 11
+            exchange.faults = []
+            await until(lambda: flips == [words, ""])
+            count = made.sender.refused
+            await asyncio.sleep(600)
+            assert made.sender.refused == count
+
+    run(test, leap)
+    alarms = [record.message for record in caplog.records if "ALARM" in record.message]
+    assert len(alarms) == 1
+    assert "desk/gcx does not have the log that we have" in alarms[0]
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"\xff", b'{"error": [7]}', b"x" * 70_000])
+def test_a_contradiction_without_words(body: bytes, tmp_path: Path) -> None:
+    """Whatever else stands in the answer, the refusal counts."""
+
+    async def test(exchange: Exchange) -> None:
+        async def contradict(request: Any, handler: Any) -> Any:
+            return web.Response(status=409, body=body)
+
+        exchange.faults = [contradict]
+        made = house(exchange, tmp_path)
+        async with made.running():
+            await until(lambda: made.sender.refused == 1)
+            assert made.channel.health.contradiction.startswith("the checkpoint of 0 entries is refused (HTTP 409): '")
 
     run(test, leap)
 

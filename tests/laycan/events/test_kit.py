@@ -107,6 +107,8 @@ def test_an_operator_that_rewrites_its_log(tmp_path: Path) -> None:
         await until(lambda: any("two histories" in what for what in exchange.store.alarms()))
         await until(lambda: any("uid-z/1 is entry 0 now, where uid-c/1 was" in what for what in exchange.store.alarms()))
         assert house.channel.pending == 4
+        await until(lambda: "there are two histories" in house.channel.health.contradiction)
+        assert house.sender.refused >= 1
 
     run(exchange, (tmp_path / "first", first), (other, again))
     assert [event["subject"] for event in exchange.ledger.events] == ["C"] * 4

@@ -117,6 +117,21 @@ def test_retry_after(tmp_path: Path) -> None:
     assert stamps[1] - stamps[0] >= 119, "each attempt is stamped anew"
 
 
+def test_retry_after_to_a_heartbeat(tmp_path: Path) -> None:
+    """Who asks to be left alone in answer to a heartbeat is left alone by events, too."""
+
+    async def test(exchange: Exchange) -> None:
+        exchange.faults = [answer(429, retry_after="120")]
+        house = House(exchange, tmp_path, checkpoints=key(1))
+        async with house.running():
+            await until(lambda: len(exchange.checkpoints) == 1 and house.channel.stream is not None and house.channel.stream.hold > 0)
+            house.say("c", 2)
+            await house.all_sent()
+
+    exchange = in_leaps(test)
+    assert 119 <= exchange.events[0].at - exchange.checkpoints[0].at < 150
+
+
 def test_a_refused_event_is_parked_after_an_hour(tmp_path: Path) -> None:
     """Those behind it wait for an hour, then go on; it is tried hourly, and taken at last."""
     exchange = Exchange()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from laycan.events import retries
+from laycan.events.channel import PER_ENDPOINT
 from laycan.ledger.sqlite import SqliteLog, open_log, path_of
 from tests.laycan.events.exchange import SECRET, Exchange, Fault, answer, break_body, hang, lose_reply, slow
 from tests.laycan.events.house import GCX, House, numbers, run, until
@@ -342,6 +344,48 @@ def test_endpoints_do_not_wait_for_each_other(tmp_path: Path) -> None:
 
     exchange = run(test)
     assert sorted(a.index for a in exchange.events) == list(range(30))
+
+
+def test_a_crowd_that_hangs(tmp_path: Path) -> None:
+    """However many receivers keep their connections open without an answer, one that answers is told everything."""
+
+    async def test(exchange: Exchange) -> None:
+        silent = Exchange(faults=[hang] * 1000)
+        async with silent.open():
+            house = House(exchange, tmp_path)
+            for number in range(14):
+                name = f"silent{number}"
+                house.world.put("endpoints", f"desk/{name}", {"metadata": {}, "spec": {**house.spec, "url": silent.url}})
+                for lane in range(PER_ENDPOINT):
+                    house.say(f"{name}-{lane}", 1, {"exchangeRef": {"name": name}, "terms": {"contractId": "S"}})
+            async with house.running():
+                await until(lambda: silent.busy == 14 * PER_ENDPOINT)
+                house.say("c", 3)
+                await house.all_sent()
+            silent.faults.clear()
+
+    assert numbers(run(test), "c") == [1, 2, 3]
+
+
+def test_an_answer_that_is_packed(tmp_path: Path) -> None:
+    """It is an acknowledgement; what a small answer would unpack to, perhaps gigabytes, is never looked at."""
+    packed = gzip.compress(b'{"have":-1}' + b" " * 1_000_000)
+
+    async def test(exchange: Exchange) -> None:
+        async def pack(request: web.Request, handler: Any) -> web.StreamResponse:
+            exchange.faults.append(pack)
+            assert request.headers["accept-encoding"] == "identity"
+            await handler(request)
+            return web.Response(body=packed, headers={"content-encoding": "gzip", "content-type": "application/json"})
+
+        exchange.faults = [pack]
+        house = House(exchange, tmp_path)
+        house.say("c", 3)
+        async with house.running():
+            await house.all_sent()
+            assert house.channel.counts.rewinds == 0
+
+    assert numbers(run(test), "c") == [1, 2, 3]
 
 
 def test_a_conflict_is_an_alarm_and_what_the_log_says_stands(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -376,7 +376,7 @@ class TestDamage:
         log.append(BEFORE)
         log.keep_checkpoint(checkpoint(log, 5))
         log.keep_checkpoint(checkpoint(log, 9))
-        root = log.keep_readings([b"a"])
+        (root,) = log.keep_readings([b"a"])
         with log._database.transaction():
             log._database.rows("UPDATE checkpoint SET note = replace(note, char(10) || '5', char(10) || '6') WHERE size = 5")
             log._database.rows("UPDATE reading SET lines = x'00'")

@@ -34,7 +34,10 @@ def gives_devices(world: World, node: str) -> bool:
 
 
 def choose(world: World, key: str, bounds: Sequence[Bound], settings: Settings, now: int) -> tuple[Bound, ...]:
-    """The bindings of contract `key`, with cards for the lots whose lead has begun. Where there are too few, they wait."""
+    """The bindings of contract `key`, with cards for the lots whose lead has begun. Where there are too few, they wait.
+
+    What was handed over stays as history with the cards that it had: delivery is judged by them.
+    """
     nodes = {b.node for b in bounds if b.exact and _near(world, b, settings, now)}
     chosen = {row[1]: cards for node in nodes for row, cards in _on_node(world, node, key, bounds, settings, now) if row[0] == key}
     made = tuple(part for b in bounds for part in (_given(b, chosen[b], now) if b in chosen else (b,)))

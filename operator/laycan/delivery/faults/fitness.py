@@ -24,14 +24,14 @@ from laycan.kube.views import ContractView, NodeView
 from laycan.kube.world import World
 from laycan.resources.constants import GRADE_LABEL
 from laycan.resources.product import Health as HealthPolicy
-from laycan.resources.signals import Signal
+from laycan.resources.signals import SLOWDOWN_SECONDS, Signal
 from laycan.resources.verdict import Policy, Spell, Verdict, spells
 from laycan.settings import Settings
 
 log = logging.getLogger(__name__)
 
 # The share of a stretch under slowdown is known at its end only; until that of the next stretch is known too, it is the latest word.
-SLOWDOWN_HOLDS_SECONDS = 330
+SLOWDOWN_HOLDS_SECONDS = SLOWDOWN_SECONDS + 30
 _RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.DEGRADED: 2}
 
 

@@ -10,8 +10,10 @@ last change; what lies between the meter and that change is a gap. A deleted nod
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from laycan.delivery.devices.exact import has_devices
 from laycan.delivery.metering.reading import Gap, Reading
@@ -54,29 +56,32 @@ def find_gaps(
     after a restart.
     """
     sharing = Sharing(world, bounds, key)
-    found = [g for g in reading.gaps if g.end is not None]
-    still_open = [g for g in reading.gaps if g.end is None]
+    found, still_open = defaultdict[str, list[Gap]](list), defaultdict[str, list[Gap]](list)  # by node
+    for gap in reading.gaps:
+        (still_open if gap.end is None else found)[gap.node].append(gap)
     for bound in bounds:
         if bound.handed_over_at is None or now < bound.start:
             continue
+        closed, lasting = found[bound.node], still_open[bound.node]
         if bound.end <= now:
-            found += _late_news(world, bound, (*found, *still_open), reading.until, closing=closing or bound.end == now)
+            closed += _late_news(world, bound, (*closed, *lasting), reading.until, closing=closing or bound.end == now)
             continue
-        mine = [g for g in still_open if g.node == bound.node and set(g.lots) <= set(bound.lots)]
-        still_open = [g for g in still_open if g not in mine]
-        past = [g.end for g in found if g.node == bound.node and g.end is not None and not set(g.lots).isdisjoint(bound.lots)]
+        mine = [g for g in lasting if set(g.lots) <= set(bound.lots)]
+        still_open[bound.node] = [g for g in lasting if g not in mine]
+        past = [g.end for g in closed if g.end is not None and not set(g.lots).isdisjoint(bound.lots)]
         floor = max(reading.until, bound.start, bound.handed_over_at, *past, 0)
-        found += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now, sharing), floor, now)
-    found += [replace(g, end=max(g.start, now)) for g in still_open]  # their binding was cut
-    return tuple(sorted({g for g in found if g.end is None or g.end > max(g.start, reading.until)}, key=_order))
+        closed += _gaps_of(world, bound, mine, possessed(world, bound, holder, lot_gpus, key, now, sharing), floor, now)
+    cut = [replace(g, end=max(g.start, now)) for gaps in still_open.values() for g in gaps]  # their binding was
+    every = {g for g in (*chain.from_iterable(found.values()), *cut) if g.end is None or g.end > max(g.start, reading.until)}
+    return tuple(sorted(every, key=_order))
 
 
 def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, closing: bool) -> list[Gap]:
     """A binding that is over, but not metered: its node turns out to have been away before the end."""
-    mine, why = [g for g in known if g.node == bound.node], "NodeNotReady" if bound.node in world.nodes else "NodeDeleted"
+    why = "NodeNotReady" if bound.node in world.nodes else "NodeDeleted"
     found: dict[tuple[int, int], list[int]] = {}
     for lot in bound.lots:
-        past = [bound.end if g.end is None else g.end for g in mine if lot in g.lots]
+        past = [bound.end if g.end is None else g.end for g in known if lot in g.lots]
         floor = max(until, bound.start, bound.handed_over_at or 0, *past)
         if floor < bound.end:
             found.setdefault(_away(world, bound, floor, closing=closing), []).append(lot)

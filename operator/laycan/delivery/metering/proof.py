@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from laycan.delivery.metering.reading import Gap
 from laycan.delivery.metering.served import Bound
@@ -21,6 +22,7 @@ from laycan.kube.world import World
 from laycan.resources.verdict import Policy, Spell, spells
 
 UPTIME_SECONDS = 2  # by how much the uptime may disagree with the clock over a stretch that is estimated
+_EVER = 1 << 40  # Unix seconds
 LEAST_WATTS, MOST_WATTS = 10, 2_000  # mean power of a GPU that is there: below the idle draw of any data-centre GPU, above the limit of all
 
 
@@ -54,9 +56,9 @@ def unproven(world: World, bound: Bound, policy: Policy, lot_gpus: int, sharing:
     found = [Gap(bound.node, lo, known_from, bound.lots, cause="HistoryDropped")] if lo < known_from else []
     found += [Gap(bound.node, m.start, m.end, bound.lots, _estimable(world, view.node, m), "NotSampled") for m in view.missed]
     if now >= view.silent_at:
-        found.append(Gap(bound.node, max(lo, view.at), None, bound.lots, cause="AgentSilent"))
-    bad = [spell for spell in spells(view.findings, policy) if not policy.delivers(spell)] if view.findings else []
-    found += _unfit(view, bad, bound, lot_gpus, sharing, lo, hi)
+        found.append(Gap(bound.node, max(lo, view.sampled_until), None, bound.lots, cause="AgentSilent"))
+    lately = [finding for finding in view.findings if finding.end is None or finding.end + policy.clean_seconds > lo]
+    found += _unfit(view, [spell for spell in spells(lately, policy) if not policy.delivers(spell)], bound, lot_gpus, sharing, lo, hi)
     touching = [gap for gap in found if gap.start < hi and (gap.end is None or gap.end > lo)]
     return [replace(gap, end=over if gap.end is None else min(gap.end, bound.end)) for gap in touching]
 
@@ -76,17 +78,40 @@ def _estimable(world: World, name: str, missed: MissedView) -> bool:
 
 def _unfit(view: MeterView, bad: Sequence[Spell], bound: Bound, lot_gpus: int, sharing: Sharing, lo: int, hi: int) -> Iterator[Gap]:
     """When in [lo, hi) which lot had no fit GPUs."""
-    instants = (t for spell in bad for t in (spell.start, spell.end) if t is not None)
+    runs = list(_runs(bad))
+    instants = {lo, *sharing.changes(bound), *(t for run in runs for t in (run.start, run.end))}
     out: dict[int, tuple[int, str]] = {}  # lot -> since when it is out, and why
-    for at in sorted({lo, *(t for t in (*instants, *sharing.changes(bound)) if lo < t < hi)}):
-        here = [spell for spell in bad if spell.covers(at)]
-        lost = lots_without(view, bound, {spell.gpu for spell in here}, lot_gpus, sharing.ahead(bound, at))
+    for at in sorted(t for t in instants if lo <= t < hi):
+        here = [run for run in runs if run.start <= at < run.end]
+        lost = lots_without(view, bound, {run.gpu for run in here}, lot_gpus, sharing.ahead(bound, at))
         for lot in sorted(out.keys() - lost):
             since, why = out.pop(lot)
             yield Gap(bound.node, since, at, (lot,), cause=why)
-        why = max(here, key=lambda spell: spell.start).reason if here else "GpusMissing"
+        why = max(here, key=lambda run: run.start).reason if here else "GpusMissing"
         out = {lot: out.get(lot, (at, why)) for lot in lost}
     yield from (Gap(bound.node, since, None, (lot,), cause=why) for lot, (since, why) in out.items())
+
+
+class _Run(NamedTuple):
+    """A GPU was unfit in [start, end), Unix seconds, first of all for that reason."""
+
+    gpu: str
+    start: int
+    end: int
+    reason: str
+
+
+def _runs(bad: Sequence[Spell]) -> Iterator[_Run]:
+    """The spells, which are in the order of their starts, as stretches that do not touch."""
+    last: dict[str, _Run] = {}
+    for spell in bad:
+        end, run = _EVER if spell.end is None else spell.end, last.get(spell.gpu)
+        if run is not None and spell.start > run.end:
+            yield run
+            run = None
+        start, until, reason = (run.start, run.end, run.reason) if run else (spell.start, end, spell.reason)
+        last[spell.gpu] = _Run(spell.gpu, start, max(until, end), reason)
+    yield from last.values()
 
 
 def lots_without(view: MeterView, bound: Bound, unfit: Collection[str], lot_gpus: int, ahead: int) -> tuple[int, ...]:

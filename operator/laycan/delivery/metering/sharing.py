@@ -55,7 +55,9 @@ class Sharing:
 
 
 def asked_for(world: World, bound: Bound, key: str) -> bool:
-    """Whether a contract that comes after `key` has yet to read time in which it shared the binding's node."""
+    """Whether a contract that comes after `key` has yet to read time in which it shared the binding's node. Exact GPUs are not shared."""
+    if bound.exact:
+        return False
     for other in world.contracts_on.get(bound.node, ()):
         if other <= key:
             continue

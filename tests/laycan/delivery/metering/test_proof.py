@@ -206,6 +206,17 @@ def test_a_report_that_may_still_come_is_waited_for() -> None:
     assert readable(seen, [each], T, T + 400, silent, 10) == T + 400
 
 
+def test_an_agent_with_a_clock_that_is_ahead() -> None:
+    """It proves nothing of time that has not come: when it falls silent that is noticed as soon as with any other."""
+    ahead = replace(meter(at=T + 400), clock_offset_milliseconds=300_999)
+    seen, each = world(ahead), bound()
+    assert (ahead.complete_at, ahead.silent_at) == (T, T + 100 + 150)
+    assert readable(seen, [each], T, T + 190, T + 249, 0) == T
+    assert unproven(seen, each, POLICY, 8, ALONE, T, T + 250) == [Gap("a", T + 100, None, (0,))]
+    assert replace(ahead, clock_offset_milliseconds=-5_000).silent_at == T + 400 + 150, "one that is behind has said what it says"
+    assert replace(ahead, clock_offset_milliseconds=None).silent_at == T + 400 + 150
+
+
 LAST = 60
 moments = st.integers(-5, LAST + 5)
 findings = st.builds(
