@@ -103,8 +103,8 @@ class Predicate(Model):
     period: Window = Field(description="A UTC day, clipped to what was due.")
     quantities: Amounts = Field(description="Of this period.")
     cumulative: Amounts = Field(description="From the beginning to the end of this period.")
-    incidents: list[Incident] = Field(description="What was not delivered in it.", max_length=200)
-    substitutions: list[Substitution] = Field(description="What was served in another grade.", max_length=8192)
+    incidents: list[Incident] = Field(description="What was not delivered in it.", max_length=300)
+    substitutions: list[Substitution] = Field(description="What was served in another grade.", max_length=100)
     devices: Devices = Field(description="Which GPUs served it.")
     meter: MeterSaid = Field(description="What the quantities were worked out from.")
     left_out: Annotated[int, Field(ge=1)] | None = Field(
