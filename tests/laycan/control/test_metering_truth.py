@@ -82,22 +82,22 @@ class Recorder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        plain = Account.read
+        plain = Account.take
 
         def classify(*args: Any) -> Counters:
             judged = judge(*args)
             self._pieces = judged.pieces
             return judged.counters
 
-        def read(account: Account, until: int) -> Counters:
-            counters = plain(account, until)
+        def take(account: Account, until: int) -> tuple[Counters, list[Stretch]]:
+            counters, stretches = plain(account, until)
             lo = account.reading.until or account.terms.start
             self.made[lo, counters.until] = Reading(self._pieces, account)
-            return counters
+            return counters, stretches
 
         with (
             patch.object(meter, "classify", classify),
-            patch.object(Account, "read", read),
+            patch.object(Account, "take", take),
             patch.object(meter_views, "SLOWDOWN_SECONDS", STRETCH),
             patch.object(fitness, "SLOWDOWN_HOLDS_SECONDS", STRETCH + 2),
             patch.object(accounting, "Terms", partial(Terms, estimate_cap_ppm=CAP_PPM)),
