@@ -85,13 +85,18 @@ async def sent(folder: Path, port: int, count: int) -> Row:
     )
     sender = Sender(world, ledgers, Courier(secret, lambda: (), lambda: int(time.time())), lambda: None, lambda: int(time.time()))
     watch, task = Stopwatch(), asyncio.create_task(sender.run())
-    while "desk/gcx" not in sender.channels or not sender.channels["desk/gcx"].opened.is_set() or sender.channels["desk/gcx"].pending:
+    while not _all_sent(sender):
         await asyncio.sleep(0.01)
     cpu, wall = watch.cpu_us(), watch.wall_ms()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await ledgers.close()
     return {"row": "catch-up", "events": count, "wall_ms": wall, "cpu_us_per_event": cpu // count, "events_per_s": 1_000 * count // wall}
+
+
+def _all_sent(sender: Sender) -> bool:
+    channel = sender.channels.get(str(GCX))
+    return channel is not None and channel.opened.is_set() and not channel.pending
 
 
 def _filled(entries: Sequence[Entry]) -> Any:
