@@ -44,11 +44,19 @@ def quantities(bundle: Bundle, trust: Trust) -> Findings:
         owed = _credit(bundle, says["cumulative"]["shortfallGpuSeconds"])
         receipt.need(says.get("credit") == owed, f"credit is not that of all shortfall so far, {owed}")
     yield f"{bundle.name}: {total['deliveredGpuSeconds']} of {total['contractedGpuSeconds']} GPU-seconds delivered; the sums are right"
+    yield f"{bundle.name}: availability is {_availability(bundle, total)} ppm: of what was not withdrawn, the buyer's or force majeure"
     claimed = {incident["class"] for receipt in bundle.latest for incident in receipt.says["incidents"]}
     claimed |= {row["class"] for rows in bundle.readings.values() for row in rows}
     claimed |= {COUNTED[field][0] for field in ("curtailedGpuSeconds", "buyerCausedGpuSeconds") if total[field]}
     for cls in sorted(claimed & {Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE}):
         yield f"{NOT}{bundle.name}: whether what is {cls} is rightly so: no notice or instruction is part of a bundle"
+
+
+def _availability(bundle: Bundle, total: Counter[str]) -> int:
+    """Delivered in millionths of what could be, contract.md 5.8, rounded down; all of it where nothing could."""
+    upheld = sum(i["gpuSeconds"] for each in bundle.latest for i in each.says["incidents"] if i["class"] == Class.FORCE_MAJEURE)
+    due = total["contractedGpuSeconds"] - total["curtailedGpuSeconds"] - total["buyerCausedGpuSeconds"] - upheld
+    return total["deliveredGpuSeconds"] * 1_000_000 // due if due else 1_000_000
 
 
 def _credit(bundle: Bundle, shortfall_gpu_seconds: int) -> dict[str, str] | None:
@@ -134,9 +142,10 @@ def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int
 
 def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
     """No device is delivered twice in one second, to whomever."""
-    claims, nameless = list[tuple[str, int, int, object, str]](), 0
+    claims, nameless, unknown = list[tuple[str, int, int, object, str]](), 0, 0
     for bundle in bundles:
         for receipt in bundle.latest:
+            unknown += receipt.readings not in bundle.readings
             for row in bundle.readings.get(receipt.readings, []):
                 claims += [(each, row["start"], row["end"], (bundle.contract, row["lot"]), receipt.name) for each in row.get("devices", [])]
                 nameless += row["class"] == Class.DELIVERED and not row.get("devices")
@@ -149,6 +158,8 @@ def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
     yield f"{len({claim[0] for claim in claims})} devices, none of them delivered twice in one second"
     if nameless:
         yield f"{NOT}double delivery of {nameless} readings that name no device"
+    if unknown:
+        yield f"{NOT}double delivery in {unknown} periods, for want of readings"
 
 
 def complete(bundle: Bundle, trust: Trust) -> Findings:
