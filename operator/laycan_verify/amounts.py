@@ -43,20 +43,16 @@ def quantities(bundle: Bundle, trust: Trust) -> Findings:
             receipt.need(amount == right, f"cumulative.{field} is {amount}, and the periods add up to {right}")
         owed = _credit(bundle, says["cumulative"]["shortfallGpuSeconds"])
         receipt.need(says.get("credit") == owed, f"credit is not that of all shortfall so far, {owed}")
-    yield f"{bundle.name}: {total['deliveredGpuSeconds']} of {total['contractedGpuSeconds']} GPU-seconds delivered; the sums are right"
-    yield f"{bundle.name}: availability is {_availability(bundle, total)} ppm: of what was not withdrawn, the buyer's or force majeure"
+    upheld = sum(i["gpuSeconds"] for each in bundle.latest for i in each.says["incidents"] if i["class"] == Class.FORCE_MAJEURE)
+    delivered, of = total["deliveredGpuSeconds"], total["contractedGpuSeconds"]
+    due = of - total["curtailedGpuSeconds"] - total["buyerCausedGpuSeconds"] - upheld
+    availability = f"{delivered * 10**6 // due} ppm" if due else "all"
+    yield f"{bundle.name}: {delivered} of {of} GPU-seconds delivered, availability {availability}; the sums are right"
     claimed = {incident["class"] for receipt in bundle.latest for incident in receipt.says["incidents"]}
     claimed |= {row["class"] for rows in bundle.readings.values() for row in rows}
     claimed |= {COUNTED[field][0] for field in ("curtailedGpuSeconds", "buyerCausedGpuSeconds") if total[field]}
     for cls in sorted(claimed & {Class.CURTAILED, Class.BUYER_CAUSED, Class.FORCE_MAJEURE, Class.PLANNED_OUTAGE}):
         yield f"{NOT}{bundle.name}: whether what is {cls} is rightly so: no notice or instruction is part of a bundle"
-
-
-def _availability(bundle: Bundle, total: Counter[str]) -> int:
-    """Delivered in millionths of what could be, contract.md 5.8, rounded down; all of it where nothing could."""
-    upheld = sum(i["gpuSeconds"] for each in bundle.latest for i in each.says["incidents"] if i["class"] == Class.FORCE_MAJEURE)
-    due = total["contractedGpuSeconds"] - total["curtailedGpuSeconds"] - total["buyerCausedGpuSeconds"] - upheld
-    return total["deliveredGpuSeconds"] * 1_000_000 // due if due else 1_000_000
 
 
 def _credit(bundle: Bundle, shortfall_gpu_seconds: int) -> dict[str, str] | None:
@@ -113,8 +109,7 @@ def _named(bundle: Bundle, receipt: Receipt) -> None:
 def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int]]:
     """The quantities of each period, as all readings together give them; `known` are the first periods of the contract.
 
-    An outage that lasts at their end and is within grace may become Excused or Shortfall: later readings decide, and a correction may
-    know them.
+    An outage that lasts at their end and is within grace may become Excused or Shortfall: later readings decide, a correction knows them.
     """
     terms, starts, sums = bundle.terms, [receipt.period[0] for receipt in known], [Counter[str]() for _ in known]
     rows = [row for receipt in known for row in bundle.readings[receipt.readings]]
@@ -133,8 +128,7 @@ def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int
             sums[place].update({"undecided" if undecided else piece.cls: amount, "estimated": amount * piece.estimated})
     for receipt, found in zip(known, sums, strict=True):
         counted = {field: sum(found[cls] for cls in classes) for field, classes in COUNTED.items()}
-        excused = receipt.says["quantities"]["excusedGpuSeconds"] - counted["excusedGpuSeconds"]
-        excused = max(0, min(excused, found["undecided"]))
+        excused = max(0, min(receipt.says["quantities"]["excusedGpuSeconds"] - counted["excusedGpuSeconds"], found["undecided"]))
         counted["excusedGpuSeconds"] += excused
         counted["shortfallGpuSeconds"] += found["undecided"] - excused
         yield {**counted, "estimatedGpuSeconds": found["estimated"]}
@@ -142,23 +136,22 @@ def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int
 
 def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
     """No device is delivered twice in one second, to whomever."""
-    claims, nameless, unknown = list[tuple[str, int, int, object, str]](), 0, 0
+    claims, nameless = list[tuple[str, int, int, object, str]](), 0
     for bundle in bundles:
         for receipt in bundle.latest:
-            unknown += receipt.readings not in bundle.readings
             for row in bundle.readings.get(receipt.readings, []):
                 claims += [(each, row["start"], row["end"], (bundle.contract, row["lot"]), receipt.name) for each in row.get("devices", [])]
                 nameless += row["class"] == Class.DELIVERED and not row.get("devices")
     last, until, holder, where = "", 0, object(), ""  # device, and of its claims so far the one that lasts longest
     for device, start, end, who, name in sorted(claims):
-        twice = device == last and start < until and who != holder
-        receipt.need(not twice, f"readings: device {device} is delivered at {clock(start)} and later, and so it is in {where}")
+        once = device != last or start >= until or who == holder
+        need(once, f"{name}: readings: device {device} is delivered at {clock(start)} and later, and so it is in {where}")
         if device != last or end > until:
             last, until, holder, where = device, end, who, name
     yield f"{len({claim[0] for claim in claims})} devices, none of them delivered twice in one second"
     if nameless:
         yield f"{NOT}double delivery of {nameless} readings that name no device"
-    if unknown:
+    if unknown := sum(receipt.readings not in bundle.readings for bundle in bundles for receipt in bundle.latest):
         yield f"{NOT}double delivery in {unknown} periods, for want of readings"
 
 

@@ -4,8 +4,7 @@ Each yields what it checked, and what it could not; what does not hold is `Refus
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from laycan_verify.bundle import Bundle
 from laycan_verify.classes import DAY_SECONDS
@@ -13,7 +12,7 @@ from laycan_verify.forms import ENVELOPE
 from laycan_verify.merkle import extends, includes, leaf_hash
 from laycan_verify.notes import LOG, WITNESS, Checkpoint, by, cosigned_at, signed
 from laycan_verify.strict import canonical, clock, digest, need, parse, read
-from laycan_verify.trust import Key, Trust, signer, valid
+from laycan_verify.trust import Trust, signer, valid
 
 Findings = Iterator[str]
 NOT, IN_TOTO = "not checked: ", "application/vnd.in-toto+json"
@@ -61,17 +60,11 @@ def confirmation(bundle: Bundle, trust: Trust) -> Findings:
     if "confirmation" not in bundle.fields:
         yield f"{NOT}{name}: none was given, so that these are the traded terms is the operator's word"
         return
-    keys = trust.exchanges.get(bundle.contract[0], [])
-    confirms(bundle.fields["confirmation"]["envelope"], bundle.raw["terms"], terms.get("tradeTime", terms["delivery"]["start"]), keys, name)
+    envelope = read(ENVELOPE, parse(bundle.fields["confirmation"]["envelope"], name), name)
+    key = signer(envelope, trust.exchanges.get(bundle.contract[0], []), "confirmations", name)
+    need(valid(key, terms.get("tradeTime", terms["delivery"]["start"])), f"{name}: the key {key['keyId']!r} was not valid at the trade")
+    need(envelope["payload"] == canonical(bundle.raw["terms"], name), f"{name}: payload is not terms")
     yield f"{name}: the terms are signed by {bundle.contract[0]!r}"
-
-
-def confirms(envelope: bytes, terms: Any, at: int, keys: Iterable[Key], name: str) -> None:
-    """Raises RefusedError where it is not signed over these terms by one of the exchange's keys for it that was valid at the trade."""
-    opened = read(ENVELOPE, parse(envelope, name), name)
-    key = signer(opened, keys, "confirmations", name)
-    need(valid(key, at), f"{name}: the key {key['keyId']!r} was not valid at the trade")
-    need(opened["payload"] == canonical(terms, name), f"{name}: payload is not terms")
 
 
 def chain(bundle: Bundle, trust: Trust) -> Findings:

@@ -57,7 +57,7 @@ class TestSums:
             ((rack, upheld), (whole - ten - 806_400) * 10**6 // (whole - ten)),
         ):
             code, said = judged(Story(losses=losses).days(30))
-            assert (code, f"a.json: availability is {ppm} ppm" in said) == (0, True)
+            assert (code, f"GPU-seconds delivered, availability {ppm} ppm; the sums are right" in said) == (0, True)
 
     def test_more_estimated_than_delivered(self) -> None:
         """Estimated seconds are delivered seconds."""
@@ -351,6 +351,15 @@ class TestDoubleDelivery:
         assert code == 6
         assert "readings: device 0300" in why
         assert "is delivered at 2027-01-04T14:00:00Z and later, and so it is in a.json: receipt 1" in why
+
+    def test_which_files(self) -> None:
+        """Of many contracts the two that claim it are named, whichever file comes last."""
+        first = Story(devices=self.on).days(1)
+        second = Story(contract_id="D-2027-01", devices=self.on, log=first.log).days(1)
+        third = Story(contract_id="E-2027-01", devices=lambda lot, start: self.on(lot + 100, start), log=first.log).days(2)
+        code, why = reason(first, second, third)
+        assert (code, why.startswith("REFUSED (6): b.json: receipt 1: readings: device 0000")) == (6, True)
+        assert why.endswith("and so it is in a.json: receipt 1")
 
     def test_one_after_the_other(self) -> None:
         """The same devices on the same day, one second after the other, is no double delivery."""

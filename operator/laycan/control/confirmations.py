@@ -13,13 +13,15 @@ from laycan.events.trust_file import exchange
 from laycan.kube.views import ContractView
 from laycan.resources.constants import TERMS_DIGEST_ANNOTATION
 from laycan.resources.digest import terms_digest
-from laycan.resources.times import parse_time
 from laycan.resources.validate import Refusal
-from laycan_verify.forms import KEY
-from laycan_verify.steps import confirms
+from laycan_verify.bundle import Bundle
+from laycan_verify.forms import KEY, TERMS
+from laycan_verify.steps import confirmation
 from laycan_verify.strict import RefusedError, octets, read
+from laycan_verify.trust import Trust
 
 Raw = Mapping[str, Any]
+_PARTS = {"contract": dict, "terms": TERMS, "confirmation": {"envelope": octets}}  # of a bundle, those that the step reads
 
 
 def unconfirmed(contract: ContractView, endpoint: Raw | None) -> Refusal | None:
@@ -29,14 +31,14 @@ def unconfirmed(contract: ContractView, endpoint: Raw | None) -> Refusal | None:
         text = f"is {said[:80]}, and the digest of spec.terms is {right}; send the terms that were agreed"
         return Refusal("Malformed", f"metadata.annotations[{TERMS_DIGEST_ANNOTATION}]: {text}")
     given = contract.spec.get("confirmation")
-    keys = exchange(endpoint)["keys"] if given and endpoint is not None else ()
-    if not given or not keys:
+    keys = exchange(endpoint)["keys"] if given and endpoint is not None else []
+    if not keys:
         return None
-    traded = parse_time(terms.get("tradeTime", terms["delivery"]["start"]))
-    field = "spec.confirmation.envelope"
+    raw = {"contract": {"exchange": "its exchange", "contractId": "", "uid": ""}, "terms": terms, "confirmation": given}
     try:
-        trusted = read([KEY], list(keys), "spec.trustedKeys")
-        confirms(read(octets, given["envelope"], field), terms, traded, trusted, field)
+        bundle = Bundle("spec", raw, read(_PARTS, raw, "spec"), [], [])
+        trust = Trust("", [], {"its exchange": read([KEY], keys, "spec.trustedKeys")}, {}, 0)
+        list(confirmation(bundle, trust))
     except RefusedError as error:
         return Refusal("BadSignature", f"{error}; have the exchange sign the RFC 8785 bytes of spec.terms with a trusted key")
     return None
