@@ -8,7 +8,7 @@ PYZ := dist/verify
 SITE = $(VENV)/lib/python3.*/site-packages
 
 .PHONY: setup controlplane lint fmt test test-kubelet conformance e2e demo up down generate lock clean bench bench-baselines bench-tbpp bench-repair bench-stream \
-	bench-delivery bench-agent bench-ledger bench-verify verify.pyz
+	bench-delivery bench-agent bench-ledger bench-verify bench-catchup verify.pyz
 
 setup: $(READY)
 
@@ -92,6 +92,9 @@ bench-ledger: $(READY)  # FOLDER: an empty one on the disk to measure
 
 bench-verify: $(READY)  # how fast evidence is verified; ROWS picks some
 	$(BIN)/python -m bench.verify $(if $(ROWS),--rows $(ROWS),)
+
+bench-catchup: $(READY)  # an exchange that was away gets 10,000 events; receipts signed
+	$(BIN)/python -m bench.catchup
 
 e2e: $(READY)  # the cluster tests on kind; needs Docker
 	$(BIN)/pip install --quiet "pytest-kind>=22.11"

@@ -109,8 +109,6 @@ class Receiver:
     def _put(self, event: Mapping[str, Any], place: int | None, body: bytes, now: int) -> dict[str, Any]:
         """What is new comes to the disk with its place in the log; what we have must be the same, at the same place."""
         event_id, stated = event["id"], event["type"] == TYPE.format("statement")
-        if place is not None and stated:
-            self._turn.wait_for(lambda: place <= self.ledger.have + 1, self.hold)
         if (known := self.ledger.body(event_id)) not in (None, body):
             raise ConflictError(f"{event_id} has other bytes than it had before")
         if place is not None and self.ledger.id_at(place) not in (None, event_id):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import agent, delivery, ledger, verify
+from bench import agent, catchup, delivery, ledger, verify
 from bench.budgets import Limit, judged, limits
 from bench.cold import unrest
 from bench.measure import percentile, show
@@ -65,7 +65,7 @@ def test_every_limit_has_its_row_and_its_reason() -> None:
     """A limit that no row fills, or that does not say how it was set, would judge nothing."""
     for limit in limits():
         named = (f"{bench}-{row}" for bench, module in (("agent", agent), ("verify", verify)) for row in module.ROWS)
-        assert limit.row in {*ROWS, *delivery.ROWS, *ledger.ROWS, "fence-2000", "fence-12500", *named}
+        assert limit.row in {*ROWS, *delivery.ROWS, *ledger.ROWS, *catchup.ROWS, "fence-2000", "fence-12500", *named}
         assert len(limit.how) > 20
         assert (limit.most is None) != (limit.least is None)
 

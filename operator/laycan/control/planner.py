@@ -29,6 +29,7 @@ from laycan.control.snapshot import Fleet, Snapshot
 from laycan.control.solver_process import Solved, Solver, SolverError
 from laycan.control.specs import Specs
 from laycan.control.writer import Writer
+from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.constants import HOLDER_LABEL
@@ -250,7 +251,7 @@ def _making_good(contract: ContractView) -> tuple[int, bool]:
     """What is to be made good, and whether its time has come: the window is metered, and nobody holds the contract."""
     status = contract.status
     good = MakeGood.parse(status)
-    metered = (status.get("meter") or {}).get("until") == contract.spec["terms"]["delivery"]["end"]
+    metered = (status.get("meter") or {}).get("until") == text_at(contract.spec, "terms", "delivery", "end")
     return good.open, bool(good.open) and metered and not (status.get("instructions") or {}).get("suspendedSince")
 
 

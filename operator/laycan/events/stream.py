@@ -5,7 +5,8 @@
 
 Entries of one contract form a lane: one is in flight, in the log's order, and who fails holds up his lane only. An entry that the
 receiver refuses for too long is parked: its lane goes on, the cursor passes it, and it is tried now and then. What a receiver says it
-has may lie behind the cursor: it lost something. Then all after that is sent again, in order.
+has may lie behind the cursor: it lost something. Then all after that is sent again, in order. A statement goes when all before it has
+gone: whoever gets it has what it names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from laycan.events.retries import DELAYS, Attempts, Verdict
 from laycan.ledger.log import Logged
 
 WINDOW = 1024  # entries in memory that the receiver does not have yet
+STATEMENTS = "statement"  # their lane
 REWIND_SECONDS = 60.0  # at most one in this time
 
 Jitter = Callable[[float, float], float]
@@ -98,7 +100,7 @@ class Stream:
         """The attempt to make now, of the oldest entry whose turn it is; its lane is busy until the outcome is told."""
         best: tuple[int, str, Logged | None] | None = None
         for name, lane in self._lanes.items():
-            if name not in self._busy and lane.attempts.not_before <= now and (best is None or lane.entries[0].index < best[0]):
+            if self._ready(name, lane) and lane.attempts.not_before <= now and (best is None or lane.entries[0].index < best[0]):
                 best = lane.entries[0].index, name, lane.entries[0]
         if best is None:
             due = (i for i, (name, attempts) in self.parked.items() if attempts.not_before <= now and name not in self._busy)
@@ -110,9 +112,13 @@ class Stream:
         self.in_flight += 1
         return Job(*best, self.mark)
 
+    def _ready(self, name: str, lane: _Lane) -> bool:
+        """Whether nothing but the clock is in its way."""
+        return name not in self._busy and (name != STATEMENTS or lane.entries[0].index == self.cursor + 1)
+
     def wait(self, now: float) -> float | None:
         """Seconds until somebody's turn comes by the clock alone; None: nobody's does."""
-        times = [lane.attempts.not_before for name, lane in self._lanes.items() if name not in self._busy]
+        times = [lane.attempts.not_before for name, lane in self._lanes.items() if self._ready(name, lane)]
         times += [attempts.not_before for name, attempts in self.parked.values() if name not in self._busy]
         return max(0.0, max(min(times), self.hold) - now) if times else None
 

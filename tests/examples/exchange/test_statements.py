@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.examples.exchange.kit import Exchange
-from tests.examples.exchange.office import Post
 
 DAY = "statement/oper-1/desk/gcx/2027-01-04"
 
@@ -97,21 +94,3 @@ def test_one_that_cannot_be_read(exchange: Exchange, changed: dict[str, Any]) ->
     (index,) = exchange.office.state(**changed)
     assert exchange.send(index)[0] == 400
     assert exchange.ids == ["warm-up/1"]
-
-
-def test_it_waits_for_what_is_on_its_way(new_exchange: Any) -> None:
-    """It overtook an event of another contract: no false alarm. An event that does not come is one."""
-    exchange = new_exchange(hold=5.0)
-    exchange.say("warm-up")
-    late = exchange.office.say("c1")
-    (index,) = exchange.office.state()
-    with Post(exchange.server.server_port) as second, ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(second.event, exchange.office, index)
-        time.sleep(0.2)
-        assert not answer.done()
-        exchange.send(late)
-        assert answer.result(5) == (200, {})
-    exchange.receiver.hold = 0.05
-    exchange.office.say("c1")
-    (index,) = exchange.office.state(day="2027-01-05")
-    assert len(exchange.send(index)[1]["differs"]) == 2

@@ -241,7 +241,8 @@ def _agent(
         elif agent.restarted:
             gaps.append((agent.at, t))
         agent.sample(t, wrong[t], boot)
-        agent.slowed(t, {gpu: sum(each.kind == "slow" and each.gpu == gpu and each.covers(t - 1) for each in mine) for gpu in range(GPUS)})
+        slow = [each for each in mine if each.kind == "slow" and each.covers(t - 1)]
+        agent.slowed(t, {gpu: int(any(each.gpu == gpu for each in slow)) for gpu in range(GPUS)})
         if agent.due(t) and not any(event.kind == "mute" and event.covers(t) for event in mine):
             shown = agent.write(t)
         meters[t] = shown

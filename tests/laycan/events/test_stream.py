@@ -56,6 +56,21 @@ class TestOrder:
         made.acked(a)
         assert (made.cursor, made.pending(3)) == (2, 0)
 
+    def test_a_statement_goes_when_all_before_it_has_gone(self) -> None:
+        """Whoever gets it has what it names, or refuses it; those behind it do not wait for it."""
+        made = stream("a/1", "b/1", "statement/x/1", "statement/x/2", "c/1")
+        a, b, c = jobs(made)
+        assert indices([a, b, c]) == [0, 1, 4]
+        made.acked(b)
+        made.acked(c)
+        assert (jobs(made), made.wait(0.0)) == ([], None)
+        made.acked(a)
+        for part in (2, 3):
+            (job,) = jobs(made)
+            assert job.index == part
+            made.acked(job)
+        assert made.cursor == 4
+
     def test_a_failure_holds_up_its_contract_only(self) -> None:
         """The others go on; it is tried again when its time has come, and before those behind it."""
         made = stream("a/1", "a/2", "b/1", "b/2")
