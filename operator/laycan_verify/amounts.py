@@ -43,7 +43,11 @@ def quantities(bundle: Bundle, trust: Trust) -> Findings:
             receipt.need(amount == right, f"cumulative.{field} is {amount}, and the periods add up to {right}")
         owed = _credit(bundle, says["cumulative"]["shortfallGpuSeconds"])
         receipt.need(says.get("credit") == owed, f"credit is not that of all shortfall so far, {owed}")
-    yield f"{bundle.name}: {total['deliveredGpuSeconds']} of {total['contractedGpuSeconds']} GPU-seconds delivered; the sums are right"
+    upheld = sum(i["gpuSeconds"] for each in bundle.latest for i in each.says["incidents"] if i["class"] == Class.FORCE_MAJEURE)
+    delivered, of = total["deliveredGpuSeconds"], total["contractedGpuSeconds"]
+    due = of - total["curtailedGpuSeconds"] - total["buyerCausedGpuSeconds"] - upheld
+    availability = f"{delivered * 10**6 // due} ppm" if due else "all"
+    yield f"{bundle.name}: {delivered} of {of} GPU-seconds delivered, availability {availability}; the sums are right"
     claimed = {incident["class"] for receipt in bundle.latest for incident in receipt.says["incidents"]}
     claimed |= {row["class"] for rows in bundle.readings.values() for row in rows}
     claimed |= {COUNTED[field][0] for field in ("curtailedGpuSeconds", "buyerCausedGpuSeconds") if total[field]}
@@ -105,8 +109,7 @@ def _named(bundle: Bundle, receipt: Receipt) -> None:
 def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int]]:
     """The quantities of each period, as all readings together give them; `known` are the first periods of the contract.
 
-    An outage that lasts at their end and is within grace may become Excused or Shortfall: later readings decide, and a correction may
-    know them.
+    An outage that lasts at their end and is within grace may become Excused or Shortfall: later readings decide, a correction knows them.
     """
     terms, starts, sums = bundle.terms, [receipt.period[0] for receipt in known], [Counter[str]() for _ in known]
     rows = [row for receipt in known for row in bundle.readings[receipt.readings]]
@@ -125,8 +128,7 @@ def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int
             sums[place].update({"undecided" if undecided else piece.cls: amount, "estimated": amount * piece.estimated})
     for receipt, found in zip(known, sums, strict=True):
         counted = {field: sum(found[cls] for cls in classes) for field, classes in COUNTED.items()}
-        excused = receipt.says["quantities"]["excusedGpuSeconds"] - counted["excusedGpuSeconds"]
-        excused = max(0, min(excused, found["undecided"]))
+        excused = max(0, min(receipt.says["quantities"]["excusedGpuSeconds"] - counted["excusedGpuSeconds"], found["undecided"]))
         counted["excusedGpuSeconds"] += excused
         counted["shortfallGpuSeconds"] += found["undecided"] - excused
         yield {**counted, "estimatedGpuSeconds": found["estimated"]}
@@ -142,13 +144,15 @@ def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
                 nameless += row["class"] == Class.DELIVERED and not row.get("devices")
     last, until, holder, where = "", 0, object(), ""  # device, and of its claims so far the one that lasts longest
     for device, start, end, who, name in sorted(claims):
-        twice = device == last and start < until and who != holder
-        receipt.need(not twice, f"readings: device {device} is delivered at {clock(start)} and later, and so it is in {where}")
+        once = device != last or start >= until or who == holder
+        need(once, f"{name}: readings: device {device} is delivered at {clock(start)} and later, and so it is in {where}")
         if device != last or end > until:
             last, until, holder, where = device, end, who, name
     yield f"{len({claim[0] for claim in claims})} devices, none of them delivered twice in one second"
     if nameless:
         yield f"{NOT}double delivery of {nameless} readings that name no device"
+    if unknown := sum(receipt.readings not in bundle.readings for bundle in bundles for receipt in bundle.latest):
+        yield f"{NOT}double delivery in {unknown} periods, for want of readings"
 
 
 def complete(bundle: Bundle, trust: Trust) -> Findings:

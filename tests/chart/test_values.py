@@ -34,6 +34,7 @@ BAD_VALUES = {
     "settings.heartbeatSeconds=4": "/settings/heartbeatSeconds",
     "ledger.size=0Gi": "/ledger/size",
     "ledger.storage=10Gi": "storage",
+    "alerts.enabled=yes": "/alerts/enabled",
     "modes=Enforce": "modes",
 }
 
@@ -70,7 +71,7 @@ def test_operator_reads_the_rendered_settings(render: Render, tmp_path: Path) ->
     assert (chosen.mode, chosen.breaker.share_ppm, chosen.pause_all) == ("Enforce", 1000, True)
 
 
-@pytest.mark.parametrize("lacking", ["holdPods=null", "settings=null", "agent=null", "ledger=null"])
+@pytest.mark.parametrize("lacking", ["holdPods=null", "settings=null", "agent=null", "ledger=null", "alerts=null"])
 def test_values_of_an_older_chart_are_enough(render: Render, tmp_path: Path, lacking: str) -> None:
     """`helm upgrade --reuse-values` passes the values of the chart before, which knew fewer: those absent are the defaults."""
     assert _settings(render(lacking), tmp_path).hold_image.startswith("laycan:")

@@ -74,7 +74,7 @@ class Year:
         self.publish()
         origin = f"{json.loads(self.trust.read_text())['operator']['id']}/desk/gcx"
         witness = Witness(WITNESS, signing_key(INSTRUCTIONS + 1))
-        self.exchange = Exchange(self.trust.read_bytes(), origin, witness, published=True, clock=lambda: self.age.now)
+        self.exchange = Exchange(self.trust.read_bytes(), origin, witness, published=True, clock=lambda: self.age.now, hold=5.0)
         self.operator = Warped(plane, folder, folder / "clock")
 
     @contextmanager

@@ -42,6 +42,23 @@ class TestSums:
         code, why = reason(edited(lambda predicate: predicate[part].update({name: predicate[part][name] + 1})))
         assert (code, "a.json: receipt 2: " in why) == (5, True)
 
+    def test_availability(self) -> None:
+        """Scenario 5: seven hours of four lots in thirty days leave 995,138 ppm; grace counts against it, what is the buyer's does not."""
+        rack = outage("2027-01-15T02:00:00", "2027-01-15T09:00:00", lots=(0, 1, 2, 3))
+        brief = outage("2027-01-20T02:00:00", "2027-01-20T02:05:00", "Excused:Grace")
+        theirs = outage("2027-01-21T00:00:00", "2027-01-31T00:00:00", "BuyerCaused", lots=tuple(range(8)))
+        upheld = outage("2027-01-21T00:00:00", "2027-01-31T00:00:00", "Excused:ForceMajeureUpheld", lots=tuple(range(8)))
+        whole, ten = 165_888_000, 64 * 10 * DAY
+        for losses, ppm in (
+            ((), 1_000_000),
+            ((rack,), 995_138),
+            ((brief,), (whole - 2_400) * 10**6 // whole),
+            ((rack, theirs), (whole - ten - 806_400) * 10**6 // (whole - ten)),
+            ((rack, upheld), (whole - ten - 806_400) * 10**6 // (whole - ten)),
+        ):
+            code, said = judged(Story(losses=losses).days(30))
+            assert (code, f"GPU-seconds delivered, availability {ppm} ppm; the sums are right" in said) == (0, True)
+
     def test_more_estimated_than_delivered(self) -> None:
         """Estimated seconds are delivered seconds."""
         code, why = reason(edited(lambda predicate: predicate["quantities"].update(estimatedGpuSeconds=DAY_GPU_SECONDS + 1)))
@@ -228,6 +245,7 @@ class TestReadings:
         del bundle["readings"]
         code, said = judged(bundle)
         assert (code, "not checked: a.json: quantities from 2027-01-04T00:00:00Z on, for want of readings" in said) == (0, True)
+        assert "not checked: double delivery in 3 periods, for want of readings" in said
         code, why = reason(bundle, all_readings=True)
         assert (code, "a.json: receipt 1: meter.rootSha256: these readings were not given" in why) == (7, True)
 
@@ -238,6 +256,7 @@ class TestReadings:
         del bundle["readings"][story.receipts[1]["meter"]["rootSha256"]]
         code, said = judged(bundle)
         assert (code, "the quantities of 1 periods are" in said, "quantities from 2027-01-05T00:00:00Z on" in said) == (0, True, True)
+        assert "not checked: double delivery in 1 periods, for want of readings" in said
         assert judged(bundle, all_readings=True)[0] == 7
 
     def test_nothing_was_delivered(self) -> None:
@@ -332,6 +351,15 @@ class TestDoubleDelivery:
         assert code == 6
         assert "readings: device 0300" in why
         assert "is delivered at 2027-01-04T14:00:00Z and later, and so it is in a.json: receipt 1" in why
+
+    def test_which_files(self) -> None:
+        """Of many contracts the two that claim it are named, whichever file comes last."""
+        first = Story(devices=self.on).days(1)
+        second = Story(contract_id="D-2027-01", devices=self.on, log=first.log).days(1)
+        third = Story(contract_id="E-2027-01", devices=lambda lot, start: self.on(lot + 100, start), log=first.log).days(2)
+        code, why = reason(first, second, third)
+        assert (code, why.startswith("REFUSED (6): b.json: receipt 1: readings: device 0000")) == (6, True)
+        assert why.endswith("and so it is in a.json: receipt 1")
 
     def test_one_after_the_other(self) -> None:
         """The same devices on the same day, one second after the other, is no double delivery."""

@@ -30,6 +30,9 @@ def keys(
     ] = False,
     rotate: Annotated[Use | None, typer.Option(help="Put a fresh key beside the one in use, which announces it.")] = None,
     finish: Annotated[Use | None, typer.Option(help="Take the old key away, once the new one is announced everywhere.")] = None,
+    stolen: Annotated[
+        str, typer.Option(metavar="TIME", help="With --finish: since when the old key is in others' hands, as 2027-01-04T00:00:00Z.")
+    ] = "",
     namespace: Annotated[str, typer.Option(help="Namespace of the release.")] = "",
     kubeconfig: Annotated[Path | None, typer.Option(help="Default: the ServiceAccount in a cluster, else $KUBECONFIG.")] = None,
 ) -> None:
@@ -43,15 +46,15 @@ def keys(
     from laycan.kube.credentials import CredentialsError
 
     where = release_namespace(namespace)
-    if sum(map(bool, (new, rotate, finish))) > 1 or (apply and not new):
-        say("error", ["--new, --rotate and --finish are one each, and --apply goes with --new"])
+    if sum(map(bool, (new, rotate, finish))) > 1 or (apply and not new) or (stolen and not finish) or not _is_time(stolen):
+        say("error", ["--new, --rotate and --finish are one each, --apply goes with --new, --stolen TIME with --finish"])
         raise typer.Exit(EXIT_BAD_INPUT)
     try:
         if new and not apply:
             if sys.stdout.isatty():
                 say("note", ["these are private keys; better: … | kubectl create -f -"])
             return write(_manifest(_fresh_secret(where)))
-        write(asyncio.run(_in_cluster(kubeconfig, where, apply, rotate, finish)))
+        write(asyncio.run(_in_cluster(kubeconfig, where, apply, rotate, finish, stolen)))
     except CredentialsError as error:
         say("error", [str(error)])
         raise typer.Exit(EXIT_BAD_INPUT) from None
@@ -60,7 +63,17 @@ def keys(
         raise typer.Exit(EXIT_BAD_INPUT if isinstance(error, ApiError) and error.status == 0 else EXIT_VIOLATION) from None
 
 
-async def _in_cluster(kubeconfig: Path | None, namespace: str, apply: bool, rotate: Use | None, finish: Use | None) -> bytes:
+def _is_time(text: str) -> bool:
+    """Or nothing."""
+    from laycan.resources.times import parse_time
+
+    try:
+        return not text or parse_time(text) >= 0
+    except ValueError:
+        return False
+
+
+async def _in_cluster(kubeconfig: Path | None, namespace: str, apply: bool, rotate: Use | None, finish: Use | None, stolen: str) -> bytes:
     from laycan.kube.client import Client
     from laycan.kube.credentials import load_credentials
 
@@ -68,7 +81,7 @@ async def _in_cluster(kubeconfig: Path | None, namespace: str, apply: bool, rota
         if apply:
             return await _create(client, namespace)
         if rotate or finish:
-            return await (_rotate(client, namespace, rotate) if rotate else _finish(client, namespace, finish or "receipts"))
+            return await (_rotate(client, namespace, rotate) if rotate else _finish(client, namespace, finish or "receipts", stolen))
         return await _trust(client, namespace)
 
 
@@ -124,7 +137,7 @@ async def _rotate(client: Client, namespace: str, use: Use) -> bytes:
     ).encode()
 
 
-async def _finish(client: Client, namespace: str, use: str) -> bytes:
+async def _finish(client: Client, namespace: str, use: str, stolen: str) -> bytes:
     from laycan.events.evidence_keys import RETIRED, key_of, read_keys
     from laycan.events.trust_file import public, retired_of
 
@@ -134,12 +147,13 @@ async def _finish(client: Client, namespace: str, use: str) -> bytes:
     if rotation is None:
         raise _RefusedError(trouble or f"there is no {key_of(use, coming=True)}: nothing is to be finished")
     try:
-        retired = [*retired_of(data), public(use, rotation.old)]
+        retired = [*retired_of(data), public(use, rotation.old) | ({"revokedAt": stolen} if stolen else {})]
     except ValueError as error:
         raise _RefusedError(str(error)) from None
     coming = key_of(use, coming=True)
     await _patch(client, secret, {key_of(use): data[coming], coming: None, RETIRED: json.dumps(retired).encode()})
-    return f"{rotation.new.key_id} is the only key for {use}; {rotation.old.key_id} stays in the trust file for what it signed\n".encode()
+    signed = f"for what was witnessed before {stolen}" if stolen else "for what it signed"
+    return f"{rotation.new.key_id} is the only key for {use}; {rotation.old.key_id} stays in the trust file {signed}\n".encode()
 
 
 async def _secret(client: Client, namespace: str) -> tuple[dict[str, Any], dict[str, bytes]]:

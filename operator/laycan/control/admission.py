@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from laycan.control.confirmations import unconfirmed
 from laycan.control.decision import Decision, Reason
 from laycan.control.lifecycle import UNDECIDED, Phase
 from laycan.control.specs import Specs
@@ -114,19 +115,25 @@ def _refusal(
 
 
 def _parties_refusal(contract: ContractView, spec: ContractSpec, world: World, settings: Settings) -> validate.Refusal | None:
-    if spec.exchange_ref is not None:
-        endpoint = world.endpoints.get(f"{contract.namespace}/{spec.exchange_ref.name}")
-        if endpoint is None:
-            text = f"spec.exchangeRef.name: namespace {contract.namespace} has no ExchangeEndpoint {spec.exchange_ref.name}"
-            return validate.Refusal("UnknownExchange", text)
-        read = validate.endpoint_spec(endpoint.get("spec"))
-        if isinstance(read, list):
-            return validate.Refusal("UnknownExchange", f"ExchangeEndpoint {spec.exchange_ref.name} cannot be read: {read[0]}")
-        if (lacking := validate.against_endpoint(spec, read)) is not None:
-            return lacking
+    if (refusal := _exchange_refusal(contract, spec, world)) is not None:
+        return refusal
     exempt = {*settings.exempt_namespaces, *settings.agent_namespaces, settings.namespace, settings.probe_namespace}
     present = {name: view.labels for name in _named(spec) if (view := world.namespaces.get(name)) is not None and not view.terminating}
     return validate.handover_refusal(spec.terms, contract.namespace, exempt, present)
+
+
+def _exchange_refusal(contract: ContractView, spec: ContractSpec, world: World) -> validate.Refusal | None:
+    if spec.exchange_ref is None:
+        return unconfirmed(contract, None)
+    name = spec.exchange_ref.name
+    endpoint = world.endpoints.get(f"{contract.namespace}/{name}")
+    if endpoint is None:
+        text = f"spec.exchangeRef.name: namespace {contract.namespace} has no ExchangeEndpoint {name}"
+        return validate.Refusal("UnknownExchange", text)
+    read = validate.endpoint_spec(endpoint.get("spec"))
+    if isinstance(read, list):
+        return validate.Refusal("UnknownExchange", f"ExchangeEndpoint {name} cannot be read: {read[0]}")
+    return validate.against_endpoint(spec, read) or unconfirmed(contract, endpoint)
 
 
 def _named(spec: ContractSpec) -> tuple[str, ...]:

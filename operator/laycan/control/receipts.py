@@ -20,10 +20,11 @@ from laycan.delivery.metering.reading import parse_counters
 from laycan.delivery.metering.served import Bound, Due
 from laycan.evidence.books import Period, plus
 from laycan.evidence.leaves import leaves
-from laycan.evidence.receipt import Content, Signer, Subject, incidents, parse_incidents, predicate, restated, sealed, statement
+from laycan.evidence.receipt import Content, Subject, incidents, parse_incidents, predicate, restated, sealed, statement
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
+from laycan.ledger.keys import Signer
 from laycan_verify.classes import DAY_SECONDS, Class, Counters, Terms
 from laycan_verify.classify import Judged
 

@@ -99,7 +99,7 @@ class Receipts:
 
 
 class _Nobody:
-    key_id = ""
+    key_id, public_key = "", b""
 
     def sign(self, data: bytes) -> bytes:
         raise AssertionError("no receipt is issued while they wait")

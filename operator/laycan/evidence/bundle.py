@@ -7,7 +7,7 @@ policy from the API. What would not match the receipts is refused here: an audit
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -60,17 +60,13 @@ def bundle(
         )
     said = [_predicate(each.entry) for each in issued]
     heads = _heads(logs, issued)
-    receipts = []
-    for done, each in enumerate(issued, 1):
-        receipts.append(_receipt(logs[each.life], each, list(heads).index((each.life, each.checkpoint.size))))
-        progress(done, len(issued))
     spec = contract["spec"]
     document = {
         "version": 1,
         "contract": {"contractId": spec["terms"]["contractId"], "uid": uid, "exchange": exchange},
         **_agreed(contract, product, said[-1]["contract"]),
         **({"confirmation": dict(spec["confirmation"])} if spec.get("confirmation") else {}),
-        "receipts": receipts,
+        "receipts": list(_proven(logs, issued, list(heads), progress)),
         "checkpoints": _chained(logs, heads),
     }
     notes = [f"{bare} receipts are left out: no checkpoint is over them yet"] if bare else []
@@ -106,13 +102,19 @@ def _heads(logs: Sequence[Log], issued: Sequence[_Issued]) -> dict[tuple[int, in
     return dict(sorted(heads.items()))
 
 
-def _receipt(log: Log, issued: _Issued, place: int) -> dict[str, Any]:
-    return {
-        "index": issued.entry.index,
-        "body": issued.entry.body.decode(),
-        "proof": _texts(log.inclusion(issued.entry.index, issued.checkpoint.size)),
-        "checkpoint": place,
-    }
+def _proven(
+    logs: Sequence[Log], issued: Sequence[_Issued], heads: Sequence[tuple[int, int]], progress: Callable[[int, int], None]
+) -> Iterator[dict[str, Any]]:
+    """Each receipt with its proof, and at which place its checkpoint is."""
+    places = {head: place for place, head in enumerate(heads)}
+    for done, each in enumerate(issued, 1):
+        yield {
+            "index": each.entry.index,
+            "body": each.entry.body.decode(),
+            "proof": _texts(logs[each.life].inclusion(each.entry.index, each.checkpoint.size)),
+            "checkpoint": places[each.life, each.checkpoint.size],
+        }
+        progress(done, len(issued))
 
 
 def _chained(logs: Sequence[Log], heads: Mapping[tuple[int, int], Checkpoint]) -> list[dict[str, Any]]:

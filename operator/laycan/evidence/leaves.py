@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from laycan.delivery.metering.served import Bound
 from laycan.evidence.receipt import Leaf, commitment
 from laycan.kube.meter_views import MeterView
+from laycan.resources.signals import Signal
 from laycan_verify.classes import Class, Stretch
 
 
 def leaves(
     bounds: Sequence[Bound], stretches: Iterable[Stretch], meters: Mapping[str, MeterView], lot_gpus: int, salt: bytes
 ) -> tuple[Leaf, ...]:
-    """By lot and start. A GPU that nobody knows by its uuid (no agent, or its meter is gone) has no commitment."""
+    """By lot and start. A GPU that nobody knows by its uuid (no agent then, or its meter is gone) has no commitment."""
     cut = sorted(leaf for stretch in stretches for leaf in _of(stretch, bounds, meters, lot_gpus, salt))
     return tuple(_joined(cut))
 
@@ -23,10 +24,20 @@ def _of(s: Stretch, bounds: Sequence[Bound], meters: Mapping[str, MeterView], lo
         yield Leaf(s.lot, s.start, s.end, s.cls.value, False, "", ())
         return
     for bound in bounds:
-        start, end = max(s.start, bound.start), min(s.end, bound.end)
+        start, end, meter = max(s.start, bound.start), min(s.end, bound.end), meters.get(bound.node)
         if s.lot in bound.lots and start < end:
-            devices = tuple(sorted(commitment(salt, uuid) for uuid in _uuids(bound, s.lot, meters.get(bound.node), lot_gpus)))
-            yield Leaf(s.lot, start, end, s.cls.value, s.estimated, bound.product, devices)
+            known = min(end, max(start, _known_since(bound, meter)))
+            for a, b, uuids in ((start, known, ()), (known, end, _uuids(bound, s.lot, meter, lot_gpus))):
+                devices = tuple(sorted(commitment(salt, uuid) for uuid in uuids))
+                yield from [Leaf(s.lot, a, b, s.cls.value, s.estimated, bound.product, devices)] if a < b else ()
+
+
+def _known_since(bound: Bound, meter: MeterView | None) -> int:
+    """From when on its GPUs are those that we know: before its node's meter, or before one was taken out of it, others may be there."""
+    if bound.devices or meter is None:
+        return bound.start
+    gone = (f.end for f in meter.findings if f.signal == Signal.MISSING and f.end is not None and f.gpu not in meter.gpus)
+    return max((meter.since, *gone))
 
 
 def _uuids(bound: Bound, lot: int, meter: MeterView | None, lot_gpus: int) -> Sequence[str]:

@@ -12,31 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import rfc8785
 
 from laycan.delivery.metering.reading import dump_quantities
 from laycan.evidence.readings import Cause, lots_text, parse_lots
+from laycan.ledger.keys import Signer
 from laycan.resources.money import MICROS, parse_money
 from laycan.resources.times import format_time, parse_time
 from laycan_verify.classes import Class, Counters, Stretch
+from laycan_verify.dsse import pae
 from laycan_verify.merkle import root
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://laycan.dev/attestation/delivery-receipt/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 INCIDENT_BYTES, SUBSTITUTION_BYTES = 24_000, 8_000  # an event holds 64 kB; what is beyond stands in the readings
-
-
-class Signer(Protocol):
-    """A receipt key; a KMS can stand behind it."""
-
-    @property
-    def key_id(self) -> str: ...
-
-    def sign(self, data: bytes) -> bytes:
-        """The raw Ed25519 signature, 64 bytes."""
 
 
 class Leaf(NamedTuple):
@@ -232,7 +224,6 @@ def _quantities(counters: Counters) -> dict[str, int]:
 def sealed(made: Mapping[str, Any], signer: Signer) -> tuple[dict[str, Any], str]:
     """The DSSE envelope of a statement, and the digest of its payload."""
     payload = rfc8785.dumps(dict(made))
-    pae = b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
-    signature = {"keyid": signer.key_id, "sig": base64.b64encode(signer.sign(pae)).decode()}
+    signature = {"keyid": signer.key_id, "sig": base64.b64encode(signer.sign(pae(PAYLOAD_TYPE, payload))).decode()}
     envelope = {"payloadType": PAYLOAD_TYPE, "payload": base64.b64encode(payload).decode(), "signatures": [signature]}
     return envelope, "sha256:" + sha256(payload).hexdigest()

@@ -34,6 +34,7 @@ HANDOVER_VALUE = (
 # annotations
 PLACEMENT_ANNOTATION = f"{GROUP}/placement"  # on a pod: "held" steers it to its namespace's nodes although it asks for no GPU
 CONFIRM_DELETE_ANNOTATION = f"{GROUP}/confirm-delete"  # on a contract: its contractId lets it be deleted while commitments run
+TERMS_DIGEST_ANNOTATION = f"{GROUP}/terms-digest"  # on a contract: what the digest of its terms must be for it to be accepted
 PAUSE_ANNOTATION = f"{GROUP}/paused"  # on a contract, a node or NodeFence/cluster: "true" stops Laycan's writes about it
 POWERED_OFF_ANNOTATION = f"{GROUP}/powered-off"  # on a node: when its power was confirmed to be off; its pods may then be declared dead
 DRAINS_ANNOTATION = f"{GROUP}/drain-seconds"  # on NodeFence/cluster: how long the latest drains took, oldest first

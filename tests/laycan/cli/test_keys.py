@@ -140,6 +140,16 @@ class TestRotation:
             assert laycan(keyed, "--finish", "webhooks").exit_code == 0
         assert len({key["keyId"] for key in trust(keyed)["operator"]["keys"] if key["use"] == "webhooks"}) == 3
 
+    def test_stolen(self, keyed: Objects) -> None:
+        """The old key stays in every trust file, with the time from which it counts for nothing, also after the next change."""
+        old = trust(keyed)["operator"]["keys"][0]
+        for more in (("--stolen", "2027-01-04T00:00:00Z"), ()):
+            assert laycan(keyed, "--rotate", "receipts").exit_code == 0
+            assert laycan(keyed, "--finish", "receipts", *more).exit_code == 0
+        named = {key["keyId"]: key.get("revokedAt") for key in trust(keyed)["operator"]["keys"] if key["use"] == "receipts"}
+        assert named.pop(old["keyId"]) == "2027-01-04T00:00:00Z"
+        assert list(named.values()) == [None, None]
+
     @pytest.mark.parametrize(("first", "then"), [(("--rotate",), "--rotate"), ((), "--finish")], ids=["rotate twice", "finish nothing"])
     def test_refused(self, keyed: Objects, first: tuple[str, ...], then: str) -> None:
         """A second key beside the first, or an end without a beginning, changes nothing."""
@@ -174,7 +184,14 @@ class TestRefusals:
         assert (result.exit_code, "no right to GET" in result.stderr) == (1, True)
 
     @pytest.mark.parametrize(
-        "arguments", [("--apply",), ("--new", "--rotate", "receipts"), ("--rotate", "receipts", "--finish", "receipts")]
+        "arguments",
+        [
+            ("--apply",),
+            ("--new", "--rotate", "receipts"),
+            ("--rotate", "receipts", "--finish", "receipts"),
+            ("--rotate", "receipts", "--stolen", "2027-01-04T00:00:00Z"),
+            ("--finish", "receipts", "--stolen", "yesterday"),
+        ],
     )
     def test_usage(self, cluster: Objects, arguments: tuple[str, ...]) -> None:
         """Options that do not go together are bad input."""

@@ -26,7 +26,7 @@ OUTAGE = tuple[int, int, int]
 
 
 class Signer:
-    key_id = "receipts-1"
+    key_id, public_key = "receipts-1", KEY.public_key().public_bytes_raw()
 
     def sign(self, data: bytes) -> bytes:
         return KEY.sign(data)
