@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from laycan.control.office import Office
 from laycan.control.reconcile import SMALL_KINDS
 from laycan.kube.credentials import Credentials, load_credentials
 from laycan.kube.reflector import object_key
+from laycan.kube.steady import SteadyClock
 from laycan.resources.constants import GROUP, PLURALS, VERSION
 from laycan.settings import Settings
 
@@ -135,10 +135,6 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
 
 
-def wall_clock() -> int:
-    return int(time.time())
-
-
 def run(
     settings: Settings,
     kubeconfig: Path | None,
@@ -146,18 +142,18 @@ def run(
     *,
     json_logs: bool,
     metrics_port: int = 0,
-    clock: Callable[[], int] = wall_clock,
+    clock: Callable[[], int] | None = None,
 ) -> int:
     """Runs until a signal (0) or a failure (1); a lost leadership is a failure. Without `metrics_port` no metrics are served.
 
-    `clock`: Unix seconds, by which all is decided and told.
+    `clock`: Unix seconds, by which all is decided and told; without one, this machine's.
     """
     kopf.configure(log_format=kopf.LogFormat.JSON if json_logs else kopf.LogFormat.FULL)
     for noisy in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):  # a line for every event and probe
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
     async def live() -> Shell:
-        shell = Shell(load_credentials(kubeconfig), settings, clock, metrics_port)
+        shell = Shell(load_credentials(kubeconfig), settings, clock or SteadyClock(), metrics_port)
         await kopf.operator(
             registry=shell.registry(),
             standalone=True,

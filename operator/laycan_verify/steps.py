@@ -15,6 +15,7 @@ from laycan_verify.strict import canonical, clock, digest, need, parse, read
 from laycan_verify.trust import Trust, signer, valid
 
 Findings = Iterator[str]
+SKEW_SECONDS = 300  # by which a witness's clock may be behind the operator's
 NOT, IN_TOTO = "not checked: ", "application/vnd.in-toto+json"
 
 
@@ -123,7 +124,7 @@ def heads(bundle: Bundle, trust: Trust) -> Findings:
 
 
 def entries(bundle: Bundle, trust: Trust) -> Findings:
-    """Each receipt is an entry of the log, under a head that enough witnesses cosigned."""
+    """Each receipt is an entry of the log, under a head that enough witnesses cosigned when its period was over."""
     before: dict[str, int] = {}  # origin -> index
     for receipt in bundle.receipts:
         head = receipt.checkpoint
@@ -132,8 +133,10 @@ def entries(bundle: Bundle, trust: Trust) -> Findings:
         receipt.need(receipt.event["id"].startswith(f"{bundle.contract[2]}/"), f"body.id is not of {bundle.contract[2]!r}")
         found = includes(head.root, head.size, receipt.index, leaf_hash(receipt.body), receipt.proof)
         receipt.need(found, "proof does not lead from body at index to the root of its checkpoint")
-        seen = trust.quorum == 0 or trust.seen(bundle.heads, head.origin, receipt.index) is not None
-        receipt.need(seen, f"checkpoint: none that holds it is cosigned by {trust.quorum} of the trusted witnesses")
+        seen, end = trust.seen(bundle.heads, head.origin, receipt.index), receipt.period[1]
+        enough = trust.quorum == 0 or seen is not None
+        receipt.need(enough, f"checkpoint: none that holds it is cosigned by {trust.quorum} of the trusted witnesses")
+        receipt.need(seen is None or end <= seen + SKEW_SECONDS, f"period.end is {clock(end)}, and it was cosigned before")
         before[head.origin] = receipt.index
     yield f"{bundle.name}: {len(bundle.receipts)} receipts are entries of it, each seen by {trust.quorum} witnesses or more"
 

@@ -362,6 +362,16 @@ class TestLog:
         assert judged(story, quorum=0)[0] == 0
         assert judged(story, trusted=trust(witnesses=[OTHER_WITNESS]))[0] == 4
 
+    @pytest.mark.parametrize(("early", "code"), [(299, 0), (300, 0), (301, 4), (86_400, 4)])
+    def test_of_time_that_had_not_come(self, early: int, code: int) -> None:
+        """A witness saw the receipt before its period was over, by more than clocks differ: nobody can have metered that."""
+        story = Story().days(1)
+        story.issue(story.predicate(START + DAY, START + 2 * DAY))
+        story.log.head(START + 2 * DAY - early)
+        assert reason(story)[0] == code
+        if code:
+            assert reason(story)[1].endswith("receipt 2: period.end is 2027-01-06T00:00:00Z, and it was cosigned before")
+
     def test_not_enough(self) -> None:
         """One witness is not two, and one that signs twice is one."""
         trusted = trust(witnesses=[WITNESS, OTHER_WITNESS])

@@ -1,6 +1,6 @@
 """The delivery office: everything that runs while this process leads, in the order in which it may begin.
 
-    lease -> epoch -> the old epoch is refused -> the world is complete -> write, plan, deliver, tell
+    lease -> clock -> epoch -> the old epoch is refused -> the world is complete -> write, plan, deliver, tell
 
 Nothing is decided before the world is complete: a contract must not be refused for a product or a node that was merely not read
 yet. Whatever ends, ends the process; a restart finds everything in the API.
@@ -36,6 +36,7 @@ from laycan.kube.device_views import claim_view, slice_view
 from laycan.kube.instruction_views import instruction_view
 from laycan.kube.meter_views import meter_view
 from laycan.kube.reflector import SILENCE_SECONDS, Reflector
+from laycan.kube.steady import SteadyClock
 from laycan.kube.views import contract_view, fence_view, namespace_view, node_view, pod_view
 from laycan.kube.world import World
 from laycan.resources.constants import API_VERSION, GPU_DRIVER, SINGLETON
@@ -106,6 +107,9 @@ class Office:
 
     async def _lead(self, client: Client) -> None:
         begun = time.monotonic()
+        cluster = await client.get("/api/v1/namespaces/kube-system")
+        if isinstance(self._clock, SteadyClock):
+            self._clock.begin(client.dated)
         epoch = await advance_epoch(client)
         await await_epoch_fence(client, epoch)
         found = await find_devices(client, self.settings.probe_namespace)
@@ -117,7 +121,6 @@ class Office:
         try:
             await self._until(_all_synced(self._reflectors))
             await list_small_kinds(client, self.world)
-            cluster = await client.get("/api/v1/namespaces/kube-system")
             log.info("epoch %d: %s, %.1f s after the lease", epoch, self._seen(), time.monotonic() - begun)
             uid = cluster["metadata"]["uid"]
             authority = Authority(self.settings, f"urn:laycan:{uid}", epoch)
@@ -153,6 +156,7 @@ class Office:
             "reconcile": reconcile.run(),
             "measure": self._measure(delivery, exchanges),
             "epoch": self._watch_epoch(authority.epoch),
+            "clock": self._watch_clock(client),
         }
 
     async def _watch_epoch(self, epoch: int) -> None:
@@ -163,6 +167,12 @@ class Office:
             await risen.wait()
             risen.clear()
         raise DeposedError(f"another operator leads in epoch {seen}")
+
+    async def _watch_clock(self, client: Client) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if isinstance(self._clock, SteadyClock):
+                self._clock.heard(client.dated)
 
     async def _watch_devices(self, client: Client, replan: Callable[[], None]) -> None:
         """Asks again now and then: the guard of the claims may come after us (an install), be deleted by hand, or be put back."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 from laycan.control.decision import PlannedBinding
 from laycan.delivery.metering.served import Bound
@@ -77,18 +78,24 @@ def _number(
     busy_until = [0] * lots
     numbers: list[tuple[int, ...]] = [()] * len(ahead)
     order = sorted(range(len(ahead)), key=lambda i: (ahead[i].start, not wanted[i], i))
+    wanting = [i for i in order if wanted[i]]
+    preferred, at = sorted(range(lots), key=lambda lot: (lot not in running, lot)), -1
+    free: list[int] = []  # at the instant `at`, the running ones first
     for i in order:
         plan, count = ahead[i], ahead[i].gpus // lot_gpus
+        if plan.start != at:
+            free, at = [lot for lot in preferred if busy_until[lot] <= plan.start], plan.start
         mine = [lot for lot in wanted[i] if busy_until[lot] <= plan.start][:count]
         if len(mine) < count:
-            free = [lot for lot in range(lots) if busy_until[lot] <= plan.start]
-            others = {lot for j in order if j != i and _overlap(plan, ahead[j]) for lot in wanted[j]}
-            spare = sorted((lot for lot in free if lot not in mine), key=lambda lot: (lot in others, lot not in running, lot))
-            mine += spare[: count - len(mine)]
+            others = {lot for j in wanting if j != i and _overlap(plan, ahead[j]) for lot in wanted[j]}
+            spare = chain((lot for lot in free if lot not in others), (lot for lot in free if lot in others))
+            mine += islice((lot for lot in spare if lot not in mine), count - len(mine))
         if len(mine) < count:
             raise ValueError(f"the plan binds more than {lots} lots at {plan.start}")
         for lot in mine:
             busy_until[lot] = plan.end
+            if plan.end > at:
+                free.remove(lot)
         numbers[i] = tuple(sorted(mine))
     return numbers
 

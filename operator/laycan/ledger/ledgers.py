@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from laycan.ledger.database import Database
-from laycan.ledger.log import ContentConflictError, DamagedError, DiskFullError, Entry, LedgerError, Log
+from laycan.ledger.log import ContentConflictError, DamagedError, DiskFullError, Entry, GoneError, LedgerError, Log
 from laycan.ledger.sqlite import SqliteLog, create_log, open_log, path_of
 
 log = logging.getLogger(__name__)
@@ -58,13 +58,14 @@ class Ledgers:
         self._root, self._beginning = root, beginning
         self._pool = ThreadPoolExecutor(1, "ledger")
         self._logs: dict[Place, SqliteLog] = {}  # only in that thread, but for asking whether one is open
+        self._opened: dict[Place, tuple[str, int]] = {}  # origin of each that was opened, and the inode of its file
 
     def has(self, place: Place) -> bool:
         """Whether there is such a log."""
         return place in self._logs or path_of(self._root, *place).is_file()
 
     async def use(self, place: Place, work: Callable[[Log], T], *, writes: bool = False) -> T:
-        """What `work` returns for the log. Raises what it raises, and LedgerError where the log cannot be opened.
+        """What `work` returns for the log. Raises what it raises, LedgerError where the log cannot be opened, and GoneError.
 
         Work that has begun is done to its end, also when whoever awaits it is cancelled. Where the disk is full, a log can still be
         read: only work that `writes` shows that there is room again.
@@ -90,11 +91,16 @@ class Ledgers:
         self._pool.shutdown(wait=False)
 
     def _do(self, place: Place, beginning: Beginning | None, work: Callable[[Log], T]) -> tuple[T, int]:
+        path = path_of(self._root, *place)
+        before, inode = self._opened.get(place, ("", 0))
         try:
+            if place in self._logs and path.stat().st_ino != inode:  # what it says now would be lost with the open file
+                raise LedgerError(f"{path} is another file than the one that was opened")
             if place not in self._logs:
                 if beginning is None:  # it failed between the question and its turn
                     raise LedgerError(f"the log of {place} is to be opened anew")
-                self._logs[place] = _open(path_of(self._root, *place), beginning)
+                opened = self._logs[place] = _open(path, beginning, before, self.sizes.get(place, 0))
+                self._opened[place] = opened.origin, path.stat().st_ino
             return work(self._logs[place]), self._logs[place].size
         except ContentConflictError:
             raise
@@ -104,7 +110,7 @@ class Ledgers:
             raise
         except OSError as error:  # of the folder or the lock beside the file
             self._drop(place)
-            raise LedgerError(f"{path_of(self._root, *place)}: {error}") from error
+            raise LedgerError(f"{path}: {error}") from error
 
     def _drop(self, place: Place) -> None:
         """A volume that went and came back needs the file opened anew."""
@@ -117,20 +123,26 @@ class Ledgers:
             self._drop(place)
 
 
-def _open(path: Path, beginning: Beginning) -> SqliteLog:
+def _open(path: Path, beginning: Beginning, before: str, size_before: int) -> SqliteLog:
+    """`before` and `size_before`: what it was when this process had it open, "" and 0 where it had not."""
+    if before and not _begun(path):
+        raise GoneError(f"the log {before} is gone from {path}, where it was a moment ago")
     if not _begun(path):
         made = create_log(path, beginning.origin, beginning.first)
         log.log(logging.ERROR if beginning.first else logging.INFO, "the log %s begins at %s", made.origin, path)
         return made
     found = open_log(path)
-    if found.origin == beginning.known_origin and found.size < beginning.known_size:
-        size = found.size
-        found.close()
-        raise DamagedError(
-            f"{path} holds {size} entries, and {beginning.known_size} were told of: it was put back to an older state. "
-            "Put the newer one back; or move it away, and a new log begins that says so"
-        )
-    return found
+    told = size_before if before else beginning.known_size if found.origin == beginning.known_origin else 0
+    size = found.size
+    if before in ("", found.origin) and size >= told:
+        return found
+    found.close()
+    if before not in ("", found.origin):
+        raise GoneError(f"{path} holds the log {found.origin}, and a moment ago held {before}")
+    raise DamagedError(
+        f"{path} holds {size} entries, and {told} were told of: it was put back to an older state. "
+        "Put the newer one back; or move it away, and a new log begins that says so"
+    )
 
 
 def _begun(path: Path) -> bool:

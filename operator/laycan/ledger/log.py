@@ -62,6 +62,10 @@ class DamagedError(LedgerError):
     """What is kept contradicts itself, or cannot be read."""
 
 
+class GoneError(Exception):
+    """A log that this process has used is not there any more, or is another: what it knows of it is void, so it has to begin anew."""
+
+
 class Log(Protocol):
     """One log. Sizes count entries; `size` where it is left out is that of the log as it is now.
 

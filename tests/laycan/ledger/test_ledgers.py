@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from laycan.ledger.database import Database
 from laycan.ledger.ledgers import LOCAL, Beginning, Ledgers, Place
-from laycan.ledger.log import DamagedError, Entry, InUseError, LedgerError, Log
+from laycan.ledger.log import DamagedError, Entry, GoneError, InUseError, LedgerError, Log
 from laycan.ledger.sqlite import create_log, open_log, path_of
 
 GCX = Place("desk", "gcx")
@@ -193,3 +194,80 @@ def test_an_older_state_of_a_log_is_not_gone_on_with(tmp_path: Path, entries: in
         assert await ledgers.use(GCX, append("u/9")) == 2
 
     with_ledgers(tmp_path, test, LOST)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_log_that_goes_while_it_is_used(tmp_path: Path, other: bool) -> None:
+    """A volume fails and comes back empty, or is another: how far its exchange is, is not known of a new log. A new process begins it."""
+
+    async def test(ledgers: Ledgers) -> None:
+        await ledgers.use(GCX, append("u/1", "u/2"))
+        with pytest.raises(LedgerError, match="as with a disk"):
+            await ledgers.use(GCX, fails)
+        path_of(tmp_path, *GCX).unlink()
+        if other:
+            create_log(path_of(tmp_path, *GCX), "op/desk/else").close()
+        for _ in range(2):
+            with pytest.raises(GoneError, match="a moment ago"):
+                await ledgers.use(GCX, append("u/3"))
+        assert ledgers.has(GCX) is other
+
+    with_ledgers(tmp_path, test)
+
+
+def test_a_log_that_goes_back_while_it_is_used(tmp_path: Path) -> None:
+    """Its disk gives an older state back, of which nobody outside knows yet that it is older."""
+
+    async def test(ledgers: Ledgers) -> None:
+        path = path_of(tmp_path, *GCX)
+        await ledgers.use(GCX, append("u/1"))
+        with pytest.raises(LedgerError):
+            await ledgers.use(GCX, fails)
+        older = path.read_bytes()
+        await ledgers.use(GCX, append("u/2"))
+        with pytest.raises(LedgerError):
+            await ledgers.use(GCX, fails)
+        path.write_bytes(older)
+        with pytest.raises(DamagedError, match="holds 1 entries, and 2 were told of"):
+            await ledgers.use(GCX, append("u/3"))
+
+    with_ledgers(tmp_path, test)
+
+
+def test_a_log_that_is_deleted_while_it_is_open(tmp_path: Path) -> None:
+    """SQLite would go on with a file that nobody finds again: nothing is said to be on the disk that is in there."""
+
+    async def test(ledgers: Ledgers) -> None:
+        await ledgers.use(GCX, append("u/1"))
+        path_of(tmp_path, *GCX).unlink()
+        with pytest.raises(LedgerError, match="No such file"):
+            await ledgers.use(GCX, append("u/2"))
+        with pytest.raises(GoneError):
+            await ledgers.use(GCX, append("u/2"))
+
+    with_ledgers(tmp_path, test)
+
+
+def test_a_copy_that_takes_its_place_is_gone_on_with(tmp_path: Path) -> None:
+    """Where it has all that there was; what is said then stands in the file that is there."""
+
+    async def test(ledgers: Ledgers) -> None:
+        await ledgers.use(GCX, append("u/1"))
+        path, copy = path_of(tmp_path, *GCX), tmp_path / "copy"
+        with sqlite3.connect(path) as source:
+            source.execute("VACUUM INTO ?", [str(copy)])
+        copy.replace(path)
+        for left in ("-wal", "-shm"):
+            path.with_name(path.name + left).unlink()
+        with pytest.raises(LedgerError, match="another file"):
+            await ledgers.use(GCX, append("u/2"))
+        assert await ledgers.use(GCX, append("u/2")) == 2
+
+    with_ledgers(tmp_path, test)
+    log = open_log(path_of(tmp_path, *GCX))
+    assert (log.size, log.verify()) == (2, [])
+    log.close()
+
+
+def fails(log: Log) -> None:
+    raise LedgerError("as with a disk")
