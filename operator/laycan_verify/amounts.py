@@ -136,12 +136,8 @@ def _counted(bundle: Bundle, known: Sequence[Receipt]) -> Iterator[dict[str, int
 
 def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
     """No device is delivered twice in one second, to whomever."""
-    claims, nameless = list[tuple[str, int, int, object, str]](), 0
-    for bundle in bundles:
-        for receipt in bundle.latest:
-            for row in bundle.readings.get(receipt.readings, []):
-                claims += [(each, row["start"], row["end"], (bundle.contract, row["lot"]), receipt.name) for each in row.get("devices", [])]
-                nameless += row["class"] == Class.DELIVERED and not row.get("devices")
+    rows = [(b.contract, r.name, row) for b in bundles for r in b.latest for row in b.readings.get(r.readings, [])]
+    claims = [(each, row["start"], row["end"], (whose, row["lot"]), name) for whose, name, row in rows for each in row.get("devices", [])]
     last, until, holder, where = "", 0, object(), ""  # device, and of its claims so far the one that lasts longest
     for device, start, end, who, name in sorted(claims):
         once = device != last or start >= until or who == holder
@@ -149,7 +145,7 @@ def deliveries(bundles: Sequence[Bundle], trust: Trust) -> Findings:
         if device != last or end > until:
             last, until, holder, where = device, end, who, name
     yield f"{len({claim[0] for claim in claims})} devices, none of them delivered twice in one second"
-    if nameless:
+    if nameless := sum(row["class"] == Class.DELIVERED and not row.get("devices") for _, _, row in rows):
         yield f"{NOT}double delivery of {nameless} readings that name no device"
     if unknown := sum(receipt.readings not in bundle.readings for bundle in bundles for receipt in bundle.latest):
         yield f"{NOT}double delivery in {unknown} periods, for want of readings"
