@@ -14,6 +14,7 @@ from laycan.resources.terms import LEVELS, Block, Delivery, Terms
 from laycan.resources.times import parse_time
 
 LONGEST_SECONDS = 26_352 * 3600  # three years of 366 days
+MOST_LOTS = 8_192  # 65,536 GPUs on nodes of eight: what is known of each stands in the contract's status
 Found = Iterator[tuple[str, str]]
 
 
@@ -39,6 +40,8 @@ def _window(delivery: Delivery) -> Found:
 def _lots(delivery: Delivery) -> Found:
     if delivery.gpus % delivery.lot_gpus:
         yield "gpus", f"is {delivery.gpus}, no multiple of lotGpus ({delivery.lot_gpus}); only whole lots are delivered"
+    if (lots := delivery.gpus // delivery.lot_gpus) > MOST_LOTS:
+        yield "lotGpus", f"makes {lots} lots, and a contract has at most {MOST_LOTS}; make lots larger, or sell several contracts"
 
 
 def _spread(delivery: Delivery, level: str) -> Found:

@@ -90,6 +90,7 @@ class Delivery(Model):
             ("self.start < self.end", "start must be earlier than end"),
             ("self.end - self.start <= duration('26352h')", "the window may be at most 26352 hours (three years) long"),
             ("self.gpus % self.lotGpus == 0", "gpus must be a multiple of lotGpus"),
+            ("self.gpus / self.lotGpus <= 8192", "a contract has at most 8192 lots: make lotGpus larger, or sell several contracts"),
             (_SPREAD_INSIDE, "spread.level must lie strictly inside scope (Any > Zone > Fabric > Rack > NVLinkDomain)"),
             (
                 "!has(self.spread) || !has(self.scope) || self.scope != 'NVLinkDomain'",

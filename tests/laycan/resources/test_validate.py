@@ -75,6 +75,7 @@ def test_stored_under_any_crd(kind: str, data: st.DataObject) -> None:
         ({"gpus": True}, "gpus"),
         ({"gpus": 16.0}, "gpus"),
         ({"lotGpus": 0}, "lotGpus"),
+        ({"gpus": 8193, "lotGpus": 1}, "lotGpus"),
         ({"end": "2030-01-03T00:00:00Z"}, "end"),
         ({"end": "2030-01-04T00:00:00Z"}, "end"),
         ({"end": "2033-01-06T00:00:01Z"}, "end"),
