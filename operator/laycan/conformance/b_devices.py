@@ -248,6 +248,6 @@ async def swapped_card(scene: Scene) -> Seen:
     cards = await devices.cards(scene)
     card = cards[next(iter(after.devices))]
     bindings = (await scene.contract(delivery.name))["status"]["bindings"]
-    told = {uuid for binding in bindings for uuid in binding.get("devices") or ()}
+    told = set(max(bindings, key=lambda binding: str(binding["end"])).get("devices") or ())  # those before it are history
     held = card != promised and card in told and promised not in told
     return Seen(held, "another card, as the status says" if held else f"was {promised}, is {card}, the status says {sorted(told)}")
