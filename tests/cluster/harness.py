@@ -15,6 +15,7 @@ from controlplane import fleet
 from controlplane.api import ApiError
 from controlplane.waiting import until
 from laycan.conformance.attack import Ability
+from laycan.events.evidence_keys import SECRET as EVIDENCE
 from laycan.settings import Settings
 from tests.cluster.delivering import beside
 from tests.cluster.operator import QUICK, Market, Operator
@@ -104,6 +105,8 @@ class Loopback:
         self._market.installed.install("upgrade")
 
     def reinstall(self, by_namespace: bool = False) -> None:
+        """With the keys that there were, from the copy that docs/evidence.md tells people to keep."""
+        kept = self._market.admin.find(f"/api/v1/namespaces/{NAMESPACE}/secrets/{EVIDENCE}")
         if by_namespace:
             self._market.admin.delete(f"/api/v1/namespaces/{NAMESPACE}")
             until("the namespace is gone", lambda: self._market.admin.find(f"/api/v1/namespaces/{NAMESPACE}") is None)
@@ -113,6 +116,9 @@ class Loopback:
         account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/laycan-operator"
         until("the ServiceAccount is gone", lambda: self._market.admin.find(account) is None)
         self._market.installed.install()
+        if kept is not None:
+            meta = {"name": EVIDENCE, "namespace": NAMESPACE}
+            self._market.admin.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": kept["data"]})
         until("the kinds are served", self._served)
         self.start_operator()
 
