@@ -9,6 +9,7 @@ drawing a large one takes a while, so problems are kept in a cache folder.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import pickle
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from bench.drawing import (
     draw_fleet,
     draw_history,
 )
+from laycan_solver import model
 from laycan_solver.model import Binding, Contract, Node, Outage, OutageType, Problem, Product, Scope
 
 CACHE = Path(".run/bench")
@@ -87,9 +89,12 @@ def draw(size: Size) -> Drawn:
     return Drawn(fleet, {i: c for i, c in enumerate(contracts) if c.start >= 0 or i in history}, history, size.seed)
 
 
+SHAPE = hashlib.sha256(Path(model.__file__).read_bytes()).hexdigest()[:12]  # of what is kept: another model reads it no more
+
+
 def instance(size: Size, cache: Path = CACHE) -> Problem:
     """The problem of that size, from the cache if it was drawn before."""
-    file = cache / f"{size.name}.pickle"
+    file = cache / f"{size.name}-{SHAPE}.pickle"
     if file.exists():
         kept = pickle.loads(file.read_bytes())  # noqa: S301  (written below)
         assert isinstance(kept, Problem)

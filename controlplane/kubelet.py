@@ -124,6 +124,15 @@ class RealNode:
         os.kill(_child(nsenter.pid), signal.SIGKILL)
         until("the kubelet is gone", lambda: not nsenter.running())
 
+    def import_image(self, archive: Path) -> None:
+        """Gives the node an image out of a file of Docker's format."""
+        if not self._ctr("images", "import", str(archive)):
+            raise StartError(f"containerd does not take the image {archive}")
+
+    def logs(self, uid: str) -> list[str]:
+        """What the containers of the pod of this uid have said."""
+        return [file.read_text() for file in sorted((self.folder / "pod-logs").glob(f"*_{uid}/*/*.log"))]
+
     def containers(self, uid: str) -> list[int]:
         """Process ids, on this machine, of what runs for the pod of this uid: its sandbox and its containers."""
         return sorted({pid for place in self._cgroups() for pid in _processes_below(place, uid)})

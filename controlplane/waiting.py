@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(what: str, probe: Callable[[], T], *, seconds: float = 30, pause: float = 0.05) -> T:
+def until(what: str, probe: Callable[[], T], *, seconds: float = 90, pause: float = 0.05) -> T:
     """Calls `probe` until it returns something true, and returns that. Raises TimeoutError, which names `what` and the last answer."""
     deadline = time.monotonic() + seconds
     while not (answer := probe()):

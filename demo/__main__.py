@@ -17,6 +17,7 @@ from types import FrameType
 from controlplane.api import ApiError
 from controlplane.fleet import kill_node, revive_node
 from demo.observer import Observer, seconds
+from demo.picture import draw
 from demo.proof import prove
 from demo.script import CUES, DESK, Cue, Object, holders_workloads, intruders, is_short, load, pod_on, shifted
 from demo.show import Show
@@ -26,6 +27,7 @@ from demo.summary import OVER, Summary, summarise, unheard
 EXAMPLES = ROOT / "examples"
 CONTRACTS = "/apis/laycan.dev/v1alpha1/computecontracts"
 RESTARTS = 2
+SCENE_SECONDS = 64  # after the second death: what a picture shows
 LIMIT_SECONDS = 165  # from the first contract; the whole ends within three minutes
 
 
@@ -42,6 +44,7 @@ class Play:
         self._heard = 0  # number of the exchange's event that the log told last
         self._rebinds_told = 0
         self._cues = list(CUES)
+        self.scene: tuple[list[Object], int] | None = None  # the contracts at SCENE_SECONDS, and when that was
 
     def open(self) -> None:
         api, now = self.stage.api, datetime.now(UTC)
@@ -69,6 +72,8 @@ class Play:
         began = time.monotonic()
         while time.monotonic() - began < LIMIT_SECONDS:
             contracts = self.round()
+            if self.scene is None and time.monotonic() - began >= SCENE_SECONDS:
+                self.scene = (contracts, int(time.time()))
             while self._cues and time.monotonic() - began >= self._cues[0].at:
                 self.act(self._cues.pop(0), contracts)
             if not self._cues and self.is_over(contracts):
@@ -173,7 +178,7 @@ def report(show: Show, summary: Summary) -> int:
     return 1 if summary.wrong else 0
 
 
-def perform(folder: Path, keep: bool) -> int:
+def perform(folder: Path, keep: bool, picture: Path | None = None) -> int:
     fleet, products, contracts = fleet_of(EXAMPLES), load(EXAMPLES / "products.yaml"), load(EXAMPLES / "contracts.yaml")
     holders = sorted({c["spec"]["terms"]["delivery"].get("handover", {}).get("namespace", "") for c in contracts} - {""})
     with ExitStack() as stack:
@@ -189,6 +194,8 @@ def perform(folder: Path, keep: bool) -> int:
         if stage.evidence.made:
             prove(stage.evidence, stage.exchange, final, summary, show.say)
         status = report(show, summary)
+        if picture and play.scene and not status:
+            draw(picture, *play.scene, show.told, summary)
         if keep:
             show.console.print(
                 f"\nStill running. In another terminal: [bold]export KUBECONFIG={stage.plane.admin_kubeconfig}[/bold]\nCtrl-C ends it.",
@@ -205,11 +212,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running after the summary")
-    keep: bool = parser.parse_args().keep
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw it as SVG")
+    arguments = parser.parse_args()
+    keep: bool = arguments.keep
     signal.signal(signal.SIGTERM, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="laycan-demo-"))
     try:
-        status = perform(folder, keep)
+        status = perform(folder, keep, arguments.picture)
     except KeyboardInterrupt:
         status = 130
     except RuntimeError as error:

@@ -16,6 +16,7 @@ from demo.observer import seconds
 
 Object = dict[str, Any]
 PRINT_EVERY_SECONDS = 20  # where there is no terminal to redraw
+COLUMNS = ("contract", "product", "GPUs", "window", "phase", "nodes now", "delivered GPU-s", "short", "why")
 COLOURS = {"Delivering": "green", "Delivered": "cyan", "Settled": "cyan", "Rejected": "red", "Accepted": "yellow", "Cancelled": "magenta"}
 
 
@@ -46,12 +47,13 @@ def contract_row(obj: Object, now: int) -> list[str | Text]:
     ]
 
 
-def contract_table(contracts: list[Object], now: int, title: str) -> Table:
+def contract_table(contracts: list[Object], now: int, title: str, columns: tuple[str, ...] = COLUMNS) -> Table:
     table = Table(title=title, title_justify="left", expand=False, pad_edge=False)
-    for column in ("contract", "product", "GPUs", "window", "phase", "nodes now", "delivered GPU-s", "short", "why"):
+    for column in columns:
         table.add_column(column, justify="right" if column in ("GPUs", "delivered GPU-s", "short") else "left", no_wrap=True)
     for obj in sorted(contracts, key=lambda o: (seconds(o["spec"]["terms"]["delivery"]["start"]), o["metadata"]["name"])):
-        table.add_row(*contract_row(obj, now))
+        row = dict(zip(COLUMNS, contract_row(obj, now), strict=True))
+        table.add_row(*(row[column] for column in columns))
     return table
 
 
@@ -62,6 +64,7 @@ class Show:
         self.console = console or Console(highlight=False, width=None if Console().is_terminal else 180)
         self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
         self._lines: deque[Text] = deque(maxlen=22)
+        self.told: list[Text] = []  # all that was said in colour
         self._began = time.monotonic()
         self._printed = 0.0
         self._table: Table | None = None
@@ -76,8 +79,10 @@ class Show:
             self._live.stop()
 
     def say(self, line: str, style: str = "") -> None:
-        text = Text(f"{time.monotonic() - self._began:6.1f} s  ", style="dim") + Text(line, style=style)
+        text = Text.assemble((f"{time.monotonic() - self._began:6.1f} s  ", "dim"), (line, style))  # `+` would dim the line as well
         self._lines.append(text)
+        if style:
+            self.told.append(text)
         if self._live:
             self._redraw()
         else:

@@ -33,6 +33,7 @@ class Stage:
     folder: Path
     receiver_url: str
     secret: str  # the webhook key, whsec_...
+    metrics_port: int  # of the operator
     processes: list[Process]
 
     @property
@@ -58,15 +59,16 @@ def set_up(folder: Path, fleet: Sequence[Object], products: Sequence[Object], ho
     say("helm installed the chart: CRDs, admission policies, rights; mode Enforce")
     for name in holders:  # an administrator's act: this namespace may be delivered to by that desk
         api.patch(f"/api/v1/namespaces/{name}", {"metadata": {"labels": {"laycan.dev/desk": DESK}}})
-    port = free_ports(1)[0]
-    stage = Stage(plane, api, folder, f"http://127.0.0.1:{port}/", "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(), [])
+    port, metrics_port = free_ports(2)
+    key = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    stage = Stage(plane, api, folder, f"http://127.0.0.1:{port}/", key, metrics_port, [])
     trusted = make_keys(stage, say) if available() else []
     outages = [obj for obj in fleet if obj["kind"] == "Outage"]
     for obj in (*products, *outages, webhook_secret(stage.secret), endpoint(stage.receiver_url, trusted)):
         api.apply(obj)
     start_receiver(stage, port, stack)
     start_operator(stage, stack)
-    say("the operator runs under ServiceAccount laycan-system/laycan-operator")
+    say(f"the operator runs under ServiceAccount laycan-system/laycan-operator; its metrics: http://127.0.0.1:{metrics_port}/metrics")
     return stage
 
 
@@ -137,6 +139,8 @@ def start_operator(stage: Stage, stack: ExitStack) -> None:
         str(kubeconfig),
         "--port",
         str(free_ports(1)[0]),
+        "--metrics-port",
+        str(stage.metrics_port),
     ]
     launch(stage, "operator", argv, stack)
 

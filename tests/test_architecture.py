@@ -6,7 +6,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("cli", "main", "agent", "control", "delivery", "evidence", "events", "ledger", "planning", "kube", "resources")
+FOLDERS = ("cli", "desk", "main", "agent", "control", "delivery", "evidence", "events", "ledger", "planning", "kube", "resources")
 
 
 def drawn() -> set[tuple[str, str]]:

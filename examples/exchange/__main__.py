@@ -10,6 +10,7 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TextIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -33,7 +34,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A connection that broke, or worse; whatever was not acknowledged comes again."""
-        print(f"a request ended early: {sys.exc_info()[1]!r}", file=sys.stderr, flush=True)
+        say(f"a request ended early: {sys.exc_info()[1]!r}", sys.stderr)
 
 
 class Request(BaseHTTPRequestHandler):
@@ -51,12 +52,12 @@ class Request(BaseHTTPRequestHandler):
         try:
             return self._answer(self.server.receiver.receive({k.lower(): v for k, v in self.headers.items()}, body, time.time()))
         except Exception as error:  # the disk is full, or we have a bug: the operator comes back
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            say(f"{type(error).__name__}: {error}", sys.stderr)
             return self._answer(Answer(500, {"error": "it cannot be kept just now"}))
 
     def _answer(self, answer: Answer) -> None:
         said = {"id": self.headers.get("webhook-id", ""), "answer": answer.status, **answer.reply}
-        print(json.dumps(said), flush=True)
+        say(json.dumps(said), sys.stdout)
         body = json.dumps(answer.reply).encode()
         self.send_response(answer.status)
         self.send_header("content-type", "application/json")
@@ -66,6 +67,12 @@ class Request(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Not the web server's own lines."""
+
+
+def say(line: str, to: TextIO) -> None:
+    """In one write: `print` makes two, between which another request's line may begin."""
+    to.write(f"{line}\n")
+    to.flush()
 
 
 def witness_of(name: str, pem: bytes) -> Witness:

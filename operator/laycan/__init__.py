@@ -1,3 +1,3 @@
 """Laycan: the delivery office of physical compute forwards."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -61,6 +61,8 @@ OPERATOR_ID = r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$"  # part of a log'
 
 
 class Settings(_Model):
+    """All settings, with the defaults that hold where the chart says nothing."""
+
     mode: Literal["Observe", "Enforce"] = "Observe"
     namespace: str = "laycan-system"  # the release's own
     operator_id: str = Field(default="", pattern=OPERATOR_ID, max_length=128)  # in receipts, origins and the trust file; "": of the cluster

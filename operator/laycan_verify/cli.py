@@ -14,8 +14,9 @@ from laycan_verify.strict import RefusedError, UnreadableError, parse, read
 from laycan_verify.trust import Trust
 
 Step = Callable[[Sequence[Bundle], Trust], Findings]
-CODES = """Exit: 0 what was checked holds; else of the first step that fails: 1 unreadable or usage, 2 digest, confirmation or signature,
-3 chain, 4 log or cosignatures, 5 arithmetic, 6 double delivery, 7 readings missing where they are required."""
+CODES = """Example: laycan verify contract.json --trust trust.json. Exit: 0 what was checked holds; else of the first step that fails:
+1 unreadable or usage, 2 digest, confirmation or signature, 3 chain, 4 log or cosignatures, 5 arithmetic, 6 double delivery,
+7 readings missing where they are required."""
 
 
 def each(step: Callable[[Bundle, Trust], Findings]) -> Step:

@@ -6,8 +6,9 @@ Every change goes through `put` and `drop`. `mark` and `roll_back` undo a trial:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from itertools import count
 
 import numpy as np
 
@@ -41,8 +42,11 @@ class Book:
         self._tallies: dict[int, Tally] = {}
         self._lent: dict[int, Tally] = {}  # shared with copies of the book, to be copied before it is looked at
         self._verdicts: dict[int, Verdict] = {}
+        self.witness: Callable[[int, Sequence[Segment]], None] | None = None  # told of a change before it is made
         self._journal: list[tuple[int, int, list[Segment]]] = []
-        self.version = 0  # differs whenever anything may have changed
+        self._versions = count(1)
+        self.renewals = 0  # demands that have been renewed
+        self.version = 0  # differs whenever anything may have changed; one that is gone never comes again for another state
 
     def copy(self) -> Book:
         """The same arrangement on a fleet and a ledger of its own; nothing in it can be undone."""
@@ -60,7 +64,7 @@ class Book:
     def open(self, demand: Demand) -> None:
         """Takes a contract in, with nothing bound yet; its due window must lie on the grid."""
         assert demand.index not in self.demands
-        self.version += 1
+        self.version = next(self._versions)
         self.demands[demand.index] = demand
         self.pinned = Pinned(self)
         self.reserves += demand.contract.reserve
@@ -69,7 +73,7 @@ class Book:
     def close(self, index: int) -> None:
         """Forgets a contract (a refused candidate), whose segments must be gone."""
         assert not self.segments.pop(index)
-        self.version += 1
+        self.version = next(self._versions)
         self.reserves -= self.demands.pop(index).contract.reserve
         self._verdicts.pop(index, None)
         self._forget(index)
@@ -90,6 +94,8 @@ class Book:
         self.demands[index] = demand
         self._forget(index)
         self._verdicts.pop(index, None)
+        self.version = next(self._versions)
+        self.renewals += 1
 
     def changed(self) -> dict[int, set[int]]:
         """Contracts with a change that can be undone -> the nodes of these changes."""
@@ -135,6 +141,8 @@ class Book:
         return total
 
     def _apply(self, sign: int, index: int, segments: list[Segment]) -> None:
+        if self.witness:
+            self.witness(index, segments)
         self.tally(index).add(sign, segments)
         lot, own, on_node = self.demands[index].contract.lot_gpus * sign, self.segments[index], self.on_node
         for (start, end), group in _by_window(segments):
@@ -163,7 +171,7 @@ class Book:
                 else:
                     there.remove((index, s))
         self._verdicts.pop(index, None)
-        self.version += 1
+        self.version = next(self._versions)
 
     def tally(self, index: int) -> Tally:
         found = self._tallies.get(index)
@@ -177,6 +185,17 @@ class Book:
     def _forget(self, index: int) -> None:
         self._tallies.pop(index, None)
         self._lent.pop(index, None)
+
+    def known(self, index: int) -> tuple[Tally, Verdict | None]:
+        """A contract's tally, which is the caller's, and its verdict if there is one already."""
+        return self.tally(index).copy(self.fleet), self._verdicts.get(index)
+
+    def recall(self, index: int, tally: Tally, verdict: Verdict | None) -> None:
+        """The same again, of a contract that is served as it was then."""
+        self._tallies[index] = tally
+        self._verdicts.pop(index, None)
+        if verdict is not None:
+            self._verdicts[index] = verdict
 
     def mark(self) -> int:
         return len(self._journal)
@@ -209,6 +228,11 @@ class Book:
         if found is None:
             found = self._verdicts[index] = self.tally(index).verdict()
         return found
+
+    @property
+    def verdicts(self) -> Mapping[int, Verdict]:
+        """The verdicts of contracts of which nothing has changed since they were asked for."""
+        return self._verdicts
 
     def pays(self, index: int, segments: Sequence[Segment]) -> bool:
         """Would it be legal to put these as well, and cheaper, or as cheap with less curtailed? Nothing changes."""

@@ -101,6 +101,7 @@ class Account(NamedTuple):
     owed: int
     interruption: int
     substitution: int
+    curtailed: int  # GPU-seconds that are missing by right
     instants: Sequence[int]  # at which it is interrupted
     cuts: Sequence[int]  # those of them that nothing forced
 
@@ -124,6 +125,7 @@ def settle(facts: Facts, c: Contract, bindings: Sequence[Binding], path: Sequenc
         owed=half_up(c.rate * (contracted - bound - curtailed * c.lot_gpus), MICRO_HOUR),
         interruption=half_up(c.rate * c.gpus * product.move_seconds * len(instants), MICRO_HOUR),
         substitution=half_up(extra, 3_600),
+        curtailed=curtailed * c.lot_gpus,
         instants=instants,
         cuts=cuts,
     )

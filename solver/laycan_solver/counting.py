@@ -76,10 +76,10 @@ class Counting:
             self._seen.clear()  # other nodes, or other lots that run
             self._kept.clear()
         self._version = book.version, book.ledger.renewed, book.now
-        changed = self._seen.keys() != book.demands.keys() or not self._seen
+        changed = not self._seen
         for index in self._seen.keys() - book.demands.keys():
             del self._seen[index]
-            self._kept.pop(index, None)
+            changed |= self._kept.pop(index, None) is not None
         for index, demand in book.demands.items():
             verdict = book.verdict(index)
             if self._seen.get(index) is not verdict:
@@ -194,7 +194,7 @@ class Counting:
         self.refresh()
         key = frozenset(options), lot
         if key not in self._lots:
-            rows = [self.left(pool, k) // (lot // k) for pool in self._pools(key[0]) for k in sorted({*HALVES, lot}) if k <= lot]
+            rows = [self.left(pool, k) // (lot // k) for pool in pools(key[0], self._sets) for k in sorted({*HALVES, lot}) if k <= lot]
             self._lots[key] = np.maximum(np.minimum.reduce(rows), 0)
         return self._lots[key]
 
@@ -208,14 +208,16 @@ class Counting:
         until = int(self.times[at + 1]) if at + 1 < len(self.times) else end
         return Most(int(lots[at]), max(start, int(self.times[at])), min(end, until), max(0, int(self.left(options, 1)[at])))
 
-    def _pools(self, options: Grades) -> list[Grades]:
-        """The grades asked for, and each way to add those into which contracts of these grades may evade."""
-        pools, reach = {options}, options
-        while True:
-            ties = [s for s in self._sets if reach & s and not s <= reach]
-            pools.update(reach | s for s in ties)
-            if not ties:
-                break
-            reach = reach.union(*ties)
-            pools.add(reach)
-        return sorted(pools, key=sorted)
+
+def pools(options: Grades, sets: Iterable[Grades]) -> list[Grades]:
+    """The grades asked for, and each way to add those into which contracts may evade that are delivered in one of `sets`."""
+    sets = list(sets)
+    found, reach = {options}, options
+    while True:
+        ties = [s for s in sets if reach & s and not s <= reach]
+        found.update(reach | s for s in ties)
+        if not ties:
+            break
+        reach = reach.union(*ties)
+        found.add(reach)
+    return sorted(found, key=sorted)

@@ -23,6 +23,8 @@ MOST_TAKERS = 10  # contracts that are named of those that have the nodes
 
 
 class Outcome(StrEnum):
+    """What a plan does for a contract."""
+
     SERVED = "Served"
     SHORT = "Short"
     REFUSED = "Refused"

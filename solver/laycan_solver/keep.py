@@ -80,6 +80,8 @@ def _keep(book: Book, demand: Demand, binding: Binding) -> None:
     if cordoned and (binding.start > book.now or column not in demand.rights):
         return
     start, end = binding.start, binding.end
+    if any(a <= start and end <= b for a, b in fleet.outages[column]):
+        return  # the node is out throughout
     lots = binding.gpus // demand.contract.lot_gpus
     if book.fits(demand, column, start, end, lots) and _missing(book, demand, start, end) >= lots:
         book.put(demand.index, [Segment(column, start, end, lots)])

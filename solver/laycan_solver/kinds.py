@@ -36,6 +36,8 @@ class MovePolicy(StrEnum):
 
 
 class OutageType(StrEnum):
+    """Maintenance that is known ahead, a fault, or the end of the nodes' service."""
+
     PLANNED = "Planned"
     FORCED = "Forced"
     RETIREMENT = "Retirement"
@@ -55,6 +57,8 @@ class Reason(StrEnum):
 
 
 class MoveReason(StrEnum):
+    """Why a lot leaves its node."""
+
     NODE_LOST = "NodeLost"
     OUTAGE = "Outage"
     RESCUE = "Rescue"
@@ -62,6 +66,8 @@ class MoveReason(StrEnum):
 
 
 class Stopped(StrEnum):
+    """What ended the search for a better plan."""
+
     OPTIMAL = "Optimal"
     EFFORT = "Effort"
     TIME_LIMIT = "TimeLimit"

@@ -9,6 +9,7 @@ of one grade, because that is how memory is fastest. Free starts at the healthy 
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -24,6 +25,22 @@ SMALL = ((63, np.int8), (16_383, np.int16))  # GPUs of a node up to which a type
 ALWAYS = 1 << 62
 
 
+@dataclass
+class Image:
+    """A ledger's grid and cells before boundaries were added: blocks of rows as they were before the first split changed them."""
+
+    times: list[int]
+    starts: Ints
+    cells: Cells
+    lazy: Cells
+    least: Cells
+    blocks: dict[int, Cells] = field(default_factory=dict)
+
+    def keep(self, cells: Cells, block: int) -> None:
+        if cells is self.cells and block not in self.blocks:
+            self.blocks[block] = cells[block * BLOCK : (block + 1) * BLOCK].copy()
+
+
 class Ledger:
     def __init__(self, fleet: Fleet, grid: TimeGrid) -> None:
         self.fleet, self.grid = fleet, grid
@@ -36,6 +53,7 @@ class Ledger:
         self.outage_column = np.array([c for c, _, _ in outages], dtype=np.int64)
         self.outage_start = np.array([a for _, a, _ in outages], dtype=np.int64)
         self.outage_end = np.array([b for _, _, b in outages], dtype=np.int64)
+        self._images: list[Image] = []
         for column, start, end in outages:
             first, last = grid.row(start) if start > grid.times[0] else 0, min(grid.row(end), grid.rows)
             if first < last:
@@ -46,7 +64,7 @@ class Ledger:
         """The same for a copy of the fleet."""
         other = copy(self)
         other.fleet, other.grid, other.gpus = fleet, self.grid.copy(), self.gpus.copy()
-        other._cells, other._lazy, other._least = self._cells.copy(), self._lazy.copy(), self._least.copy()
+        other._cells, other._lazy, other._least, other._images = self._cells.copy(), self._lazy.copy(), self._least.copy(), []
         return other
 
     def _untouched(self, grid: TimeGrid) -> Cells:
@@ -267,6 +285,18 @@ class Ledger:
         blocks = self._cells[block * BLOCK :, column].reshape(-1, BLOCK)
         self._least[block:, column] = blocks.min(axis=1) + self._lazy[block:, column]
 
+    def remember(self) -> None:
+        """From now on boundaries may be added that `forget` takes away again, the last ones first; nothing may be taken before they are."""
+        self._images.append(Image(list(self.grid.times), self.grid.starts.copy(), self._cells, self._lazy, self._least))
+
+    def forget(self) -> None:
+        """The grid and the cells are, to the byte, as they were when `remember` was last called; what was taken since is given back."""
+        image = self._images.pop()
+        for block, rows in image.blocks.items():
+            image.cells[block * BLOCK : (block + 1) * BLOCK] = rows
+        self._cells, self._lazy, self._least = image.cells, image.lazy, image.least
+        self.grid.times, self.grid.starts = image.times, image.starts
+
     def split(self, time: int) -> None:
         """Makes `time` a boundary of the grid; both halves of the cut slice hold what it held."""
         grid = self.grid
@@ -277,6 +307,8 @@ class Ledger:
             self._respace({time})
             return
         first, last, by = shift
+        if self._images:
+            self._images[-1].keep(self._cells, first // BLOCK)
         self._cells[first:last] = self._cells[first + by : last + by].copy()
 
     def extend(self, end: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .admit import Admission
+from .admit import Admission, refused
 from .announced import Announced
 from .book import Book
 from .eligible import Demand, Demands
@@ -33,6 +33,7 @@ from .model import (
     OutageGone,
     Plan,
     Problem,
+    Reason,
     TimePassed,
 )
 from .past import Past
@@ -60,7 +61,7 @@ class Live:
         self.pooled = self._able()
         self.waiting: list[int] = []  # contracts that an urgent update left to the next
         self.rescue = Rescue(book, self.announced.refresh)
-        self.admission = Admission(book, self.turnarounds, effort, never)
+        self.admission = Admission(book, demands, self.turnarounds, effort, never)
         self.next_index = len(self.contracts)  # never one of a contract that is gone
 
     @property
@@ -77,15 +78,18 @@ class Live:
         past = self.announced.past.copy(other.book, other.demands, other.contract_of)
         other.announced = self.announced.copy(other.book, other.demands, other.contracts, past)
         other.rescue = Rescue(other.book, other.announced.refresh, self.rescue.variants)
-        other.admission = replace(self.admission, book=other.book)
+        other.admission = replace(self.admission, book=other.book, demands=other.demands)
         return other
 
-    def update(self, events: Sequence[Event], *, urgent: bool = False) -> Difference:
-        """Applies the events in turn and serves who lost something, and who may gain. Raises TooMuchError before anything is changed.
+    def update(self, events: Sequence[Event], *, urgent: bool = False, patient: bool = False) -> Difference:
+        """Applies the events in turn, serves who lost something, and who may gain, and decides candidates last, in the order of admission.
+        Raises TooMuchError before anything is changed.
 
-        With `urgent` only who should be delivered now is served again; all others wait for the next update.
+        With `urgent` only who should be delivered now is served again; all others wait for the next update. With `patient` candidates
+        behind one whose refusal is not proved are refused for now, too: a thorough plan may find room for it, and they could be in the way.
         """
         require_possible(self, events)
+        asking = {e.contract.key for e in events if isinstance(e, ContractChanged) and e.contract.key not in self.index}
         self.announced.rest()
         self.book.before = self.announced.refresh
         lost: list[int] = []
@@ -102,20 +106,27 @@ class Live:
         self.rescue.serve(dict.fromkeys(i for i in lost if i not in later))
         if freed and not urgent:
             self.rescue.serve(dict.fromkeys(sorted(self.announced.undelivered)))
-            self._reconsider()
+            asking.update(self.announced.refused)
+        self._admit(asking, patient)
         restore(self.book, [i for i in self.book.changed() if i in self.book.demands])
         self.book.before = None
         return self.announced.difference()
 
-    def _reconsider(self) -> None:
-        """Who was refused is asked for again, in the order of admission."""
-        waiting = [(self.contracts[self.index[key]].admission_order, key) for key in self.announced.refused if key in self.index]
-        for _, key in sorted(waiting):
+    def _admit(self, keys: Iterable[str], patient: bool) -> None:
+        """Decides these candidates, who are new or were refused before, in the order of admission."""
+        first = ""
+        asking = [(contract.admission_order, key) for key in keys if (contract := self.contract_of(key)) and not contract.accepted]
+        for _, key in sorted(asking):
             demand = self.demands.of(self.index[key], self.contracts[self.index[key]])
             if demand is None:
-                del self.announced.refused[key]
+                self.announced.refused.pop(key, None)
+            elif first:
+                text = f"{demand.contract.product}: {first} came first, for which a thorough plan may find room (not found)"
+                self.announced.refused[key] = refused(demand, Reason.NO_CAPACITY, text)
             else:
                 self._decide(self.index[key], demand)
+                refusal = self.announced.refused.get(key) if patient and not demand.contract.hold else None  # a quote is answered at once
+                first = key if refusal and not refusal.message.endswith("(proved)") else ""
 
     def _apply(self, event: Event) -> tuple[list[int], bool]:
         """Contracts that may have lost something, and whether somebody may gain."""
@@ -128,10 +139,11 @@ class Live:
             case OutageChanged(outage):
                 before = self.outages.get(outage.name)
                 self.outages[outage.name] = outage
-                return self._outage(outage.nodes | (before.nodes if before else frozenset()), outage)
+                names = outage.nodes | (before.nodes if before else frozenset())
+                return self._outage(names, outage), before is not None  # a new one frees nothing
             case OutageGone(name):
                 gone = self.outages.pop(name, None)
-                return self._outage(gone.nodes, None) if gone else ([], False)
+                return (self._outage(gone.nodes, None), True) if gone else ([], False)
             case ContractChanged(contract):
                 return self._contract(contract)
             case ContractGone(key):
@@ -146,7 +158,7 @@ class Live:
     def _outages_of(self, name: str) -> list[Outage]:
         return [o for o in self.outages.values() if name in o.nodes]
 
-    def _outage(self, names: Iterable[str], outage: Outage | None) -> tuple[list[int], bool]:
+    def _outage(self, names: Iterable[str], outage: Outage | None) -> list[int]:
         ledger = self.book.ledger
         for time in (outage.start, outage.end) if outage else ():
             if self.now < time < ledger.grid.times[-1]:
@@ -154,7 +166,7 @@ class Live:
         lost: list[int] = []
         for name in sorted(set(names) & set(self.nodes)):
             lost += self._node(self.nodes[name], self._outages_of(name))[0]
-        return lost, True
+        return lost
 
     def _node(self, node: Node, outages: Sequence[Outage]) -> tuple[list[int], bool]:
         """Takes everything off the node, changes it, and puts back what it still can serve."""
@@ -193,18 +205,15 @@ class Live:
         self.next_index += 1
         self.contracts[index], self.index[contract.key] = contract, index
         self.demands.know(contract.holder)
-        demand = self.demands.of(index, contract)
+        demand = self.demands.of(index, contract) if contract.accepted else None
         if demand is None:
-            return [], False
-        if contract.accepted:
-            self.book.ledger.extend(demand.end)
-            for time in boundaries_of(contract, self.now, self.turnarounds):
-                self.book.ledger.split(time)
-            self.book.open(demand)
-            self.announced.touched[index] = []
-            return [index], False
-        self._decide(index, demand)
-        return [], False
+            return [], False  # a candidate is decided when everybody else has been served
+        self.book.ledger.extend(demand.end)
+        for time in boundaries_of(contract, self.now, self.turnarounds):
+            self.book.ledger.split(time)
+        self.book.open(demand)
+        self.announced.touched[index] = []
+        return [index], False
 
     def _same(self, index: int, contract: Contract) -> tuple[list[int], bool]:
         """A contract that asks for what it did, with other rights or money."""

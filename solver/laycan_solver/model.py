@@ -39,6 +39,16 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Reliability:
+    """How nodes of a product fail, and how sure the operator wants to be of what is sold Firm on them."""
+
+    failures_ppm: int = 6_500  # failures per node-day, millionths: Meta RSC-1 (Kokolis et al., HPCA 2025)
+    repair_seconds: int = 86_400  # mean time to repair
+    cure_seconds: int = 14_400  # an outage that is cured by then is no shortfall
+    target_ppm: int | None = None  # chance of a shortfall in 30 days, millionths; None = admission by count
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """A grade as sold. `equivalents`: product name -> cost of delivering it instead, micros per GPU-hour."""
 
@@ -49,6 +59,10 @@ class Product:
     move_seconds: int = 900
     move_policy: MovePolicy = MovePolicy.RESCUE
     moves_per_month: int = 4
+    notice_seconds: int | None = None  # how an Interruptible contract of it may be curtailed if its terms say nothing: None = not at all
+    curtailable_seconds: int = 0
+    lot_gpus: int = 1  # it is sold in lots of multiples of that
+    reliability: Reliability = Reliability()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,9 @@ class Contract:
     admission_order: tuple[str, str, str] = ("", "", "")  # creationTimestamp, tradeTime, contractId
     due_from: int = 0  # owed from max(start, due_from): a contract created after its start owes from its creation
     delivering: bool = False  # delivery has started: all_or_nothing no longer binds
+    judged: bool = False  # a candidate that takes up a live hold: no target refuses it, as it was judged with the quote
+    hold: bool = False  # keeps the place of a contract to come, which a quote has asked for
+    for_firm: bool = False  # such a hold for a Firm contract: it has that contract's target
     reserve: bool = False  # spare capacity that is planned after all contracts and released to them; never runs, owes nobody: `reserves`
 
     @property
@@ -93,6 +110,8 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
+    """In [start, end) these nodes serve nobody."""
+
     name: str
     type: OutageType
     nodes: frozenset[str]
@@ -141,6 +160,8 @@ class Problem:
 
 
 class Undelivered(NamedTuple):
+    """`gpus` GPUs of one contract that are not delivered in [start, end), and why; `message` is for people."""
+
     contract: str
     start: int
     end: int
@@ -206,36 +227,50 @@ class Plan:
 # What can happen to a problem, for `Planner.update`. A name that exists is replaced, a new one is added.
 @dataclass(frozen=True, slots=True)
 class NodeChanged:
+    """A node is new, or not as it was."""
+
     node: Node
 
 
 @dataclass(frozen=True, slots=True)
 class NodeGone:
+    """There is no node of this name any more."""
+
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ContractChanged:
+    """A contract is new, or not as it was."""
+
     contract: Contract
 
 
 @dataclass(frozen=True, slots=True)
 class ContractGone:
+    """There is no contract of this key any more."""
+
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class OutageChanged:
+    """An outage is new, or not as it was."""
+
     outage: Outage
 
 
 @dataclass(frozen=True, slots=True)
 class OutageGone:
+    """There is no outage of this name any more."""
+
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
+    """It is `now`, Unix seconds."""
+
     now: int
 
 

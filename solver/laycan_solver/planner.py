@@ -107,7 +107,7 @@ def _book(problem: Problem, fleet: Fleet, demands: Demands, accepted: Sequence[D
 
 
 def _admit(problem: Problem, book: Book, demands: Demands, candidates: Sequence[int], effort: int, late: Late) -> list[Undelivered]:
-    admission = Admission(book, turnarounds(problem), effort, late)
+    admission = Admission(book, demands, turnarounds(problem), effort, late)
     refused = []
     for index in sorted(candidates, key=lambda i: (problem.contracts[i].admission_order, problem.contracts[i].key)):
         demand = demands.demand(index)
@@ -231,7 +231,8 @@ class Planner:
 
     @_no_collector()
     def follow(self, problem: Problem) -> Followed | None:
-        """Brings the kept plan up to date with `problem` by what happened since.
+        """Brings the kept plan up to date with `problem` by what happened since; nobody is decided ahead of a candidate that came first
+        and for which a thorough plan may find room.
 
         None, and nothing changed, where the kept plan cannot follow: then `problem` is to be planned anew.
         """
@@ -240,7 +241,7 @@ class Planner:
         if events is None:
             return None
         try:
-            difference = live.update(events)
+            difference = live.update(events, patient=True)
         except TooMuchError:
             return None
         self._problem = self._plan = None

@@ -68,9 +68,9 @@ class Quote:
 class Desk:
     """Answers for one book. Keeps what it has counted until the book changes."""
 
-    def __init__(self, book: Book, demands: Demands) -> None:
+    def __init__(self, book: Book, demands: Demands, counting: Counting | None = None) -> None:
         self.book, self.demands = book, demands
-        self.counting = Counting(book)
+        self.counting = counting or Counting(book)
 
     def demand(self, contract: Contract) -> Demand:
         """What the contract would be owed; ValueError if that is nothing any more or its product is unknown."""

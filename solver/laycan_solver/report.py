@@ -81,6 +81,16 @@ def span(start: int, end: int) -> str:
     return f"{stamp(start)} to {stamp(end)}"
 
 
+def duration(seconds: int) -> str:
+    """In the two largest units: `30 d`, `2 d 6 h`, `15 min`."""
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if seconds >= size:
+            parts.append(f"{seconds // size} {unit}")
+            seconds %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
 def value_of(demand: Demand) -> int:
     """Owed if nothing were delivered, in units."""
     return demand.lots * demand.lot_rate * (demand.end - demand.start)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import agent, catchup, delivery, ledger, verify
+from bench import agent, atp, catchup, delivery, ledger, verify, whatif
 from bench.budgets import Limit, judged, limits
 from bench.cold import unrest
 from bench.measure import percentile, show
@@ -64,8 +64,9 @@ def test_moves_beside_are_of_running_lots_on_living_nodes() -> None:
 def test_every_limit_has_its_row_and_its_reason() -> None:
     """A limit that no row fills, or that does not say how it was set, would judge nothing."""
     for limit in limits():
-        named = (f"{bench}-{row}" for bench, module in (("agent", agent), ("verify", verify)) for row in module.ROWS)
-        assert limit.row in {*ROWS, *delivery.ROWS, *ledger.ROWS, *catchup.ROWS, "fence-2000", "fence-12500", *named}
+        named = (f"{bench}-{row}" for bench, module in (("agent", agent), ("atp", atp), ("verify", verify)) for row in module.ROWS)
+        others = {"asking", "fence-2000", "fence-12500"}
+        assert limit.row in {*ROWS, *delivery.ROWS, *ledger.ROWS, *catchup.ROWS, *whatif.ROWS, *others, *named}
         assert len(limit.how) > 20
         assert (limit.most is None) != (limit.least is None)
 

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from controlplane.build import binaries
+from laycan.agent.metrics import described
+from laycan.control.metrics import Metrics
 
 CHART = Path(__file__).parents[2] / "charts" / "laycan"
 
@@ -38,6 +40,16 @@ def render(helm: Helm) -> Render:
         sets = [argument for value in values for argument in ("--set", value)]
         done = helm("template", "laycan", str(CHART), "--namespace", namespace, "--kube-version", "1.36.3", *sets)
         assert done.returncode == 0, done.stderr
-        return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+        return [manifest for manifest in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if manifest]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def served() -> set[str]:
+    """Names under which operator and agents serve samples."""
+    found = set()
+    for each in (*Metrics().exposition.described, *described()):
+        histogram = each.type == "histogram"
+        found |= {f"{each.name}_{suffix}" for suffix in ("bucket", "sum", "count")} if histogram else {each.name}
+    return found

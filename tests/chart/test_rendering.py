@@ -1,6 +1,7 @@
 """What an install would create, compared with stored renderings: a change of the chart shows up in review as a change of these files.
 
-`enforce.yaml` is everything but the CRDs in mode Enforce, `observe.diff` what mode Observe has instead. After a wanted change of the chart,
+`enforce.yaml` is everything but the CRDs in mode Enforce, `observe.diff` what mode Observe has instead, `everything.diff` what it has when
+every value that adds or shapes something is set. After a wanted change of the chart,
 `LAYCAN_UPDATE_SNAPSHOTS=1 pytest tests/chart` writes them anew.
 """
 
@@ -17,6 +18,16 @@ from laycan.delivery.policies import COLLECTIONS, drifts, expected
 from tests.chart.conftest import Manifest, Render
 
 SNAPSHOTS = Path(__file__).parents[1] / "fixtures" / "chart"
+EVERYTHING = (
+    "serviceMonitor.enabled=true", "serviceMonitor.labels.release=stack", "serviceMonitor.interval=15s",
+    "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=monitoring",
+    "networkPolicy.operatorEgress[0].ports[0].port=443", "networkPolicy.agentEgress[0].ports[0].port=6443",
+    "image.repository=registry.example/laycan", "image.tag=0.2.0-test", "image.pullSecrets={regcred}",
+    "holdPods.image=registry.example/pause:3", "exchangeSecretNames={gcx}", "ledger.existingClaim=mine",
+    "operator.priorityClassName=system-cluster-critical", "operator.nodeSelector.pool=system", "operator.tolerations[0].operator=Exists",
+    "agent.runtimeClassName=nvidia", "agent.priorityClassName=system-node-critical", "agent.nodeSelector.pool=gpu",
+    "settings.failureConditions[0].type=GpuMemWatch", "settings.failureConditions[0].status=Unknown",
+)  # fmt: skip
 CRDS = Path(__file__).parents[2] / "crds"
 
 
@@ -29,6 +40,12 @@ def test_observe_differs_as_stored(render: Render) -> None:
     """Mode Observe differs only where it must: no pod is changed or refused, and the operator cannot remove one."""
     enforce, observe = (_text(render(f"mode={mode}", "exchangeNamespaces={desk}")).splitlines() for mode in ("Enforce", "Observe"))
     _compare("observe.diff", "\n".join(difflib.unified_diff(enforce, observe, "Enforce", "Observe", lineterm="", n=2)) + "\n")
+
+
+def test_everything_differs_as_stored(render: Render) -> None:
+    """With all that can be switched on, named or restricted, what is added and changed is what was reviewed."""
+    enforce, full = (_text(render("mode=Enforce", "exchangeNamespaces={desk}", *more)).splitlines() for more in ((), EVERYTHING))
+    _compare("everything.diff", "\n".join(difflib.unified_diff(enforce, full, "Enforce", "Everything", lineterm="", n=2)) + "\n")
 
 
 def test_observe_touches_no_pod(render: Render) -> None:

@@ -23,6 +23,7 @@ def test_cluster_wide_writes_are_these(render: Render) -> None:
         "computecontracts": {"patch"},
         "computecontracts/status": {"patch"},
         "computeproducts/status": {"patch"},
+        "outages/status": {"patch"},
         "exchangeendpoints/status": {"patch"},
         "contractinstructions/status": {"patch"},
         "evidencebundles": {"create", "patch"},
@@ -44,6 +45,30 @@ def test_observe_cannot_remove_a_pod(render: Render) -> None:
         not {"pods", "pods/eviction", "resourceclaims", "resourceclaims/status", "resourceclaims/binding"}
         & _cluster_writes(render("mode=Observe"), "laycan-operator").keys()
     )
+
+
+def test_what_a_former_mode_left_can_be_let_go(render: Render) -> None:
+    """In Observe, rights on claims and hold pods are there while the Job of the uninstall runs, which would fail without."""
+    found = [each for each in render("mode=Observe") if each["metadata"]["name"] == "laycan-release"]
+    (job,) = [each for each in found if each["kind"] == "Job"]
+    rights = [each for each in found if each["kind"] != "Job"]
+    assert {each["kind"] for each in rights} == {"ClusterRole", "ClusterRoleBinding"}
+    for each in rights:
+        notes = each["metadata"]["annotations"]
+        assert notes["helm.sh/hook"] == job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+        assert int(notes["helm.sh/hook-weight"]) < 0
+        assert {"hook-succeeded", "hook-failed"} <= set(notes["helm.sh/hook-delete-policy"].split(","))
+    asked = _cluster_writes(render("mode=Observe"), "laycan-release")
+    assert asked == {
+        "pods": {"delete"},
+        "resourceclaims": {"delete"},
+        "resourceclaims/status": {"patch"},
+        "resourceclaims/binding": {"patch"},
+    }
+    enforced = _cluster_writes(render("mode=Enforce"), "laycan-operator")
+    assert all(verbs <= enforced[resource] for resource, verbs in asked.items()), "no more than the operator has in Enforce"
+    names = {each["metadata"]["name"] for each in _roles(render("mode=Enforce")) + _roles(render("uninstall.release=false"))}
+    assert "laycan-release" not in names
 
 
 def test_agents_write_meters_only(render: Render) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count, islice
@@ -14,12 +13,12 @@ from pathlib import Path
 from controlplane import fleet
 from controlplane.api import Api, Object
 from controlplane.local import ControlPlane
-from controlplane.process import free_ports
 from controlplane.users import service_account_token, write_kubeconfig
 from controlplane.waiting import until
 from laycan.agent.timetable import Timetable
 from tests.cluster.policies.installed import NAMESPACE, Installed
 from tests.cluster.proxy import Proxy
+from tests.cluster.served import Served
 from tests.nvml.standin import StandIn
 
 METERS = "/apis/laycan.dev/v1alpha1/gpumeters"
@@ -28,18 +27,17 @@ _SELECTOR = "app.kubernetes.io/component=agent"
 _numbers = count()
 
 
-class Agent:
+class Agent(Served):
     """`server` is the address of the API server, or of a proxy before it."""
 
     def __init__(self, plane: ControlPlane, folder: Path, node: str, driver: StandIn, server: str) -> None:
+        super().__init__()
         folder.mkdir(parents=True, exist_ok=True)
         self.node, self.driver, self.state = node, driver, folder / "state.json"
         self.log, self.kubeconfig = folder / "agent.log", folder / "kubeconfig"
-        self.port, self._metrics_port = free_ports(2)
         self._admin = plane.admin
         token = service_account_token(plane.admin, NAMESPACE, "laycan-agent", 86_400, pod_of(plane.admin, node))
         write_kubeconfig(self.kubeconfig, server, plane.certificate, {"token": token})
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         seconds = ["--sample-seconds", "1", "--report-seconds", str(REPORT_SECONDS)]
@@ -54,14 +52,6 @@ class Agent:
         assert self.running(), self.log.read_text()
         return self.healthy()
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -72,19 +62,6 @@ class Agent:
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(30)
-
-    def healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def metrics(self) -> dict[str, float]:
-        """Its own samples as Prometheus reads them, by name and labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line.startswith("laycan_"))}
 
     def meter(self) -> Object | None:
         return self._admin.find(f"{METERS}/{self.node}")

@@ -49,7 +49,8 @@ On a cluster of your own, with the chart in mode `Enforce` and some free managed
 
 ```sh
 laycan preflight
-laycan conformance [--nodes N1,N2,N3] [--only A1,A2-node-name] [--disruptive] [-o table|json|markdown]
+laycan conformance                                           # every attack that may be made in a cluster in use
+laycan conformance --nodes N1,N2,N3 --only A1,A2-node-name   # on these nodes: a family, and one attack more
 ```
 
 It needs a cluster admin's kubeconfig, because it impersonates tenants. It uses up to eight free nodes of one grade, which nobody
@@ -111,8 +112,13 @@ def attack_all(made: Market, harness: Loopback, only: Sequence[str], options: Op
 
 
 def exercise(made: Market, harness: Loopback) -> None:
-    """What no attack forces: a wish for heartbeats, a write just before the operator's, an instruction, and an uninstall's release."""
+    """What no attack forces: a wish for heartbeats, a write just before the operator's, an instruction, maintenance, and an uninstall's
+    release."""
     _prove(made)
+    window = {"type": "Planned", "nodes": [made.nodes[-1]], "start": at(86_400), "end": at(90_000)}
+    made.admin.create({**_TYPE, "kind": "Outage", "metadata": {"name": "judged"}, "spec": window})
+    until("the outage is judged", lambda: made.admin.get(f"{GROUP}/outages/judged").get("status", {}).get("verdict") == "Covered")
+    made.admin.delete(f"{GROUP}/outages/judged")
     made.admin.apply(product("heartbeats", detection={"seconds": 2, "heartbeatSeconds": 15}))
 
     def annotate() -> None:

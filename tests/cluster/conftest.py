@@ -17,7 +17,6 @@ import pytest
 
 from controlplane import fleet
 from controlplane.api import Api, Object
-from controlplane.build import BuildError, binaries
 from controlplane.kind import CONFIG, KindCluster
 from controlplane.local import ControlPlane
 from controlplane.users import bind_tenant
@@ -42,15 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e if on_kind(item.config) else pytest.mark.cluster)
-
-
-@pytest.fixture(scope="session")
-def tools() -> dict[str, Path]:
-    """The binaries, built now if this is the first run."""
-    try:
-        return binaries()
-    except BuildError as error:
-        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -236,7 +236,7 @@ class Market:
         found = self.admin.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {}
         return str(found["spec"]["nodeName"]) if found.get("status", {}).get("phase") == "Running" else ""
 
-    def await_running(self, namespace: str, name: str, seconds: float = 30) -> str:
+    def await_running(self, namespace: str, name: str, seconds: float = 90) -> str:
         return until(f"{namespace}/{name} runs", lambda: self.runs(namespace, name), seconds=seconds)
 
     def contract(

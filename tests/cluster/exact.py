@@ -204,6 +204,6 @@ def hold_pods(market: GpuMarket, namespace: str) -> list[str]:
     return [pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith("laycan-hold-")]
 
 
-def await_has(market: GpuMarket, holder: str, name: str, node: str, *minors: int, seconds: float = 30) -> None:
+def await_has(market: GpuMarket, holder: str, name: str, node: str, *minors: int, seconds: float = 90) -> None:
     """Waits until the claim has these cards, kept for the contract."""
     until(f"{holder}/{name} has {minors} of {node}", partial(market.has, holder, name, node, *minors), seconds=seconds)

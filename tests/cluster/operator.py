@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -23,51 +22,51 @@ import yaml
 from controlplane import fleet
 from controlplane.api import Api, ApiError, Object
 from controlplane.local import ControlPlane
-from controlplane.process import free_ports
 from controlplane.users import service_account_token, write_kubeconfig
 from controlplane.waiting import until
-from tests.cluster.policies.installed import FENCE, NAMESPACE, Installed
+from tests.cluster.policies.installed import CHART, FENCE, NAMESPACE, Installed
+from tests.cluster.served import Served
 
 GROUP = "/apis/laycan.dev/v1alpha1"
 CONTRACTS = f"{GROUP}/computecontracts"
-# seconds, so that a test need not wait for minutes; the breaker would stop a test that kills a tenth of its small fleet
+# seconds, so that a test need not wait for minutes; the breaker would stop a test that kills a tenth of its small fleet, and a machine
+# that stands still three times in ten minutes would make the whole of it flap
 QUICK = {
     "leadSeconds": 2, "drainSeconds": 2, "hysteresisSeconds": 5, "dwellSeconds": 5, "meterSeconds": 5, "meterLagSeconds": 5,
     "reconcileSeconds": 5, "heartbeatSeconds": 5, "breaker": {"sharePpm": 1_000_000, "windowSeconds": 600},
+    "flapping": {"times": 3, "windowSeconds": 30},
 }  # fmt: skip
 
 
-class Operator:
+class Operator(Served):
     """`server` replaces the API server's address, e.g. by a proxy's; `pod` is the pod whose container this plays, `ledger` its volume."""
 
     def __init__(
         self, plane: ControlPlane, folder: Path, *, ledger: Path, server: str = "", pod: str = "", settings: Mapping[str, Any] = QUICK
     ) -> None:
+        super().__init__()
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "operator.log"
-        self.port, self._metrics_port = free_ports(2)
         self._settings, self._kubeconfig, self._pod = folder / "settings.yaml", folder / "kubeconfig", pod
         rendered = plane.admin.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/laycan-settings")["data"]["settings.yaml"]
         self._settings.write_text(yaml.safe_dump({**yaml.safe_load(rendered), "ledgerPath": str(ledger), **settings}))
         token = service_account_token(plane.admin, NAMESPACE, "laycan-operator", 86_400)
         write_kubeconfig(self._kubeconfig, server or plane.url, plane.certificate, {"token": token})
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
 
     def start(self) -> None:
-        files = ["--settings", str(self._settings), "--kubeconfig", str(self._kubeconfig)]
-        ports = ["--port", str(self.port), "--metrics-port", str(self._metrics_port)]
-        argv = [*self.command(), *files, *ports, "--log-format", "plain"]
+        argv = [*self.command(), *self.arguments(), "--log-format", "plain"]
         with self.log.open("ab") as log:
-            environment = {**os.environ, "POD_NAME": self._pod}
-            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=environment, start_new_session=True)
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, env=self.environment(), start_new_session=True)
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "POD_NAME": self._pod}
 
     def command(self) -> list[str]:
         return [str(Path(sys.executable).with_name("laycan")), "operator"]
+
+    def arguments(self) -> list[str]:
+        files = ["--settings", str(self._settings), "--kubeconfig", str(self._kubeconfig)]
+        return [*files, "--port", str(self.port), "--metrics-port", str(self._metrics_port)]
 
     def signal(self, number: signal.Signals) -> None:
         """To the operator and its children at once."""
@@ -85,25 +84,9 @@ class Operator:
         self._process.terminate()
         return self.wait()
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 90) -> int:
         assert self._process is not None
         return self._process.wait(seconds)
-
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def metrics(self) -> dict[str, float]:
-        """Laycan's own samples as Prometheus reads them, by name and labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line.startswith("laycan_"))}
 
     def cpu_seconds(self) -> float:
         """CPU time of the operator so far, with its planner's."""
@@ -167,14 +150,14 @@ def phase(api: Api, name: str) -> str:
     return str(found.get("status", {}).get("phase", "")) if found else ""
 
 
-def await_phase(api: Api, name: str, wanted: str, seconds: float = 30) -> Object:
+def await_phase(api: Api, name: str, wanted: str, seconds: float = 90) -> Object:
     """Waits until the contract is in this phase; the object."""
 
     until(f"{name} is {wanted}", lambda: phase(api, name) == wanted, seconds=seconds)
     return read(api, name) or {}
 
 
-def await_all(what: str, conditions: Mapping[str, Callable[[], object]], seconds: float = 30) -> None:
+def await_all(what: str, conditions: Mapping[str, Callable[[], object]], seconds: float = 90) -> None:
     """Waits for several conditions; the error names those that never held."""
 
     def missing() -> list[str]:
@@ -186,12 +169,12 @@ def await_all(what: str, conditions: Mapping[str, Callable[[], object]], seconds
 class Market:
     """A control plane with the chart in mode Enforce, a fleet of one grade, one product, a desk and its buyer."""
 
-    def __init__(self, plane: ControlPlane, folder: Path, nodes: int) -> None:
+    def __init__(self, plane: ControlPlane, folder: Path, nodes: int, chart: Path = CHART, values: Sequence[str] = ()) -> None:
         self.plane, self.admin, self._folder, self._started = plane, plane.admin, folder, count(1)
         self.ledger = folder / "ledger-0"  # the volume of the operators until the next `close`
         self.operators: list[Operator] = []  # started since the last `close`
         self.installed = Installed(plane)
-        self.installed.install()
+        self.installed.install("install", "Enforce", *values, chart=chart)
         self.installed.people()
         fleet.apply_fleet(self.admin, fleet.nodes(nodes))
         self.nodes = [f"n{i:03}" for i in range(nodes)]
@@ -208,10 +191,12 @@ class Market:
         except ApiError:
             return False
 
-    def operator(self, **options: Any) -> Operator:
+    def operator(self, kind: type[Operator] | None = None, **options: Any) -> Operator:
         """Starts one, in the pod of its predecessor unless said otherwise; it ends with `close` at the latest."""
         number = next(self._started)
-        started = Operator(self.plane, self._folder / f"operator-{number}", **{"pod": "operator-0", "ledger": self.ledger, **options})
+        started = (kind or Operator)(
+            self.plane, self._folder / f"operator-{number}", **{"pod": "operator-0", "ledger": self.ledger, **options}
+        )
         self.operators.append(started)
         started.start()
         until("the operator lives", lambda: started.healthy() or not started.running())

@@ -39,6 +39,7 @@ class Proxy:
     def __init__(self, plane: ControlPlane) -> None:
         self.writes: list[str] = []  # "PATCH /apis/…", in the order of arrival
         self.struck = threading.Event()
+        self.silent = ""  # watches of this path stay open and get nothing more, no bookmark either
         self.url = ""
         self._upstream, self._certificate = plane.url, plane.certificate
         self._strike: Strike | None = None
@@ -115,9 +116,15 @@ class Proxy:
             with contextlib.suppress(ConnectionError):  # whoever asked is dead
                 await reply.prepare(request)
                 async for chunk in answer.content.iter_any():
-                    await reply.write(chunk)
+                    if not self._silences(request):
+                        await reply.write(chunk)
+                while self._silences(request) and request.transport is not None:  # noqa: ASYNC110 - nor is it told that the stream has ended
+                    await asyncio.sleep(0.05)
                 await reply.write_eof()
             return reply
+
+    def _silences(self, request: web.Request) -> bool:
+        return bool(self.silent) and request.path.endswith(self.silent) and "watch" in request.query
 
     def _count(self, request: web.Request) -> Strike | None:
         """Notes a write; the strike that is due at it."""

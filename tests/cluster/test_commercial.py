@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,14 +72,28 @@ def test_adopted_without_a_drain(desk: Market) -> None:
     until("counted", lambda: operator.metrics()['laycan_contracts{phase="Delivering"}'] == 1)
     found = operator.metrics()
     assert (found['laycan_nodes{state="held"}'], found["laycan_late_start_seconds_count"], found["laycan_fence_live"]) == (1, 1, 1)
+    judge_figures(found)
     assert holds(desk.admin, [other], "")
+
+
+def judge_figures(found: dict[str, float]) -> None:
+    """One of two nodes is sold, the other may replace it; every watch is heard, and the figures are of now."""
+    product = next(name for name in found if name.startswith("laycan_delivery_margin_gpus")).partition("{")[2]
+    names = ("gpus_in_service", "gpus_sold", "gpus_spare", "delivery_margin_gpus")
+    assert [found[f"laycan_{name}{{{product}"] for name in names] == [16, 8, 8, 8]
+    assert (found["laycan_first_breach_seconds"], found["laycan_leader"]) == (math.inf, 1)
+    assert found['laycan_solve_seconds_count{kind="thorough"}'] > 0
+    watched = {name for name in found if name.startswith("laycan_watch_age_seconds")}
+    assert {f'laycan_watch_age_seconds{{kind="{kind}"}}' for kind in ("nodes", "pods", "contracts", "fence", "meters")} <= watched
+    assert max(found[name] for name in watched) < 130
+    assert found["laycan_measured_timestamp_seconds"] > 0
 
 
 def test_curtailed_after_its_notice(desk: Market) -> None:
     """A Firm contract takes an Interruptible one's node at its start, with notice given before; until then node and pods stay."""
     desk.operator()
     interruption = {"class": "Interruptible", "interruption": {"noticeSeconds": 8, "maxHours": 2}}
-    end, start = at(3600), at(15)
+    end, start = at(3600), at(20)
     desk.admin.create(contract("gives-way", at(6), end, gpus=16, partial="Allowed", firmness=interruption))
     await_phase(desk.admin, "gives-way", "Accepted")
     desk.admin.create(contract("firm", start, end, handover={"namespace": "gamma"}))

@@ -16,7 +16,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import Object
 from controlplane.waiting import until
-from laycan.delivery.faults.failures import BREAKER_RESET_ANNOTATION
+from laycan.resources.constants import BREAKER_RESET_ANNOTATION
 from laycan.resources.times import format_time
 from tests.cluster.delivering import (
     FAST,
@@ -70,7 +70,7 @@ def test_a1_early_pods_start_with_the_window(market: Market) -> None:
         until("held", lambda: holds(market.admin, nodes, acme))
         begun = time.monotonic()
         assert market.await_running(acme, "early") in nodes
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 60, "not when the window ends"
         market.pod(acme, "second")
         market.pod(acme, "third")
         assert market.await_running(acme, "second") in nodes
@@ -116,7 +116,7 @@ def test_a6_budgets_until_the_deadline(market: Market) -> None:
             time.sleep(0.1)
         until("held", lambda: holds(market.admin, nodes, acme))
         assert foreign(market.admin, nodes, acme) == set()
-        assert time.time() < start + 5
+        assert time.time() < start + 60, "not when the window ends"
 
 
 class TestA7:

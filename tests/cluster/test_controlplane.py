@@ -73,7 +73,7 @@ class TestStop:
             assert len(pids) == 5
             parent.send_signal(death)
             parent.wait(60)
-        until("all of them gone", lambda: not any(exists(pid) for pid in pids), seconds=10)
+        until("all of them gone", lambda: not any(exists(pid) for pid in pids))
 
 
 class TestStart:
@@ -118,7 +118,7 @@ class TestCommand:
         try:
             line = run("up", "--nodes", "2")
             assert run("up") == line
-            kubeconfig = Path(line.strip().removeprefix("export KUBECONFIG="))
+            kubeconfig = Path(line.splitlines()[0].removeprefix("export KUBECONFIG="))
             admin = Api(kubeconfig)
             until("two nodes Ready", lambda: [fleet.ready(node) for node in admin.items("/api/v1/nodes")] == ["True", "True"])
             pids = json.loads((kubeconfig.parent / "processes.json").read_text()).values()
@@ -275,5 +275,5 @@ class TestFleet:
         until("both to run", lambda: {phase(admin, namespace, name) for name in ("deaf", "polite")} == {"Running"})
         admin.delete(f"{pods}/deaf", gracePeriodSeconds=5)
         admin.delete(f"{pods}/polite", gracePeriodSeconds=60)
-        until("the polite one gone", lambda: admin.find(f"{pods}/polite") is None, seconds=30)
-        until("the deaf one gone", lambda: admin.find(f"{pods}/deaf") is None, seconds=30)
+        until("the polite one gone", lambda: admin.find(f"{pods}/polite") is None)
+        until("the deaf one gone", lambda: admin.find(f"{pods}/deaf") is None)

@@ -15,16 +15,15 @@ from controlplane.waiting import until
 from tests.cluster.operator import CONTRACTS, GROUP, Market, Operator, at, bindings, contract, market, owners, phase, read
 from tests.cluster.proxy import Proxy, Strike
 from tests.cluster.reader import Reader, final_faults
+from tests.draws import TIMES
 
 pytestmark = pytest.mark.xdist_group("crash")
 HOUR = 3600
-BULK = 500
+BULK = 250 * min(TIMES, 2)
 Side = Literal["before", "after"]
 # Where to die: shares, in thousandths, of the writes of a clean run, so that a shorter or a longer run is sampled alike.
-POINTS: list[tuple[int, Side]] = [
-    *((share, "after") for share in (0, 80, 160, 240, 320, 400, 480, 560, 640, 720, 800, 880, 960)),
-    *((share, "before") for share in (40, 200, 360, 520, 680, 840)),
-]
+POINTS: list[tuple[int, Side]] = [(share, "after") for share in range(0, 1000, 160 // TIMES)]
+POINTS += [(share, "before") for share in range(80 // TIMES, 1000, 320 // TIMES)]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def story(desk: Market, phoenix: Phoenix, reader: Reader) -> None:
             phoenix.rise()
             return holds()
 
-        until(what, there, seconds=40)
+        until(what, there, seconds=90)
 
     desk.admin.create(contract("first", at(1), at(HOUR), gpus=16))
     desk.admin.create(contract("second", at(1), at(HOUR)))
@@ -130,13 +129,13 @@ def test_a_crash_at_any_write_loses_nothing_and_doubles_nothing(desk: Market, pr
 
 
 def test_a_crash_in_the_middle_of_a_large_apply_loses_nothing(desk: Market, proxy: Proxy) -> None:
-    """Five hundred contracts fill the fleet to the last node while the operator is killed three times: each is bound once and whole."""
+    """Hundreds of contracts fill the fleet to the last node while the operator is killed three times: each is bound once and whole."""
     with Reader(desk.admin, desk.nodes) as reader:
         proxy.arm(None)
         phoenix = Phoenix(desk, proxy)
         begun = time.monotonic()
         first = at(HOUR)
-        deaths = iter((100, 250, 400))
+        deaths = iter((50, 125, 200))
         phoenix.die_at(next(deaths), "after")
         for number in range(BULK):
             slot = number // len(desk.nodes)

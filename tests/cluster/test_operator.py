@@ -11,6 +11,7 @@ import pytest
 from controlplane import fleet
 from controlplane.api import ApiError
 from controlplane.waiting import until
+from tests.cluster.impatient import Impatient
 from tests.cluster.operator import (
     GROUP,
     Market,
@@ -25,6 +26,7 @@ from tests.cluster.operator import (
     read,
 )
 from tests.cluster.policies.installed import LEADER_EPOCH, NAMESPACE
+from tests.cluster.proxy import Proxy
 
 pytestmark = pytest.mark.xdist_group("operator")
 HOUR = 3600
@@ -80,7 +82,7 @@ def test_good_contracts_are_bound_and_bad_ones_refused_with_their_reasons(desk: 
         "nowhere": "UnknownProduct", "unheard": "UnknownExchange", "system": "HandoverNamespace", "beta": "HandoverNamespace",
         "huge": "ExceedsFleet", "past": "PastEnd", "repeated": "TermsConflict", "late": "NoCapacity",
     }  # fmt: skip
-    refused = {name: await_phase(desk.admin, name, "Rejected", seconds=15)["status"]["reason"] for name in codes}
+    refused = {name: await_phase(desk.admin, name, "Rejected")["status"]["reason"] for name in codes}
     assert {name: reason["code"] for name, reason in refused.items()} == codes
     assert "spec.terms.productRef.name" in refused["nowhere"]["message"]
     assert refused["late"]["pool"] == "h100"
@@ -96,7 +98,7 @@ def test_what_a_contract_names_may_arrive_after_it(desk: Market) -> None:
     desk.admin.create(contract("early", at(HOUR), at(2 * HOUR), handover={"namespace": "newcomer"}))
     until("it was looked at", lambda: phase(desk.admin, "early") == "Received")
     desk.admin.apply(fleet.namespace("newcomer", {"laycan.dev/desk": "desk"}))
-    await_phase(desk.admin, "early", "Accepted", seconds=10)
+    await_phase(desk.admin, "early", "Accepted")
 
 
 def test_a_restart_keeps_every_promise_and_writes_nothing(desk: Market) -> None:
@@ -133,7 +135,7 @@ def test_a_dead_node_is_replaced_and_a_cordon_moves_nothing(desk: Market) -> Non
             if b["end"] == running[0]["spec"]["terms"]["delivery"]["end"]
         ]
 
-    until("run-0 has another node", lambda: served_by() and dead not in served_by(), seconds=40)
+    until("run-0 has another node", lambda: served_by() and dead not in served_by(), seconds=90)
     (spare,) = served_by()
     until("it is handed over", lambda: owners(desk.admin).get(spare) == "acme")
     assert owners(desk.admin)[dead].startswith("quarantine."), "the dead node is nobody's"
@@ -187,10 +189,27 @@ def test_of_two_operators_one_leads_and_a_stalled_one_gives_way(desk: Market) ->
     kept = await_phase(desk.admin, "one", "Accepted")
     assert not second.said("plan 1"), "it has no lease, so it does nothing"
     first.signal(signal.SIGSTOP)
-    until("the second leads", lambda: holder(desk).startswith("operator-b_"), seconds=40)
+    until("the second leads", lambda: holder(desk).startswith("operator-b_"), seconds=90)
     desk.admin.create(contract("two", at(HOUR), at(2 * HOUR)))
     await_phase(desk.admin, "two", "Accepted")
     first.signal(signal.SIGCONT)
     assert first.wait() == 1
     assert second.running()
     assert bindings(read(desk.admin, "one") or {}) == bindings(kept)
+
+
+def test_a_watch_that_stalls_fails_the_probe(desk: Market) -> None:
+    """Open but silent, also of bookmarks, it makes the operator not ready before all is read and planned, and not alive after too long."""
+    with Proxy(desk.plane) as proxy:
+        proxy.silent = "/computecontracts"
+        operator = desk.operator(kind=Impatient, server=proxy.url)
+        until("it is not ready", lambda: "not all contracts are read" in operator.probe("/readyz")[1])
+        assert operator.healthy(), "it may still be told"
+        proxy.silent = ""
+        until("it is ready", operator.ready)
+        proxy.silent = "/pods"
+        until("it is not alive", lambda: "no event of pods" in operator.probe("/healthz")[1])
+        assert not operator.healthy()
+        assert not operator.ready()
+        proxy.silent = ""
+        until("it lives", operator.healthy)

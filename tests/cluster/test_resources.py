@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from laycan.planning.documents import documents
 from laycan.resources.constants import PLURALS
 from laycan.resources.crd import definition
 from laycan.resources.validate import contract_spec
+from tests.docs.pages import objects
+from tests.docs.shell import here_documents
 from tests.fixtures.schemas import damaged, spec_schema, valid
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -60,7 +63,8 @@ def api(tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ite
             api.apply(definition(kind))
         for kind in PLURALS:
             wait_established(api, kind)
-        api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "desk"}})
+        for namespace in {"desk", *(obj["metadata"].get("namespace", "desk") for obj in good_objects())}:
+            api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         yield api
 
 
@@ -90,18 +94,29 @@ def judged(api: Api, obj: Object) -> str:
     return ""
 
 
+@cache
 def good_objects() -> list[Object]:
-    return [obj for path in sorted(EXAMPLES.glob("*.yaml")) for obj in read(path) if obj["kind"] in PLURALS]
+    """Everything that a person may apply from the folders of good examples and from the pages' blocks."""
+    files = [obj for folder in ("", "desk", "kinds") for path in sorted((EXAMPLES / folder).glob("*.yaml")) for obj in read(path)]
+    shown = [obj for _, obj in (*objects(), *here_documents())]
+    return [item for obj in (*files, *shown) for item in (obj["items"] if obj["kind"] == "List" else [obj])]
 
 
 class TestExamples:
     """What the examples' files say about themselves is true."""
 
-    @pytest.mark.parametrize("obj", good_objects(), ids=lambda obj: obj["metadata"]["name"])
+    @pytest.mark.parametrize("obj", [obj for obj in good_objects() if obj["kind"] in PLURALS], ids=lambda obj: obj["metadata"]["name"])
     def test_good(self, api: Api, obj: Object) -> None:
         """Every good example is stored as it is: no field is unknown, none is added to the spec."""
         stored = api.create(obj, fieldValidation="Strict", dryRun="All")
         assert stored["spec"] == obj["spec"]
+
+    def test_nodes(self, api: Api) -> None:
+        """The nodes of the examples are nodes."""
+        nodes = [obj for obj in good_objects() if obj["kind"] not in PLURALS]
+        assert {obj["kind"] for obj in nodes} == {"Node"}
+        for obj in nodes:
+            api.create(obj, fieldValidation="Strict", dryRun="All")
 
     @pytest.mark.parametrize("path", sorted((EXAMPLES / "bad").glob("*.yaml")), ids=lambda path: path.stem)
     def test_bad(self, api: Api, path: Path) -> None:

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.xdist_group("storm")
 NODES, HOUR = 40, 3600
 HOLDERS = ("acme", "birch", "cedar", "delta", "elder")
 NO_ANSWER = (ApiError, urllib3.exceptions.HTTPError, OSError)
-BOUND_SECONDS = 60  # in which every change is to be reflected, on a slow machine
+BOUND_SECONDS = 120  # in which every change is to be reflected, on a slow machine
+GRACE_SECONDS = 15  # a machine that stands still for longer makes the whole fleet NotReady, and all of it is moved
 
 
 def book() -> list[Object]:
@@ -117,14 +118,16 @@ class Storm:
             holder = delivery["handover"]["namespace"]
             serving = [row for row in rows(each) if row[2] <= moment < row[3] and row[0] not in sick and fence.get(row[0]) == holder]
             if sum(row[1] for row in serving) != delivery["gpus"]:
-                wrong.append(f"{name} is served by {serving}")
+                due = {row[0]: fence.get(row[0]) for row in rows(each) if row[2] <= moment < row[3]}
+                wrong.append(f"{name} is served by {serving}, its nodes and their owners are {due}")
         return wrong
 
     def await_settled(self, what: str, expected: dict[str, str], sick: set[str]) -> None:
         try:
             until(what, lambda: not self.amiss(expected, sick), seconds=BOUND_SECONDS, pause=0.5)
         except TimeoutError as error:
-            raise AssertionError(f"{error}: {self.amiss(expected, sick)}") from error
+            lost = [node["metadata"]["name"] for node in self.admin.items("/api/v1/nodes") if fleet.ready(node) != "True"]
+            raise AssertionError(f"{error}: {self.amiss(expected, sick)}; not ready: {lost}; {self.operator.log}") from error
 
 
 class Neighbours:
@@ -166,7 +169,7 @@ class Neighbours:
 @pytest.fixture
 def market(tools: dict[str, Path], tmp_path: Path) -> Iterator[Market]:
     """Forty nodes in racks of four, five holders with their workloads."""
-    with ControlPlane(tmp_path / "control-plane", tools=tools, fsync=False, heartbeat_grace_seconds=6) as plane:
+    with ControlPlane(tmp_path / "control-plane", tools=tools, fsync=False, heartbeat_grace_seconds=GRACE_SECONDS) as plane:
         made = Market(plane, tmp_path, NODES)
         for holder in HOLDERS[1:]:
             made.admin.apply(fleet.namespace(holder, {"laycan.dev/desk": "desk"}))
@@ -210,7 +213,7 @@ def through(storm: Storm, market: Market) -> dict[str, str]:
 
 
 def test_a_storm_of_failures_breaks_no_promise(market: Market) -> None:
-    """No node serves two, nothing promised is lost, moved without cause or hidden, and each change shows within a minute."""
+    """No node serves two, nothing promised is lost, moved without cause or hidden, and each change shows within two minutes."""
     neighbours = Neighbours(market)
     with Reader(market.admin, market.nodes) as reader, neighbours.watched():
         storm = Storm(market, reader)

@@ -131,7 +131,7 @@ def test_an_interruption_is_told(desk: Market) -> None:
     with listening(desk) as exchange:
         desk.operator()
         desk.admin.create(traded("hurt", at(2), at(600)))
-        until("it is delivered", lambda: "delivery.started" in news(exchange, "hurt"), seconds=40)
+        until("it is delivered", lambda: "delivery.started" in news(exchange, "hurt"), seconds=90)
         (binding,) = (read(desk.admin, "hurt") or {})["status"]["bindings"]
         fleet.kill_node(desk.admin, binding["node"])
         until("it is restored", lambda: "delivery.restored" in news(exchange, "hurt"), seconds=60)
@@ -145,7 +145,7 @@ def test_a_contract_that_goes_is_told_of(desk: Market) -> None:
     with listening(desk) as exchange:
         operator = desk.operator()
         desk.admin.create(traded("cut", at(2), at(600)))
-        until("it is delivered", lambda: "delivery.started" in news(exchange, "cut"), seconds=40)
+        until("it is delivered", lambda: "delivery.started" in news(exchange, "cut"), seconds=90)
         uid = (read(desk.admin, "cut") or {})["metadata"]["uid"]
         exchange.faults.extend([answer(503)] * 1000)
         desk.delete("cut")
@@ -166,8 +166,8 @@ def test_without_an_exchange_it_stands_in_the_log(desk: Market) -> None:
     """A contract that nobody is told of has its events in the local log, and goes when the last one is there."""
     desk.operator()
     made = desk.admin.create(contract("alone", at(2), at(600)))
-    await_phase(desk.admin, "alone", "Delivering", seconds=40)
-    until("it is handed over", lambda: "handedOverAt" in str((read(desk.admin, "alone") or {})["status"]), seconds=40)
+    await_phase(desk.admin, "alone", "Delivering", seconds=90)
+    until("it is handed over", lambda: "handedOverAt" in str((read(desk.admin, "alone") or {})["status"]), seconds=90)
     desk.delete("alone")
     until("it is gone", lambda: read(desk.admin, "alone") is None, seconds=60)
     uid = made["metadata"]["uid"]
@@ -181,13 +181,13 @@ def test_a_lost_log_is_followed_by_another(desk: Market) -> None:
     with listening(desk) as exchange:
         operator = desk.operator()
         desk.admin.create(traded("before", at(600), at(1200)))
-        until("it is told", lambda: news(exchange, "before") == ["contract.received", "contract.accepted"], seconds=40)
+        until("it is told", lambda: news(exchange, "before") == ["contract.received", "contract.accepted"], seconds=90)
         until("the endpoint's status says so", lambda: endpoint(desk).get("log", {}).get("size") == 2, seconds=60)
         operator.kill()
         desk.ledger = desk.ledger.with_name("another-volume")
         desk.operator()
         desk.admin.create(traded("after", at(600), at(1200)))
-        until("both are told of", lambda: news(exchange, "after") == ["contract.received", "contract.accepted"], seconds=40)
+        until("both are told of", lambda: news(exchange, "after") == ["contract.received", "contract.accepted"], seconds=90)
         (replaced,) = [event for event in exchange.ledger.events if event["type"] == "dev.laycan.log.replaced.v1"]
         change = replaced["data"]
         assert change["replaces"]["size"] == 2
@@ -202,6 +202,6 @@ def test_a_refusal_is_told(desk: Market) -> None:
         desk.operator()
         desk.admin.create(traded("huge", at(600), at(1200), gpus=8 * 5))
         await_phase(desk.admin, "huge", "Rejected")
-        until("it is told", lambda: news(exchange, "huge") == ["contract.received", "contract.rejected"], seconds=30)
+        until("it is told", lambda: news(exchange, "huge") == ["contract.received", "contract.rejected"], seconds=90)
         reason = exchange.ledger.events[-1]["data"]["change"]["reason"]
         assert (reason["code"], reason["pool"]) == ("ExceedsFleet", "h100")

@@ -45,7 +45,7 @@ class Warped(Operator):
 def main() -> None:
     """`python -m tests.cluster.warp CLOCK --settings F --kubeconfig F --port N …`: as `laycan operator`, by that clock."""
     from laycan import main as shell
-    from laycan.control import exchanges, office
+    from laycan.control import exchanges, measure, office
     from laycan.events.sender import Sender
     from laycan.kube.meter_views import MeterView, meter_view
     from laycan.settings import load_settings
@@ -66,7 +66,7 @@ def main() -> None:
 
     setattr(office, "meter_view", seen)  # noqa: B010 - there it is a name imported from elsewhere
     setattr(exchanges, "Sender", lambda *of, **more: Sender(*of, **{**more, "heartbeat_seconds": 1.0}))  # noqa: B010 - so is this
-    office._MEASURE_SECONDS = 1.0
+    measure.PERIOD_SECONDS = 1.0
     given = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     ports = int(given["--port"]), int(given["--metrics-port"])
     settings = load_settings(Path(given["--settings"]))

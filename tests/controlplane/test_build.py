@@ -111,15 +111,30 @@ class TestGo:
             build.go_version()
 
 
+def versions(go_mod: Path) -> dict[str, str]:
+    """Module path -> the version that is compiled."""
+    text = go_mod.read_text()
+    required = re.findall(r"^\t(\S+) (v\S+)", text, re.MULTILINE)
+    return dict(required) | dict(re.findall(r"^\t\S+ => (\S+) (v\S+)", text, re.MULTILINE))
+
+
 class TestPins:
     @pytest.mark.parametrize("module", [*build.MODULES, build.NODE], ids=lambda module: str(module.name))
     def test_go_mod_names_the_tools(self, module: Module) -> None:
-        """Each command that we build is a `tool` of its module, which has no others and no replacement but Kubernetes' own parts."""
+        """Each command that we build is a `tool` of its module, which has no others; modules are replaced by other versions only."""
         text = (build.SOURCE / module.name / "go.mod").read_text()
         block = re.search(r"^tool \(\n(.*?)^\)", text, re.MULTILINE | re.DOTALL)
         named = block[1].split() if block else re.findall(r"^tool (\S+)$", text, re.MULTILINE)
         assert sorted(named) == sorted(module.commands.values())
-        assert set(re.findall(r"=> (\S+?)/", text)) <= {"k8s.io"}
+        assert all(old == new for old, new in re.findall(r"^(?:replace )?\t?(\S+) => (\S+) v", text, re.MULTILINE))
+        assert text.count("=>") == len(re.findall(r" => \S+ v", text))
+
+    @pytest.mark.parametrize("module", ["kwok", "helm"])
+    def test_what_is_shared_with_kubernetes_is_compiled_once(self, module: str) -> None:
+        """Every Go module that a tool has in common with kube-apiserver is of the same version, so that the compiler's cache has it."""
+        theirs, ours = (versions(build.SOURCE / name / "go.mod") for name in ("kubernetes", module))
+        assert len(theirs.keys() & ours.keys()) > 50
+        assert {path: (ours[path], theirs[path]) for path in theirs.keys() & ours.keys() if ours[path] != theirs[path]} == {}
 
     def test_kubernetes_is_told_its_version(self) -> None:
         """The version that the API server reports is the one pinned."""

@@ -15,7 +15,6 @@ import pytest
 
 from controlplane import fleet
 from controlplane.api import STRATEGIC
-from controlplane.build import BuildError, binaries
 from controlplane.kubelet import RealNode, missing
 from controlplane.waiting import until
 from tests.cluster.delivering import Market, delivered_cluster
@@ -33,14 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+def cluster(tools: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """The chart in mode Enforce, the usual DaemonSets, a desk and a product."""
     if lacking := missing():
         pytest.fail(f"a real kubelet needs {', and '.join(lacking)}", pytrace=False)
-    try:
-        tools = binaries()
-    except BuildError as error:
-        pytest.fail(str(error), pytrace=False)
     with delivered_cluster(tmp_path_factory.mktemp("kubelet"), tools) as installed:
         yield installed
 

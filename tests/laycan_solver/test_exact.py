@@ -18,6 +18,7 @@ from laycan_solver.check_certificate import proven_bounds
 from laycan_solver.check_facts import Facts
 from laycan_solver.model import Plan, Problem
 from laycan_solver.planner import plan
+from tests.draws import TIMES, seeds
 from tests.laycan_solver.best_fit import best_fit
 from tests.laycan_solver.exact import Exact
 from tests.laycan_solver.instances import TINY, fleet, problem
@@ -118,7 +119,7 @@ def test_overlapping_prices() -> None:
     assert "overlaps" in wrong
 
 
-@pytest.mark.parametrize("seed", range(300, 420))
+@pytest.mark.parametrize("seed", seeds(40, 300))
 def test_candidates(seed: int) -> None:
     """With half of a book as candidates, the plan is legal and accepted contracts are owed no more than without them (I13)."""
     p, rng = problem(seed, TINY), random.Random(seed)
@@ -137,9 +138,9 @@ def known() -> dict[str, Truth]:
 
 
 def test_fleets() -> None:
-    """20 fleets of 40 nodes: legal, never worse than best fit, and together within 5 % of the optimum of tier 1 (4.1 % measured)."""
+    """Fleets of 40 nodes: legal, never worse than best fit, and together within 5 % of the optimum of tier 1 (all 20: 4.1 %)."""
     optimum = reached = 0
-    for seed in FLEETS:
+    for seed in FLEETS[: 9 * TIMES]:
         p = fleet(seed)
         best, found, baseline = known()[fingerprint(p)], plan(p), plan_of(Sliced(p), best_fit(Sliced(p)))
         assert check(p, found) == check(p, baseline) == []

@@ -183,3 +183,32 @@ def test_what_must_stay_together_leaves_its_rack_together() -> None:
     assert [hours(b) for b in change.acquired] == [("c", 0, 20), ("d", 0, 20)]
     assert p.plan.undelivered == ()
     assert check(p.problem, p.plan) == []
+
+
+def test_candidates_are_decided_in_their_order_however_they_are_called() -> None:
+    """Two events of one update, the younger one first: the elder has the node."""
+    p = Planner(small.problem(NODES[:1], []))
+    young = contract("a", 0, 10, accepted=False, admission_order=("2027-01-01T00:00:02Z", "", ""))
+    old = contract("b", 0, 10, accepted=False, admission_order=("2027-01-01T00:00:01Z", "", ""))
+    change = p.update([ContractChanged(young), ContractChanged(old)])
+    assert [u.contract for u in change.undelivered] == ["desk/a"]
+    assert [b.contract for b in p.plan.bindings] == ["desk/b"]
+    assert check(p.problem, p.plan) == []
+
+
+def test_an_older_refused_candidate_comes_before_a_new_one() -> None:
+    """What becomes free goes to who has waited."""
+    old = contract("b", 0, 10, accepted=False, admission_order=("2027-01-01T00:00:01Z", "", ""))
+    young = contract("a", 0, 10, accepted=False, admission_order=("2027-01-01T00:00:02Z", "", ""))
+    p = Planner(small.problem(NODES[:1], [contract("x", 0, 10), old]))
+    change = p.update([ContractChanged(young), ContractGone("desk/x")])
+    assert [u.contract for u in change.undelivered] == ["desk/a"]
+
+
+def test_a_candidate_does_not_have_what_a_promise_needs() -> None:
+    """In one update a node fails and a candidate comes: the last free node serves who lost his."""
+    p = Planner(small.problem(NODES[:2], [contract("x", -1, 10, price_micros=1)], previous=[binding("x", "n0", -1, 10)]))
+    new = contract("a", 0, 10, price_micros=9_000_000, accepted=False)
+    change = p.update([ContractChanged(new), NodeChanged(replace(NODES[0], usable=False))])
+    assert [(u.contract, u.refused) for u in change.undelivered] == [("desk/a", True)]
+    assert [(b.contract, b.node) for b in change.acquired] == [("desk/x", "n1")]

@@ -28,6 +28,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: agent
 {{- end }}
 
+{{- define "laycan.monitorLabels" -}}
+{{ include "laycan.labels" . }}
+{{- with (.Values.serviceMonitor).labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* The PersistentVolumeClaim of the log; empty where the log lives in the pod. Values of an older chart know none of it. */}}
 {{- define "laycan.ledgerClaim" -}}
 {{- $ledger := .Values.ledger | default dict -}}
@@ -45,6 +52,13 @@ app.kubernetes.io/component: agent
 
 {{/* JSON list. An agent namespace that is exempt too is simply exempt. */}}
 {{- define "laycan.agents" -}}{{ .Values.agentNamespaces | toJson }}{{- end }}
+
+{{/* Annotations of rights that are there while the Job of the uninstall runs. */}}
+{{- define "laycan.releaseRights" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: "-5"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- end }}
 
 {{/* What a refusal does: nothing but a warning and an audit note until the cluster's owner chose Enforce. */}}
 {{- define "laycan.actions" -}}

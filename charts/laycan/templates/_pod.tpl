@@ -4,7 +4,7 @@ serviceAccountName: laycan-operator
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
-- {name: {{ . }}}
+- {name: {{ quote . }}}
 {{- end }}
 {{- end }}
 priorityClassName: {{ .Values.operator.priorityClassName | default "laycan-operator" }}

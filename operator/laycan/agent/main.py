@@ -15,14 +15,14 @@ from typing import Any
 from laycan.agent import logs
 from laycan.agent.account import Moment
 from laycan.agent.agent import Agent, Options
-from laycan.agent.metrics import Metrics
+from laycan.agent.metrics import CONTENT_TYPE, Metrics
 from laycan.agent.nvml import Nvml
 from laycan.agent.processes import Processes
 from laycan.agent.sample import StaleLibraryError, XidEvent
-from laycan.agent.serve import serving
 from laycan.agent.session import Session
 from laycan.kube.client import Client
 from laycan.kube.credentials import CredentialsError, load_credentials, pod_credentials
+from laycan.ports import serving
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ async def _live(options: Options, client: Client, port: int, metrics_port: int) 
             loop.call_soon_threadsafe(agent.hear, events)
 
     threading.Thread(target=session.listen, args=(heard,), name="xids", daemon=True).start()
-    async with serving(port, metrics_port, agent.troubles, metrics.text):
+    async with serving(port, {"/healthz": agent.troubles}, metrics_port, metrics.text, CONTENT_TYPE):
         failure = await _until(stop, agent.learn(), rounds(agent), agent.publisher.run())
         if isinstance(failure, StaleLibraryError):
             log.critical("the driver was changed, and only a new process can ask it: %s", failure)

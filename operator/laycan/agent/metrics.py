@@ -6,7 +6,7 @@ Figures of GPUs are made from the account when they are asked for, so that a GPU
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,6 +17,8 @@ from laycan.agent.processes import Processes
 from laycan.agent.publish import Publisher
 from laycan.agent.registers import Registers
 from laycan.agent.status import Status
+from laycan.exposition import Described
+from laycan.kube.clock import ClockReading
 from laycan.resources.signals import Signal
 from laycan.resources.verdict import Found, Policy, spells
 
@@ -44,37 +46,48 @@ class Metrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._agent()
+        yield from agent_metrics(self._status, self._publisher.outcomes, self._publisher.written_at, self._processes.known)
         account = self._account()
         if account is not None:
             yield from gpu_metrics(account, int(self._now()))
 
-    def _agent(self) -> Iterator[Metric]:
-        status, written_at = self._status, self._publisher.written_at
-        yield GaugeMetricFamily("laycan_agent_driver", "1 while NVIDIA's driver is there.", float(status.driver))
-        samples = CounterMetricFamily("laycan_agent_samples", "Samples, by what came of them.", labels=["outcome"])
-        for outcome in ("taken", "missed"):
-            samples.add_metric([outcome], status.samples[outcome])
-        yield samples
-        yield CounterMetricFamily("laycan_agent_hangs", "Samples that NVML did not return from in time.", status.hangs)
-        yield GaugeMetricFamily("laycan_agent_sample_duration_seconds", "How long the latest sample took.", status.sample_seconds)
-        yield CounterMetricFamily("laycan_agent_xids", "XIDs heard.", status.xids)
-        reports = CounterMetricFamily("laycan_agent_reports", "Writes of the GpuMeter, by what came of them.", labels=["outcome"])
-        for outcome in ("written", "failed"):
-            reports.add_metric([outcome], self._publisher.outcomes[outcome])
-        yield reports
-        yield GaugeMetricFamily("laycan_agent_reported_timestamp_seconds", "Latest write of the GpuMeter; 0 without.", written_at)
-        traced = float(self._processes.known)
-        yield GaugeMetricFamily("laycan_agent_pods_known", "1 while processes are traced to namespaces; else none is a stranger.", traced)
-        if status.clock is not None:
-            yield GaugeMetricFamily(
-                "laycan_agent_clock_offset_seconds",
-                "How far the node's clock is ahead of the API server's.",
-                status.clock.offset_milliseconds / 1000,
-            )
-            if status.clock.synchronized is not None:
-                synchronized = float(status.clock.synchronized)
-                yield GaugeMetricFamily("laycan_agent_clock_synchronized", "1 while the kernel takes its clock for so.", synchronized)
+
+def agent_metrics(status: Status, outcomes: Mapping[str, int], written_at: float, known: bool) -> Iterator[Metric]:
+    """How the agent itself does; `outcomes` of its reports, `known`: whether it knows whose pods are whose."""
+    yield GaugeMetricFamily("laycan_agent_driver", "1 while NVIDIA's driver is there.", float(status.driver))
+    samples = CounterMetricFamily("laycan_agent_samples", "Samples, by what came of them.", labels=["outcome"])
+    for outcome in ("taken", "missed"):
+        samples.add_metric([outcome], status.samples[outcome])
+    yield samples
+    yield CounterMetricFamily("laycan_agent_hangs", "Samples that NVML did not return from in time.", status.hangs)
+    yield GaugeMetricFamily("laycan_agent_sample_duration_seconds", "How long the latest sample took.", status.sample_seconds)
+    yield CounterMetricFamily("laycan_agent_xids", "XIDs heard.", status.xids)
+    reports = CounterMetricFamily("laycan_agent_reports", "Writes of the GpuMeter, by what came of them.", labels=["outcome"])
+    for outcome in ("written", "failed"):
+        reports.add_metric([outcome], outcomes[outcome])
+    yield reports
+    yield GaugeMetricFamily("laycan_agent_reported_timestamp_seconds", "Latest write of the GpuMeter; 0 without.", written_at)
+    words = "1 while processes are traced to namespaces; else none is a stranger."
+    yield GaugeMetricFamily("laycan_agent_pods_known", words, float(known))
+    if status.clock is not None:
+        offset = status.clock.offset_milliseconds / 1000
+        yield GaugeMetricFamily("laycan_agent_clock_offset_seconds", "How far the node's clock is ahead of the API server's.", offset)
+        if status.clock.synchronized is not None:
+            synchronized = float(status.clock.synchronized)
+            yield GaugeMetricFamily("laycan_agent_clock_synchronized", "1 while the kernel takes its clock for so.", synchronized)
+
+
+def described() -> list[Described]:
+    """All that an agent may serve, for docs/metrics.md."""
+    status = Status(0, clock=ClockReading(True, 0))
+    families = [*agent_metrics(status, Counter(), 0, False), *gpu_metrics(Account.begin("", 1, 0), 0)]
+    return [_described(family) for family in families]
+
+
+def _described(family: Metric) -> Described:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = family._labelnames if isinstance(family, (CounterMetricFamily, GaugeMetricFamily)) else ()  # public nowhere
+    return Described(name, family.type, tuple(labels), family.documentation)
 
 
 def gpu_metrics(account: Account, now: int) -> Iterator[Metric]:

@@ -19,7 +19,15 @@ def agent(
     metrics_port: Annotated[int, typer.Option(help="Port of Prometheus metrics, /metrics; 0: none.")] = 0,
     log_format: Annotated[Literal["json", "plain"], typer.Option(help="json: one object per line.")] = "json",
 ) -> None:
-    """Measures this node's GPUs until it is told to stop. Exit 1: it must be started again."""
+    """Measure this node's GPUs until it is told to stop.
+
+    Needs: NVIDIA's driver, and the right to write the GpuMeter of its node, which the chart gives it.
+
+    Example:
+      laycan agent --node h100-a01
+
+    Exit: 0 told to stop, 1 it must be started again.
+    """
     from laycan.agent.agent import Options
     from laycan.agent.main import run
 

@@ -16,12 +16,17 @@ from laycan_solver.check import check
 @keeps_all()
 def check_plan(
     plan: Annotated[str, typer.Argument(metavar="PLAN", help="Plan from `laycan plan -o json`.")],
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="The manifests that it was made from.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="The manifests that it was made from.")],
     previous: Annotated[str | None, typer.Option(metavar="PLAN", help="The previous plan that it was made from.")] = None,
 ) -> None:
     """Re-check a plan, without the planner.
 
     Feasibility, totals and the certificate are computed anew. Contracts that the plan refuses are taken as candidates.
+
+    Needs: the plan, and the files that it was made from.
+
+    Example:
+      laycan check-plan plan.json examples/
 
     Exit: 0 sound, 1 violations (each on a line), 2 unreadable.
     """

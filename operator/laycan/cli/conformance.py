@@ -27,7 +27,17 @@ def conformance(
     flood_per_second: Annotated[int, typer.Option(help="Pods per second of that flood.", min=1, max=1000)] = 40,
     collisions: Annotated[int, typer.Option(help="Timed collisions of B3.", min=1)] = 40,
 ) -> None:
-    """Attack deliveries on free nodes; exit 1 if something did not hold, 2 where nothing can be run."""
+    """Attack deliveries on free nodes, and say what held.
+
+    What it made it takes away again. Attacks that need more than an API server, or others' patience, are told as not run.
+
+    Needs: mode Enforce, some free managed nodes, and a cluster admin's kubeconfig, because it impersonates tenants.
+
+    Example:
+      laycan conformance --only A1,A2-node-name
+
+    Exit: 0 all held that was run, 1 something did not, 2 nothing can be run.
+    """
     from laycan.conformance.run import UnknownAttackError, attacks
     from laycan.conformance.scene import Options
 

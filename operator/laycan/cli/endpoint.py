@@ -27,8 +27,12 @@ def endpoint(
 ) -> None:
     """Send a signed ping to an exchange, as events are sent, and say what comes back.
 
-    It stands in no log. In the operator's pod it goes the operator's own way:
-    kubectl exec -n laycan-system deploy/laycan-operator -- laycan endpoint test NAMESPACE/NAME
+    It stands in no log.
+
+    Needs: to reach the exchange, and to read the Secret of its ExchangeEndpoint: in the operator's pod it goes the operator's own way.
+
+    Example:
+      kubectl exec -n laycan-system deploy/laycan-operator -- laycan endpoint test NAMESPACE/NAME
 
     Exit: 0 acknowledged, 1 not, 2 bad input, or no cluster.
     """
@@ -49,6 +53,7 @@ def endpoint(
 
 
 async def _test(kubeconfig: Path | None, namespace: str, name: str, release: str) -> tuple[str, Ping, list[str]]:
+    from laycan.events.cloudevents import source_of
     from laycan.events.ping import ping
     from laycan.events.secrets import secret_reader
     from laycan.kube.client import ApiError, Client
@@ -62,7 +67,7 @@ async def _test(kubeconfig: Path | None, namespace: str, name: str, release: str
             raise ApiError(404, "NotFound", f"there is no ExchangeEndpoint {namespace}/{name}")
         cluster = await client.get("/api/v1/namespaces/kube-system")
         signers, notes = await _signers(client, release)
-        source = f"urn:laycan:{cluster['metadata']['uid']}"
+        source = source_of(cluster)
         spec = found[0]["spec"]
         return spec["url"], await ping(f"{namespace}/{name}", spec, secret_reader(client), signers, source, int(time.time())), notes
 

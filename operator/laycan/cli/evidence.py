@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laycan.cli.output import EXIT_BAD_INPUT, EXIT_VIOLATION, bad_input_exits, progress, say, write_file
+from laycan.cli.bar import bar
+from laycan.cli.output import EXIT_BAD_INPUT, EXIT_VIOLATION, bad_input_exits, say, write_file
 from laycan.planning.manifests import BadInputError
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def evidence(
 ) -> None:
     """Export the signed evidence of a contract.
 
-    In the operator's pod, where the log is:
-    kubectl exec -n laycan-system deploy/laycan-operator -- laycan evidence NAMESPACE/NAME --out - > FILE
+    Needs: the log, which is in the operator's pod, or a copy of it.
+
+    Example:
+      kubectl exec -n laycan-system deploy/laycan-operator -- laycan evidence NAMESPACE/NAME --out - > contract.json
 
     Exit: 0 written, 1 there is no evidence of it (or not with these objects), 2 bad input, or no cluster.
     """
@@ -89,7 +92,8 @@ def _export(root: Path, former: list[Path], contract: Json, product: Json, readi
         if place[1] and not any(log.entries_of(f"{uid}/") for log in logs) and path_of(root, "", "").is_file():
             place, logs = ("", ""), [read(path_of(root, "", ""))]
         exchange = "/".join(place) if place[1] else "local"
-        return bundle(logs, exchange, contract, product, with_readings=readings, progress=progress("receipt"))
+        with bar("receipts") as told:
+            return bundle(logs, exchange, contract, product, with_readings=readings, progress=told)
 
 
 async def _asked(kubeconfig: Path | None, namespace: str, name: str) -> tuple[Json, Json]:

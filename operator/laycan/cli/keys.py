@@ -39,7 +39,17 @@ def keys(
     """Print the trust file; make and change signing keys.
 
     Without options: the public halves of the keys in use, coming and former, and those of all ExchangeEndpoints, as `laycan verify`
-    takes them. Exit: 0; 1 not as things are, and why; 2 bad usage, or no cluster.
+    takes them.
+
+    Needs: with --new nothing; else a kubeconfig that may read Secrets of the release's namespace and list ExchangeEndpoints, and with
+    --apply, --rotate and --finish write that Secret.
+
+    Example:
+      laycan keys --new --namespace laycan-system | kubectl create -f -
+      laycan keys > trust.json
+      laycan keys --rotate receipts
+
+    Exit: 0 done, 1 not as things are (and why), 2 bad usage, or no cluster.
     """
     from laycan.cli.installed import release_namespace
     from laycan.kube.client import ApiError
@@ -158,8 +168,15 @@ async def _finish(client: Client, namespace: str, use: str, stolen: str) -> byte
 
 async def _secret(client: Client, namespace: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     from laycan.events.evidence_keys import SECRET, decoded
+    from laycan.kube.client import ApiError
 
-    found = await client.get(f"/api/v1/namespaces/{namespace}/secrets/{SECRET}")
+    try:
+        found = await client.get(f"/api/v1/namespaces/{namespace}/secrets/{SECRET}")
+    except ApiError as error:
+        if error.status == 404:
+            make = f"laycan keys --new --namespace {namespace} | kubectl create -f -"
+            raise _RefusedError(f"there is no Secret {namespace}/{SECRET}; name the release's --namespace, or make it: {make}") from None
+        raise
     return found, decoded(found)
 
 

@@ -16,7 +16,15 @@ def operator(
     metrics_port: Annotated[int, typer.Option(help="Port of Prometheus metrics, /metrics; 0: none.")] = 0,
     log_format: Annotated[Literal["json", "plain"], typer.Option(help="json: one object per line.")] = "json",
 ) -> None:
-    """Runs the operator until it is told to stop. Exit 1: it failed, or another one leads; start it again."""
+    """Run the operator until it is told to stop.
+
+    Needs: what the chart gives it: a settings file, the rights of its ServiceAccount, and a folder for the logs.
+
+    Example:
+      laycan operator --settings settings.yaml --metrics-port 8081
+
+    Exit: 0 told to stop, 1 it failed, or another one leads: start it again.
+    """
     from laycan.main import run
     from laycan.settings import load_settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,12 @@ EXIT_BAD_INPUT = 2
 def say(kind: str, lines: Iterable[str]) -> None:
     """Messages to stderr, one per line."""
     for line in lines:
-        typer.echo(f"{kind}: {line}", err=True)
+        typer.echo(f"{kind}: {printable(line)}", err=True)
+
+
+def printable(text: str) -> str:
+    """What is no character that is seen (a terminal's commands, line ends, marks that turn its direction) is written as its escape."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
@@ -45,13 +50,30 @@ def keeps_all() -> Iterator[None]:
 
 
 def write(document: bytes) -> None:
-    """One document on stdout; a reader that stops early is no error."""
+    """One document on stdout; a reader that stops early is no error. Ends with exit code 2 where stdout takes nothing."""
+    if sys.stdout is None:
+        say("error", ["stdout is closed; leave it open, or send it to a file"])
+        raise typer.Exit(EXIT_BAD_INPUT)
     try:
         sys.stdout.buffer.write(document)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        sys.stderr.close()
+        _leave_stdout()
         raise typer.Exit(0) from None
+    except OSError as error:
+        _leave_stdout()
+        say("error", [f"stdout cannot be written: {error.strerror}; send it elsewhere"])
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def _leave_stdout() -> None:
+    """What is left of the document goes nowhere: else it would be tried again, and complained of, when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Lines for people on stdout. What came from a cluster can neither command the terminal nor feign a line."""
+    write("".join(f"{printable(line)}\n" for line in lines).encode())
 
 
 def write_file(path: Path, document: bytes) -> None:
@@ -63,17 +85,5 @@ def write_file(path: Path, document: bytes) -> None:
         part.write_bytes(document)
         os.replace(part, path)
     except OSError as error:
-        say("error", [f"{path} cannot be written: {error.strerror}"])
+        say("error", [f"{path} cannot be written: {error.strerror}; correct the path"])
         raise typer.Exit(EXIT_BAD_INPUT) from None
-
-
-def progress(what: str) -> Callable[[int, int], None]:
-    """Shows how far it is, on one line of stderr that goes at the end; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
-        return lambda done, of: None
-
-    def show(done: int, of: int) -> None:
-        sys.stderr.write(f"\r\x1b[K{what} {done} of {of}" if done < of else "\r\x1b[K")
-        sys.stderr.flush()
-
-    return show

@@ -1,4 +1,4 @@
-"""`laycan plan`: plans contracts from manifests. Needs no cluster and changes nothing."""
+"""`laycan plan`: plans contracts from manifests, a snapshot or a cluster, and changes nothing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import orjson
 import typer
 
 from laycan.cli.output import bad_input_exits, keeps_all, say, write
-from laycan.planning.case import problem_of
-from laycan.planning.manifests import BadInputError, load
-from laycan.planning.plan_io import plan_json, read_previous
+from laycan.cli.source import Context, Effort, Kubeconfig, Now, Paths, Previous, open_case
+from laycan.planning.manifests import BadInputError
+from laycan.planning.plan_io import plan_json
 from laycan.resources.constants import API_VERSION
-from laycan.resources.times import parse_time
 from laycan_solver.model import Plan, Problem
 
 
@@ -29,20 +28,12 @@ class Format(StrEnum):
 
 
 def plan(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders (without the folders in them), or - for stdin.")],
-    previous: Annotated[
-        str | None, typer.Option(metavar="PLAN", help="Plan whose bindings were announced; needs only now and bindings.")
-    ] = None,
-    now: Annotated[
-        str | None,
-        typer.Option(metavar="T", help="Time to plan at, as 2027-01-01T00:00:00Z. Without it: now of --previous, else the clock."),
-    ] = None,
-    effort: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, help="Iterations of improvement; same input and effort, same bytes. Without it: the planner's own."
-        ),
-    ] = None,
+    paths: Paths = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    previous: Previous = None,
+    now: Now = None,
+    effort: Effort = None,
     time_limit: Annotated[float | None, typer.Option(metavar="S", min=0, help="Wall-clock cap in seconds; shows in `stopped`.")] = None,
     stats: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CPU seconds and peak memory there, as JSON.")] = None,
     admit: Annotated[
@@ -50,37 +41,27 @@ def plan(
     ] = False,
     output: Annotated[Format, typer.Option("--output", "-o", help="Form of the result on stdout.")] = Format.TABLE,
 ) -> None:
-    """Plan contracts from manifests, without a cluster.
+    """Plan contracts from manifests, a snapshot or a cluster. It changes nothing.
+
+    Needs: files, or a kubeconfig that may list nodes, ResourceSlices and Laycan's kinds (docs/desk.md).
+
+    Example:
+      laycan plan examples/
+      laycan plan examples/ -o json > plan.json
 
     Exit: 0 planned, 2 bad input (every fault is listed on stderr).
     """
     over = _deadline(time_limit)
     with bad_input_exits(), keeps_all():
-        problem = _problem(paths, previous, now, admit)
-    from laycan_solver import planner  # OR-Tools and numpy are loaded here, after the input was found good
-
-    result = planner.plan(problem, planner.EFFORT if effort is None else effort, deadline=over)
+        case = open_case(paths, context, kubeconfig, now=now, effort=effort, previous=previous, admit=admit, deadline=over)
+        problem = case.problem
+    say("note", case.notes)
+    result = case.plan
     if stats:
         with bad_input_exits():
             _write_stats(stats)
     with keeps_all():
         _print(problem, result, output)
-
-
-def _problem(paths: list[str], previous: str | None, now: str | None, admit: bool) -> Problem:
-    announced_now, announced = read_previous(previous) if previous else (None, None)
-    at = _time(now) if now else announced_now if announced_now is not None else int(time.time())
-    manifests = load(paths)
-    problem = problem_of(manifests, now=at, previous=announced, admit=admit)
-    say("note", manifests.notes)
-    return problem
-
-
-def _time(text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise BadInputError([f"--now: {error}"]) from None
 
 
 def _deadline(seconds: float | None) -> Callable[[], bool] | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from laycan.cli.output import write
+from laycan.cli.output import write_lines
+from laycan.cli.table import aligned, listed
 from laycan.resources.money import format_money
 from laycan.resources.times import format_time
 from laycan_solver.model import Contract, Plan, Problem, Undelivered
 
-NODES_SHOWN = 6
 COLUMNS = ("CONTRACT", "PRODUCT", "GPUS", "START", "END", "PLAN", "NODES")
 WIDE = ("CLASS", "HOLDER", "ON")
 NUMBERS = ("GPUS", "NODES")  # columns that stand to the right
@@ -19,22 +19,14 @@ NUMBERS = ("GPUS", "NODES")  # columns that stand to the right
 
 def print_plan(problem: Problem, plan: Plan, *, wide: bool) -> None:
     """Writes the plan to stdout, the heading in bold on a terminal. Lines are as long as they are: a plan has 10,000 of them."""
-    heading, *rows = aligned([(*COLUMNS, *(WIDE if wide else ())), *_rows(problem, plan, wide)])
+    heading, *rows = aligned([(*COLUMNS, *(WIDE if wide else ())), *_rows(problem, plan, wide)], right=NUMBERS)
     if sys.stdout.isatty():
         from rich.console import Console
 
         Console().print(heading, style="bold", soft_wrap=True)
     else:
         rows.insert(0, heading)
-    write("".join(f"{line}\n" for line in (*rows, *_gaps(plan), *_moves(plan), _summary(plan))).encode())
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell and two apart; the first row names them. Nothing trails."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = [f"{{:{'>' if name in NUMBERS else '<'}{width}}}" for name, width in zip(rows[0], widths, strict=True)]
-    line = "  ".join(cells).format
-    return [line(*row).rstrip() for row in rows]
+    write_lines((*rows, *_gaps(plan), *_moves(plan), _summary(plan)))
 
 
 def _rows(problem: Problem, plan: Plan, wide: bool) -> Iterator[tuple[str, ...]]:
@@ -46,7 +38,7 @@ def _rows(problem: Problem, plan: Plan, wide: bool) -> Iterator[tuple[str, ...]]
         short[u.contract].append(u)
     for c in sorted(problem.contracts, key=lambda c: (c.start, c.key)):
         on = nodes.get(c.key, set())
-        more = ("Firm" if c.firm else "Interruptible", c.holder or "-", _listed(sorted(on))) if wide else ()
+        more = ("Firm" if c.firm else "Interruptible", c.holder or "-", listed(sorted(on))) if wide else ()
         verdict = _verdict(problem, c, short.get(c.key, ()))
         yield c.key, c.product, str(c.gpus), format_time(c.start), format_time(c.end), verdict, str(len(on)), *more
 
@@ -59,11 +51,6 @@ def _verdict(problem: Problem, contract: Contract, gaps: Iterable[Undelivered]) 
     missing = sum(u.gpus * (u.end - u.start) for u in gaps)
     due = contract.gpus * (contract.end - max(contract.start, contract.due_from, problem.now))
     return f"short {missing * 100 / due:.1f} %" if missing and due else "full"
-
-
-def _listed(nodes: list[str]) -> str:
-    hidden = len(nodes) - NODES_SHOWN
-    return " ".join(nodes[:NODES_SHOWN]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def _gaps(plan: Plan) -> Iterator[str]:

@@ -19,7 +19,17 @@ def preflight(
     namespace: Annotated[str, typer.Option(help="Namespace of the release.")] = "laycan-system",
     output: Annotated[Literal["table", "json"], typer.Option("-o", "--output", help="table or json.")] = "table",
 ) -> None:
-    """Say what would break here; exit 1 with errors, 2 without a cluster."""
+    """Say what would break in this cluster. It changes nothing.
+
+    Before an install it looks at versions, nodes, device plugin, DRA driver and workloads; after it at policies and agents, too.
+
+    Needs: a kubeconfig that may read the cluster, as a cluster admin may.
+
+    Example:
+      laycan preflight --kubeconfig admin.conf
+
+    Exit: 0 nothing is an error, 1 something is, 2 no cluster.
+    """
     from laycan.kube.client import ApiError
     from laycan.kube.credentials import CredentialsError
     from laycan.preflight.finding import Level

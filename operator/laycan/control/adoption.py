@@ -20,6 +20,7 @@ from laycan.delivery.nodes.desired import FROZEN, NOBODY
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.planning.problem import contract_from, node_from, unplannable
+from laycan.resources.constants import MANAGED_LABEL
 from laycan.resources.contract import Adopt, ContractSpec
 from laycan.resources.product import ProductSpec
 from laycan.resources.times import format_time, parse_time
@@ -132,7 +133,7 @@ class _Case:
     def _node_faults(self, name: str, gpus: int, made: Mapping[str, Promise]) -> Iterator[str]:
         node = self.world.nodes.get(name)
         if node is None or not node.managed:
-            yield "is not a node of the fleet"
+            yield f"is not a node of the fleet; a cluster admin must label it {MANAGED_LABEL}=true"
             return
         if (why := unplannable(node.raw)) is not None:
             yield f"cannot be delivered: {why}"

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from laycan.control.conditions import is_true
 from laycan.control.lifecycle import COMMITTED
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import ContractView
@@ -43,7 +44,7 @@ def news(old: ContractView, new: ContractView) -> Iterator[News]:
         yield News("Normal", "Rebound", f"from {', '.join(sorted(left)) or 'nothing'} to {', '.join(sorted(came))}{_because(new)}")
     for condition in new.status.get("conditions") or ():
         kind = condition["type"]
-        if kind in _FLIPS and condition["status"] == "True" and not _true(old, kind):
+        if kind in _FLIPS and condition["status"] == "True" and not is_true(old, kind):
             yield News(_FLIPS[kind], kind, condition.get("message") or condition["reason"])
 
 
@@ -61,10 +62,6 @@ def _bound_to(contract: ContractView) -> str:
     nodes = sorted(_nodes(contract))
     more = f" and {len(nodes) - 8} more" if len(nodes) > 8 else ""
     return f"bound to {', '.join(nodes[:8])}{more}" if nodes else f"the contract is {contract.phase}"
-
-
-def _true(contract: ContractView, kind: str) -> bool:
-    return any(c["type"] == kind and c["status"] == "True" for c in contract.status.get("conditions") or ())
 
 
 class Announcer:

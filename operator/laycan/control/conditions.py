@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from laycan.kube.views import ContractView
 from laycan.resources.times import format_time, parse_time
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
@@ -17,6 +18,11 @@ SUSPENDED = "Suspended"
 REACHABLE, EVIDENCE = "Reachable", "Evidence"  # of an ExchangeEndpoint
 ORDER = (READY, RECONCILING, STALLED, HANDED_OVER, AT_RISK, SHORTFALL, CURTAILED, DEGRADED, SUSPENDED)
 ALWAYS = frozenset({READY, HANDED_OVER, REACHABLE, EVIDENCE})
+
+
+def is_true(contract: ContractView, name: str) -> bool:
+    """By the contract's status as it stands."""
+    return any(c["type"] == name and c["status"] == "True" for c in contract.status.get("conditions") or ())
 
 
 class Conditions:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from laycan_solver.alternatives import Alternative
 from laycan_solver.model import Binding, Undelivered
+from laycan_solver.offers import Promise
+from laycan_solver.risk import Risk
 
 
 class PlannedBinding(NamedTuple):
@@ -36,11 +39,22 @@ class Reason(NamedTuple):
     window: tuple[int, int] | None = None
 
 
+class Offered(NamedTuple):
+    """The answer to a quote; `held`: its capacity is kept until `valid_until` (its last second, Unix)."""
+
+    promise: Promise
+    valid_until: int
+    held: bool
+    risk: Risk | None
+    alternatives: tuple[Alternative, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`accepted`: True = promised (now or earlier), False = refused, None = not decided (`reason` may say what stalls it).
+    """`accepted`: True = promised (now or earlier), False = refused, None = not decided (`reason` may say what stalls it), or a quote.
 
-    `bindings` is everything from `planned_at` on; history is not planned.
+    `bindings` is everything from `planned_at` on; history is not planned. Those of a quote are where its hold lies. `risk`: of a Firm
+    contract, from the last thorough plan; None: none is known yet.
     """
 
     accepted: bool | None
@@ -48,4 +62,6 @@ class Decision:
     reason: Reason | None = None
     bindings: tuple[PlannedBinding, ...] = ()
     undelivered: tuple[Undelivered, ...] = ()
+    offer: Offered | None = None
+    risk: Risk | None = None
     uid: str = ""  # of the contract that was decided: one that was deleted and created again is another one

@@ -16,7 +16,6 @@ import orjson
 
 from laycan.control.objection import Objection, refuse, wait
 from laycan.kube.instruction_views import InstructionView
-from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.exchange import TrustedKey
@@ -30,10 +29,9 @@ Keys = Sequence[TrustedKey]
 
 def trusted_keys(contract: ContractView, world: World) -> Keys | Objection:
     """Of the contract's exchange; none where it does not sign, or the contract has no exchange."""
-    name = text_at(contract.spec, "exchangeRef", "name")
-    if not name:
+    if not contract.exchange:
         return ()
-    endpoint = world.endpoints.get(f"{contract.namespace}/{name}")
+    endpoint, name = world.endpoints.get(contract.exchange), contract.exchange.partition("/")[2]
     if endpoint is None:
         return wait("UnknownExchange", f"namespace {contract.namespace} has no ExchangeEndpoint {name}, which says whose keys to trust")
     read = endpoint_spec(endpoint.get("spec"))

@@ -91,7 +91,7 @@ class Exchanges:
         while True:
             keys = self.evidence.keyring.keys
             rotations = keys.rotations if keys else ()
-            places = [LOCAL, *(Place(*key.split("/", 1)) for key in self._world.endpoints)] if rotations else []
+            places = [LOCAL, *map(Place.of, self._world.endpoints)] if rotations else []
             if all([await self._announce(place, rotations) for place in places]):
                 self._rotated = frozenset(map(entry_id, rotations))
             await asyncio.sleep(self._settings.reconcile_seconds)

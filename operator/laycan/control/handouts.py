@@ -19,7 +19,7 @@ import orjson
 
 from laycan.control.claims import holder_of
 from laycan.events.appender import place_of
-from laycan.evidence.bundle import Exported, NoEvidenceError, bundle
+from laycan.evidence.bundle import Exported, NoEvidenceError, bundle, predicate_of
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
@@ -104,7 +104,7 @@ class Handouts:
         if exported is None:
             return before
         receipts = exported.document["receipts"]
-        if (first := _predicate(receipts[0]["body"])["sequence"]) > 1:
+        if (first := predicate_of(receipts[0]["body"])["sequence"]) > 1:
             await self._tell_lost(contract, first)
             return before
         if len(receipts) < before.receipts:
@@ -167,16 +167,10 @@ def bundle_spec(contract: ContractView, exported: Exported, most: int = MOST_CHA
         "contract": contract.key,
         "uid": contract.uid,
         "receipts": len(document["receipts"]),
-        "until": _predicate(document["receipts"][-1]["body"])["period"]["end"],
+        "until": predicate_of(document["receipts"][-1]["body"])["period"]["end"],
         "complete": not exported.notes,
     }
     return spec | ({"bundle": packed} if fits else {}) | ({"message": "; ".join(lacks)} if lacks else {})
-
-
-def _predicate(body: str) -> Any:
-    """What the receipt in this event says."""
-    envelope = orjson.loads(body)["data"]["change"]["envelope"]
-    return orjson.loads(base64.b64decode(envelope["payload"]))["predicate"]
 
 
 def _receipts(contract: ContractView) -> int:

@@ -1,7 +1,8 @@
 """What Prometheus may read of the operator: counts of contracts and nodes by state, and how punctual deliveries are.
 
-Names begin with `laycan_`, units are seconds, and labels are phases, states and signals only: no series per contract or node, of which
-there may be any number. Histograms count what this process wrote into statuses, so a restart begins anew, as Prometheus expects.
+Labels are phases, states, signals and products only: no series per contract or node, of which there may be any number. Histograms count
+what this process wrote into statuses, so a restart begins anew, as Prometheus expects. Planning, capacity and the operator's own work have
+their figures in files of their own, on the same registry.
 """
 
 from __future__ import annotations
@@ -10,20 +11,30 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
-from prometheus_client import Counter as Total
+from prometheus_client import Histogram
 
+from laycan.control.capacity_metrics import CapacityMetrics
+from laycan.control.conditions import AT_RISK, SHORTFALL, is_true
 from laycan.control.evidence import API_SERVER
 from laycan.control.exchanges import Exchanges
+from laycan.control.lifecycle import COMMITTED, UNDECIDED
+from laycan.control.lifecycle import Phase as ContractPhase
+from laycan.control.office_metrics import OfficeMetrics
+from laycan.control.outage_status import VERDICTS
+from laycan.control.plan_metrics import PlanMetrics
 from laycan.delivery.faults.fitness import Unfit
 from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.delivery.nodes.desired import END, FROZEN, NOBODY, QUARANTINE
 from laycan.delivery.protocol import Delivery
 from laycan.events.channel import Channel
+from laycan.exposition import Exposition, Tally
+from laycan.kube.outage_views import window
+from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.contract import Phase
 from laycan.resources.signals import Signal
+from laycan.resources.times import format_time
 from laycan.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,21 +50,22 @@ class Metrics:
     """One registry of one process. `told` after each status write, `take` now and then, `text` when somebody asks."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside each histogram that nobody asked for
-        self.registry = CollectorRegistry(auto_describe=True)
-        ProcessCollector(registry=self.registry)
-
-        def gauge(name: str, words: str, *labels: str) -> Gauge:
-            return Gauge(f"laycan_{name}", words, labels, registry=self.registry)
+        exposition = self.exposition = Exposition()
+        self.plans, self.capacity, self.office = PlanMetrics(exposition), CapacityMetrics(exposition), OfficeMetrics(exposition)
+        gauge = exposition.gauge
 
         def seconds(name: str, words: str, buckets: Sequence[float] = _BUCKETS) -> Histogram:
-            return Histogram(f"laycan_{name}_seconds", words, buckets=buckets, registry=self.registry)
+            return exposition.histogram(f"{name}_seconds", words, buckets)
 
         self._contracts = gauge("contracts", "Contracts by phase.", "phase")
+        self._undecided = gauge("contracts_undecided", "Contracts and quotes that have no answer yet.")
+        self._oldest = gauge("undecided_seconds", "For how long the oldest contract or quote without an answer waits; 0: none does.")
         self._short = gauge("contracts_short", "Contracts with an open shortfall.")
+        self._at_risk = gauge("contracts_at_risk", "Contracts that the plan leaves short ahead, or whose target it does not keep.")
+        self._outages = gauge("outages", "Outages that are not over, by verdict; None: not judged yet.", "verdict")
         self._nodes = gauge("nodes", "Nodes of the fleet by what they are used for.", "state")
         self._withheld = gauge("nodes_withheld", "Failed nodes that the circuit breaker keeps from being given up.")
-        self._silent = gauge("agents_silent", "Nodes of the fleet whose agent has missed two reports.")
+        self._silent = gauge("agents_silent", "Nodes of the fleet whose agent has missed two reports, or made none where others did.")
         self._unfit = gauge("gpus_unfit", "GPUs of the fleet that are unfit by the word of an agent, by the worst that it found.", "reason")
         self._strangers = gauge("stranger_processes", "Processes on delivered GPUs that are not the holder's.")
         self._fence = gauge("fence_live", "1 while the API server is seen to enforce the fence.")
@@ -61,14 +73,18 @@ class Metrics:
         self._observed: dict[str, Histogram] = {
             "late": seconds("late_start", "From the start of a window until its buyer had all that was due."),
             "rebind": seconds("rebind", "From the onset of an interruption until the buyer had everything again."),
-            "early": seconds("early_stop", "From an interruption that was not mended to the end of the window."),
+            "early": seconds("early_stop", "From an interruption that was not mended to the end of the window; 0: there was none."),
         }
+        self._declare_events()
 
+    def _declare_events(self) -> None:
+        gauge, total = self.exposition.gauge, self.exposition.total
         self._outbox = gauge("outbox_age_seconds", "For how long the oldest event has waited for its log.")
         self._entries = gauge("log_entries", "Events in all logs.")
         self._failing = gauge("logs_failing", "Logs that cannot be used now.")
-        self._conflicts = Total("laycan_log_conflicts", "Events whose id a log held with other bytes.", registry=self.registry)
-        self._append = seconds("log_append", "Appending a batch of events to a log, until it was on the disk.", _DISK_BUCKETS)
+        self._conflicts = Tally(total("log_conflicts", "Events whose id a log held with other bytes."))
+        words = "Appending a batch of events to a log, until it was on the disk."
+        self._append = self.exposition.histogram("log_append_seconds", words, _DISK_BUCKETS)
         self._pending = gauge("events_pending", "Events that their exchanges have not acknowledged.")
         self._parked = gauge("events_parked", "Events that were refused for so long that those behind them go on.")
         self._endpoints = gauge("endpoints", "ExchangeEndpoints by how their last attempts went.", "state")
@@ -77,10 +93,7 @@ class Metrics:
         self._clock = gauge(
             "clock_offset_seconds", "By how much the operator's clock is ahead of the API server's at least (behind, below 0)."
         )
-        self._refused = Total(
-            "laycan_checkpoints_refused", "Checkpoints that an exchange contradicted: it has another log.", registry=self.registry
-        )
-        self._conflicts_seen = self._refused_seen = 0
+        self._refused = Tally(total("checkpoints_refused", "Checkpoints that an exchange contradicted: it has another log."))
 
     def appended(self, seconds: float) -> None:
         """A batch of events is on the disk."""
@@ -100,7 +113,17 @@ class Metrics:
         phases = Counter(contract.phase for contract in world.contracts.values())
         for phase in get_args(Phase):
             self._contracts.labels(phase).set(phases[phase])
-        self._short.set(sum(_short(contract) for contract in world.contracts.values()))
+        waiting = [contract for contract in world.contracts.values() if _waits(contract)]
+        self._undecided.set(len(waiting))
+        self._oldest.set(max((now - contract.created for contract in waiting), default=0))
+        committed = [contract for contract in world.contracts.values() if contract.phase in COMMITTED]  # what is over stays as it ended
+        self._short.set(sum(is_true(contract, SHORTFALL) for contract in committed))
+        self._at_risk.set(sum(is_true(contract, AT_RISK) for contract in committed))
+        ahead = [raw for raw in world.outages.values() if format_time(now) < window(raw)[1]]
+        verdicts = Counter(text_at(raw, "status", "verdict") for raw in ahead)
+        for verdict in VERDICTS:
+            self._outages.labels(verdict).set(verdicts[verdict])
+        self._outages.labels("None").set(len(ahead) - sum(verdicts[verdict] for verdict in VERDICTS))
         states = Counter(_state(world, name) for name, node in world.nodes.items() if node.managed)
         for state in ("free", "closed", "held", *_STATES.values()):
             self._nodes.labels(state).set(states[state])
@@ -112,7 +135,8 @@ class Metrics:
     def _take_agents(self, world: World, delivery: Delivery, now: int) -> None:
         fleet = [name for name, node in world.nodes.items() if node.managed]
         meters = [meter for name in fleet if (meter := world.meters.get(name)) is not None]
-        self._silent.set(sum(meter.silent_at <= now for meter in meters))
+        never = len(fleet) - len(meters) if meters else 0  # without any the chart has no agents
+        self._silent.set(never + sum(meter.silent_at <= now for meter in meters))
         self._strangers.set(sum(meter.strangers for meter in meters))
         seen = (delivery.situation.health.seen(name).fitness for name in fleet)
         unfit = Counter(_signal(why) for found in seen for why in found.unfit.values())
@@ -125,10 +149,8 @@ class Metrics:
         self._outbox.set(appender.age())
         self._entries.set(sum(exchanges.ledgers.sizes.values()))
         self._failing.set(len(exchanges.ledgers.troubles))
-        self._conflicts.inc(appender.conflicts - self._conflicts_seen)
-        self._conflicts_seen = appender.conflicts
-        self._refused.inc(exchanges.sender.refused - self._refused_seen)
-        self._refused_seen = exchanges.sender.refused
+        self._conflicts.reach(appender.conflicts)
+        self._refused.reach(exchanges.sender.refused)
         self._pending.set(sum(channel.pending for channel in channels))
         self._parked.set(len(exchanges.sender.parked))
         states = Counter(_reached(channel) for channel in channels)
@@ -140,7 +162,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
-        return generate_latest(self.registry)
+        return self.exposition.text()
 
 
 def _reached(channel: Channel) -> str:
@@ -149,8 +171,9 @@ def _reached(channel: Channel) -> str:
     return {None: "untried", True: "reachable", False: "unreachable"}[channel.health.reachable]
 
 
-def _short(contract: ContractView) -> bool:
-    return any(c["type"] == "Shortfall" and c["status"] == "True" for c in contract.status.get("conditions") or ())
+def _waits(contract: ContractView) -> bool:
+    """Whether it has no answer: a quote that was given one is not decided either, but waits for nobody here."""
+    return contract.phase in UNDECIDED - {ContractPhase.QUOTED} and not contract.deleting
 
 
 def _signal(why: Unfit) -> str:

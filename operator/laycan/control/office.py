@@ -19,9 +19,12 @@ from laycan.control.epoch import advance_epoch, await_epoch_fence
 from laycan.control.exchanges import Exchanges
 from laycan.control.gate import Gate
 from laycan.control.leader import Identity, Leader
+from laycan.control.measure import Measure
 from laycan.control.metrics import Metrics, both
+from laycan.control.outage_writes import OutageWrites
 from laycan.control.outcomes import Outcomes
 from laycan.control.planner import Planner
+from laycan.control.products import Products
 from laycan.control.reconcile import Reconcile, list_small_kinds
 from laycan.control.requests import DeposedError, Requests
 from laycan.control.solver_process import Solver
@@ -30,6 +33,7 @@ from laycan.delivery.devices.features import API as DEVICES
 from laycan.delivery.devices.features import find_devices
 from laycan.delivery.drift import DriftWatch
 from laycan.delivery.protocol import Delivery
+from laycan.events.cloudevents import source_of
 from laycan.kube.client import ApiError, Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.device_views import claim_view, slice_view
@@ -45,12 +49,11 @@ from laycan.settings import Settings
 log = logging.getLogger(__name__)
 
 _LAG_SECONDS = 5.0  # a loop that lags more is not alive
-_MEASURE_SECONDS = 5.0  # how old a count may be that Prometheus reads
 _CUSTOM = f"/apis/{API_VERSION}"
 
 
 class Office:
-    """`run()` until something ends; `troubles()` at any time for the liveness probe."""
+    """`run()` until something ends; `troubles()` and `not_ready()` at any time, for the probes."""
 
     def __init__(self, credentials: Credentials, settings: Settings, identity: Identity, clock: Callable[[], int]) -> None:
         self.world = World()
@@ -59,6 +62,7 @@ class Office:
         self._leader = Leader(credentials, settings.namespace, identity, clock)
         self._reflectors: list[Reflector] = []
         self._solver = Solver()
+        self._planner: Planner | None = None
         self.metrics = Metrics()
         self._leads = False
         self._heartbeat = time.monotonic()
@@ -70,6 +74,7 @@ class Office:
         try:
             await self._until(self._leader.acquired())
             self._leads = True
+            self.metrics.office.leads(True)
             async with Client(self._credentials) as client:
                 await self._lead(client)
         finally:
@@ -87,6 +92,16 @@ class Office:
         if self._leads and not self._leader.holds():
             found.append("the lease was not renewed in time")
         return found
+
+    def not_ready(self) -> list[str]:
+        """What it waits for before it decides anything, besides what makes it unfit."""
+        if not self._leads:
+            return ["it waits for the lease", *self.troubles()]
+        waiting = [r.kind for r in self._reflectors if not r.synced.is_set()]
+        found = [f"not all {', '.join(waiting)} are read"] if waiting else []
+        if self._planner is None or not self._planner.looked:
+            found.append("nothing is planned yet")
+        return [*found, *self.troubles()]
 
     async def _beat(self) -> None:
         while True:
@@ -122,9 +137,8 @@ class Office:
             await self._until(_all_synced(self._reflectors))
             await list_small_kinds(client, self.world)
             log.info("epoch %d: %s, %.1f s after the lease", epoch, self._seen(), time.monotonic() - begun)
-            uid = cluster["metadata"]["uid"]
-            authority = Authority(self.settings, f"urn:laycan:{uid}", epoch)
-            operator = self.settings.operator(uid)
+            authority = Authority(self.settings, source_of(cluster), epoch)
+            operator = self.settings.operator(cluster["metadata"]["uid"])
             exchanges = Exchanges(client, self.world, self.settings, operator, authority.source, self._clock, self.metrics.appended)
             await exchanges.evidence.look()
             tasks += [asyncio.create_task(work, name=name) for name, work in self._works(client, authority, exchanges).items()]
@@ -140,8 +154,13 @@ class Office:
         gate = Gate(self.world, lambda: planner.replan())
         requests = Requests(client, self.world, gate, self._leader.holds)
         writer = Writer(self.world, authority, self._clock, requests, both(announcer.tell, self.metrics.told), exchanges.receipts)
-        planner = Planner(self.world, writer, self._solver, delivery, self.settings, self._clock)
+        self._planner = planner = Planner(
+            self.world, writer, self._solver, delivery, self.settings, self._clock, metrics=self.metrics.plans
+        )
         reconcile = Reconcile(client, self.world, writer, planner, self._clock, self.settings.reconcile_seconds)
+        products = Products(client, self.world, planner.specs, delivery.downtime, self._clock)
+        drift = DriftWatch(client, self.settings, str(self._leader.identity), self._clock)
+        measure = Measure(self.metrics, self.settings, self._clock, self._reflectors, planner, delivery, exchanges, reconcile, drift)
         writer.start()
         planner.start()
         return {
@@ -152,9 +171,11 @@ class Office:
             "answer": Outcomes(client, self.world, self._clock, self._leader.holds).run(),
             "announce": announcer.run(),
             "devices": self._watch_devices(client, planner.replan),
-            "drift": DriftWatch(client, self.settings, str(self._leader.identity), self._clock).run(),
+            "drift": drift.run(),
             "reconcile": reconcile.run(),
-            "measure": self._measure(delivery, exchanges),
+            "products": products.run(),
+            "outages": OutageWrites(client, self.world, planner.outages).run(),
+            "measure": measure.run(),
             "epoch": self._watch_epoch(authority.epoch),
             "clock": self._watch_clock(client),
         }
@@ -188,12 +209,6 @@ class Office:
                 log.warning("exact GPUs: %s", trouble or "can be delivered again")
                 self.world.no_devices = trouble
                 replan()
-
-    async def _measure(self, delivery: Delivery, exchanges: Exchanges) -> None:
-        while True:
-            self.metrics.take(self.world, delivery, self.settings, self._clock())
-            self.metrics.take_events(exchanges)
-            await asyncio.sleep(_MEASURE_SECONDS)
 
     def _make_reflectors(self, client: Client, devices: bool) -> list[Reflector]:
         def one(view: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -78,7 +78,7 @@ def deliver(draft: Draft, world: World, decision: Decision | None, settings: Set
         _tell(draft, world, account, owed, have, settings)
     else:
         close_record(draft, owed)
-    tell_outlook(draft, decision, owed)
+    tell_outlook(draft, world, decision, owed)
     if started:
         _read_meter(draft, world, account, settings, seal)
         issue(draft, world, owed, account.terms, seal)
@@ -101,8 +101,7 @@ def _tell(draft: Draft, world: World, account: Account, owed: Due, have: frozens
 
 def complete(draft: Draft, world: World, seal: Seal | None) -> bool:
     """After the window: issues what receipts are left; whether the last one is out."""
-    owed = due(draft.contract)
-    return issue(draft, world, owed, _account(draft, world, owed).terms, seal)
+    return issue(draft, world, due(draft.contract), terms_of(draft, world), seal)
 
 
 def _bind(draft: Draft, world: World, decision: Decision, owed: Due) -> None:
@@ -178,7 +177,7 @@ def _advance(draft: Draft, account: Account, until: int, seal: Seal | None) -> C
     counters, stretches = account.take(until)
     if seal is not None:
         causes = [Cause(*each) for each in account.why(counters.until)]
-        draft.books = replace(draft.books, readings=draft.books.readings.extended(stretches, causes))
+        draft.books = replace(draft.books, readings=draft.books.readings.extended(stretches, causes), begun=True)
     draft.reading = replace(draft.reading, counters=counters)
     draft.instructed = draft.instructed.metered(counters.until)
     return counters

@@ -21,8 +21,6 @@ from laycan.delivery.metering.served import Bound, Due
 from laycan.evidence.books import Period, plus
 from laycan.evidence.leaves import leaves
 from laycan.evidence.receipt import Content, Subject, incidents, parse_incidents, predicate, restated, sealed, statement
-from laycan.kube.sound import text_at
-from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.ledger.keys import Signer
 from laycan_verify.classes import DAY_SECONDS, Class, Counters, Terms
@@ -46,7 +44,7 @@ def issue(draft: Draft, world: World, owed: Due, terms: Terms, seal: Seal | None
     counters = draft.reading.counters
     if seal is None or counters is None:
         return seal is None
-    if not seal.trusted_clock(endpoint_key(draft.contract), {b.node for b in draft.bounds if b.metered_since is not None}):
+    if not seal.trusted_clock(draft.contract.exchange, {b.node for b in draft.bounds if b.metered_since is not None}):
         return False
     clerk = _Clerk(draft, world, owed, terms, seal)
     while True:
@@ -59,12 +57,6 @@ def issue(draft: Draft, world: World, owed: Due, terms: Terms, seal: Seal | None
         if end > counters.until or not draft.outbox.room:
             return False
         clerk.close_day(draft.books.opening or Counters(terms.start), end)
-
-
-def endpoint_key(contract: ContractView) -> str:
-    """`<namespace>/<name>` of the contract's ExchangeEndpoint, "" without one."""
-    name = text_at(contract.spec, "exchangeRef", "name")
-    return f"{contract.namespace}/{name}" if name else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ class _Clerk:
         judged = self._judge(begin, end)
         period = _difference(judged.counters, begin)
         past, bounds = books.readings.before(end), [b for b in self.draft.bounds if b.start < end and b.end > begin.until]
-        salt = self.seal.salt(endpoint_key(self.draft.contract))
+        salt = self.seal.salt(self.draft.contract.exchange)
         found = leaves(bounds, past.stretches, self.world.meters, self.terms.lot_gpus, salt)
         content = Content(
             start=begin.until,

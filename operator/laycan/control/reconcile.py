@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from laycan.control.lifecycle import COMMITTED
 from laycan.control.planner import Planner
-from laycan.control.products import tell_products
 from laycan.control.writer import Writer
 from laycan.kube.client import ApiError, Client
 from laycan.kube.reflector import object_key
@@ -25,7 +25,7 @@ from laycan.resources.constants import API_VERSION, PLURALS
 log = logging.getLogger(__name__)
 
 SMALL_KINDS = {"ComputeProduct": "products", "ExchangeEndpoint": "endpoints", "Outage": "outages"}  # kind -> table of the World
-REPLAN_SHORT_SECONDS = 300  # how often a plan is tried for contracts that are short, without any change
+REPLAN_SHORT_SECONDS = 300  # how often a plan is tried for contracts that are short and maintenance that waits, without any change
 
 
 async def list_small_kinds(client: Client, world: World) -> None:
@@ -52,12 +52,12 @@ class Reconcile:
     clock: Callable[[], int]
     period_seconds: int
     double_bookings: int = 0
+    compared: float = field(default_factory=time.monotonic)  # when the last look was over
     _replanned: int = 0
     _told: set[str] = field(default_factory=set)  # nodes about which the alarm was raised
 
     async def run(self) -> None:
         self._replanned = self.clock()
-        await tell_products(self.client, self.world, self.planner.specs, self.clock())
         while True:
             await asyncio.sleep(self.period_seconds)
             try:
@@ -67,13 +67,13 @@ class Reconcile:
 
     async def step(self) -> None:
         await list_small_kinds(self.client, self.world)
-        await tell_products(self.client, self.world, self.planner.specs, self.clock())
         self.writer.touch_all()
         self._scan()
         now = self.clock()
-        if now - self._replanned >= REPLAN_SHORT_SECONDS and self._any_short():
+        if now - self._replanned >= REPLAN_SHORT_SECONDS and (self._any_short() or self.planner.outages.waiting(now)):
             self._replanned = now
             self.planner.replan()
+        self.compared = time.monotonic()
 
     def _scan(self) -> None:
         built_in = {name: physical_gpus(node) or len(self.world.devices(name)) for name, node in self.world.nodes.items()}

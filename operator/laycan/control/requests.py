@@ -6,6 +6,7 @@ was lost leaves its contract `unsure`: it is read before anything more is writte
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ class Requests:
     leads: Callable[[], bool]  # asked before each write
     in_flight: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # key -> status on its way
     unsure: set[str] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)  # written, conflict, failed -> writes so far
 
     async def read(self, key: str) -> None:
         """Finds out what became of the last write."""
@@ -70,6 +72,7 @@ class Requests:
         try:
             raw = await self.client.patch_merge(_path(contract.key) + subresource, {**body, "metadata": metadata})
         except ApiError as error:
+            self.outcomes["conflict" if error.status == 409 else "failed"] += 1
             if error.status in (0, 409):  # perhaps it was done; or what we know is old
                 self.unsure.add(contract.key)
             else:
@@ -77,6 +80,7 @@ class Requests:
             if error.status in (403, 422) and any(words in error.message for words in _DEPOSED):
                 raise DeposedError(f"{contract.key}: {error}") from error
             raise
+        self.outcomes["written"] += 1
         answer = contract_view(raw)
         self._take(contract.key, answer)
         self.gate.claims.settle(contract.key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from laycan.control.claims import holder_of
@@ -16,18 +16,21 @@ from laycan.control.contradiction import consistent
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import COMMITTED, UNDECIDED
 from laycan.control.makegood import as_planned, pursued
+from laycan.control.outages import planned_outages
+from laycan.control.quotes import Desk, Hold, as_taker
 from laycan.control.specs import Specs
 from laycan.delivery.devices.exact import gives_devices
 from laycan.delivery.metering.served import due
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
+from laycan.planning.holds import as_asked, as_hold, hold_key
 from laycan.planning.pools import Pools
-from laycan.planning.problem import bindings_from, contract_from, grade_of, node_from, outage_from, products_from
+from laycan.planning.problem import bindings_from, contract_from, grade_of, node_from, products_from
 from laycan.resources.contract import ContractSpec
 from laycan.resources.product import ProductSpec
 from laycan.resources.times import format_time
-from laycan_solver.model import Binding, Contract, Level, MovePolicy, Node, Outage, Problem, Product
+from laycan_solver.model import Binding, Contract, Level, MovePolicy, Node, Problem, Product
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +60,10 @@ class Promise:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     problem: Problem
-    versions: Mapping[str, tuple[str, int]]  # contract key -> (uid, generation) that was planned
+    versions: Mapping[str, tuple[str, int]]  # contract key -> (uid, generation) that was planned or asked for
     making_good: frozenset[str] = frozenset()  # keys of contracts that are planned for what they missed in their window
+    holds: Mapping[str, str] = field(default_factory=dict)  # key of what is planned to keep a quote's capacity -> the quote's
+    quotes: tuple[Contract, ...] = ()  # that are to be answered, as they ask
 
 
 def promises(
@@ -104,13 +109,13 @@ def take(
     world: World,
     specs: Specs,
     made: Mapping[str, Promise],
-    candidates: list[ContractView],
+    desk: Desk,
     fleet: Fleet,
     now: int,
     *,
     make_good: bool = True,
 ) -> Snapshot:
-    """`candidates` have been screened; what was promised is planned whatever its spec looks like today.
+    """What was promised is planned whatever its spec looks like today.
 
     Without `make_good` nothing is planned, or stays bound, for what was missed in windows that are over.
     """
@@ -122,7 +127,7 @@ def take(
     making_good: set[str] = set()
     stand_ins: dict[str, Product] = {}
     kept: list[tuple[Contract, Product, Binding]] = []
-    for view, phase, accepted in [(p.contract, p.phase, True) for p in made.values()] + [(c, c.phase, False) for c in candidates]:
+    for view, phase, accepted in [(p.contract, p.phase, True) for p in made.values()] + [(c, c.phase, False) for c in desk.candidates]:
         spec = specs.contract(view)
         if not isinstance(spec, ContractSpec):
             log.error("%s was accepted and cannot be read any more, so it keeps what it has: %s", view.key, spec[0])
@@ -135,22 +140,47 @@ def take(
         sold = products.get(name) or _NO_TERMS
         planned = contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
         more = pursued(view.status, (b.start for b in made[view.key].bindings), due(view), now) if accepted and make_good else None
+        planned = as_taker(planned) if view.key in desk.takers else planned
         contracts.append(as_planned(planned, more) if more is not None else planned)
         versions[view.key] = view.uid, view.generation
         making_good |= {view.key} if more is not None else set()
     promised = [b for key, p in made.items() if key in versions for b in p.bindings if b.end > now and _stays(b, p, key in making_good)]
+    held, quotes = _of_desk(desk, specs, products)
     whole = {node.name for node in nodes if node.level is Level.NODE}
     owners = world.fence.nodes if world.fence else {}
+    statuses = {name: raw.get("status") for name, raw in world.products.items()}
     previous = consistent(promised, whole.__contains__, lambda key: holder_of(made[key].contract.spec), owners)
     problem = Problem(
         now=now,
         nodes=nodes,
-        products=(*products_from(products, pools), *stand_ins.values(), *{product.name: product for _, product, _ in kept}.values()),
-        contracts=tuple(sorted((*contracts, *(contract for contract, _, _ in kept)), key=lambda c: c.key)),
-        outages=_outages(world, specs),
-        previous=tuple(sorted((*previous, *(binding for _, _, binding in kept)))),
+        products=(*products_from(products, pools, statuses), *stand_ins.values(), *{p.name: p for _, p, _ in kept}.values()),
+        contracts=tuple(sorted((*contracts, *held, *(contract for contract, _, _ in kept)), key=lambda c: c.key)),
+        outages=planned_outages(world, specs, now),
+        previous=tuple(sorted((*previous, *_ahead(desk.holds, now), *(binding for _, _, binding in kept)))),
     )
-    return Snapshot(problem, versions, frozenset(making_good))
+    versions |= {view.key: (view.uid, view.generation) for view in (*(hold.quote for hold in desk.holds), *desk.quotes)}
+    asking = (*(hold.quote.key for hold in desk.holds), *desk.kept)
+    return Snapshot(problem, versions, frozenset(making_good), {hold_key(key): key for key in asking}, quotes)
+
+
+def _of_desk(desk: Desk, specs: Specs, products: Mapping[str, ProductSpec]) -> tuple[list[Contract], tuple[Contract, ...]]:
+    """(holds that last and those that are asked for, quotes as they ask); of what can be read."""
+    held, quotes = [], []
+    for view, accepted in [(hold.quote, True) for hold in desk.holds] + [(view, False) for view in desk.quotes]:
+        spec = specs.contract(view)
+        sold = products.get(spec.terms.product_ref.name) if isinstance(spec, ContractSpec) else None
+        if not isinstance(spec, ContractSpec) or sold is None:
+            continue
+        asked = contract_from(view.key, spec, sold, created=view.created, accepted=False)
+        if accepted or view.key in desk.kept:
+            held.append(as_hold(asked, view.uid, accepted=accepted))
+        if not accepted:
+            quotes.append(as_asked(asked, view.uid))
+    return held, tuple(quotes)
+
+
+def _ahead(holds: Iterable[Hold], now: int) -> list[Binding]:
+    return [binding for hold in holds for binding in hold.bindings if binding.end > now]
 
 
 def _stays(binding: Binding, promise: Promise, making_good: bool) -> bool:
@@ -218,8 +248,3 @@ def _nodes(world: World, fleet: Fleet, pools: Pools, made: Mapping[str, Promise]
             node = node_from(view.raw, level=level, pools=pools, usable=name not in unusable, gpus=gpus)
             found.append(replace(node, cordoned=False) if node.cordoned and name in begun else node)
     return found
-
-
-def _outages(world: World, specs: Specs) -> tuple[Outage, ...]:
-    labels: Mapping[str, Any] = {name: node.raw["metadata"]["labels"] for name, node in world.nodes.items() if node.managed}
-    return tuple(outage_from(name, spec, labels) for name, spec in sorted(specs.outages(world).items()))

@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-import rfc8785
+from laycan.resources.digest import digest
 
 PACKAGES = ("laycan", "laycan_solver", "laycan_verify")
 
@@ -19,4 +19,4 @@ def software_digest() -> str:
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for file in Path(folder).rglob("*.py"):
                 found[f"{package}/{file.relative_to(folder).as_posix()}"] = sha256(file.read_bytes()).hexdigest()
-    return "sha256:" + sha256(rfc8785.dumps(found)).hexdigest()
+    return digest(found)

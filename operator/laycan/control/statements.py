@@ -46,7 +46,7 @@ class Statements:
         day = now // DAY_SECONDS
         if self._made.get(key) == day or not self._was_there(key, day * DAY_SECONDS):
             return
-        place = Place(*key.split("/", 1))
+        place = Place.of(key)
         mine = [each for each in self._world.contracts.values() if exchange_of(each) == place and not strayed(each)]
         try:
             said = await self._ledgers.use(place, partial(say, contracts=mine, endpoint=key, source=self._source, now=now), writes=True)

@@ -20,9 +20,10 @@ from laycan.control.finalizer import leaves
 from laycan.control.instructions import carry_out
 from laycan.control.lifecycle import COMMITTED, UNDECIDED, Phase, Step
 from laycan.control.maintenance import tell_outages
+from laycan.control.offering import tell_offer
 from laycan.control.progress import complete, deliver, end_early
 from laycan.control.receipts import Seal
-from laycan.control.wakes import DISPUTE_SECONDS, next_wake
+from laycan.control.wakes import dispute_seconds, next_wake
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.resources.digest import health_policy_digest, product_digest, terms_digest
@@ -56,6 +57,7 @@ def next_status(
     if draft.phase is Phase.NEW:
         draft.step(Step.APPEAR)
     if not contract.deleting and draft.phase in UNDECIDED:
+        tell_offer(draft, decision, world)
         _decide(draft, world, decision)
     carry_out(draft, world)
     if draft.ending and draft.phase in COMMITTED:
@@ -94,15 +96,11 @@ def _settle(draft: Draft, world: World) -> None:
     if draft.instructed.delivery == "Accepted":
         draft.step(Step.SETTLE)
         return
-    reference = draft.contract.spec.get("exchangeRef")
     since = parse_time(draft.fields["phaseSince"]) if "phaseSince" in draft.fields else draft.now
-    if not reference or draft.contract.deleting or draft.instructed.delivery == "Disputed" or draft.instructed.suspended:
+    if draft.contract.deleting or draft.instructed.delivery == "Disputed" or draft.instructed.suspended:
         return
-    endpoint = world.endpoints.get(f"{draft.contract.namespace}/{reference['name']}")
-    if endpoint is None:
-        return
-    dispute = (endpoint.get("spec") or {}).get("disputeSeconds")
-    if draft.now >= since + (DISPUTE_SECONDS if dispute is None else dispute):
+    endpoint = world.endpoints.get(draft.contract.exchange)
+    if endpoint is not None and draft.now >= since + dispute_seconds(endpoint):
         draft.step(Step.SETTLE)
 
 
@@ -112,10 +110,13 @@ _DONE = {Phase.REJECTED: "Rejected", Phase.CANCELLED: "Cancelled", Phase.TERMINA
 def _summarise(draft: Draft, decision: Decision | None) -> None:
     """The conditions that tools wait for; they tell nobody anything new, so no event carries them."""
     phase, put = draft.phase, draft.conditions.put
-    undecided = phase in UNDECIDED
+    answered = phase is Phase.QUOTED and draft.contract.is_quote
+    undecided = phase in UNDECIDED and not answered
     wait = decision.reason if decision and undecided and decision.accepted is None else None
     if undecided:
         put(c.READY, False, "Undecided", "")
+    elif phase is Phase.EXPIRED and draft.contract.is_quote:
+        put(c.READY, True, "Expired", "it was answered")
     elif phase in _DONE:
         reason = draft.fields.get("reason") or {}
         put(c.READY, False, reason.get("code", _DONE[phase]), reason.get("message", ""))

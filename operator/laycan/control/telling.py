@@ -1,6 +1,6 @@
 """What the buyer and the exchange are told while a contract is delivered: one event for each flip, none for what only moves.
 
-`HandedOver` is access as it is now, `Shortfall` what is out beyond grace, `AtRisk` what the plan leaves short, `Curtailed` what is
+`HandedOver` is access as it is now, `Shortfall` what is out beyond grace, `AtRisk` what may be short (`outlook`), `Curtailed` what is
 withdrawn by right, `Degraded` what is delivered though something is wrong with it. At the end of the window they stay as they are, but
 for AtRisk: there is no future left to be at risk.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from laycan.control import conditions as c
-from laycan.control.curtailment import beyond_right
 from laycan.control.decision import Decision
 from laycan.control.draft import Draft
+from laycan.control.outlook import tell_risk
 from laycan.control.punctuality import note_access
 from laycan.delivery.faults.fitness import degraded, unfit_for
 from laycan.delivery.metering.served import Due
@@ -123,21 +123,14 @@ def tell_shortfall(draft: Draft, outlook: Counters, owed: Due, have: frozenset[i
         draft.conditions.put(c.SHORTFALL, True, "CureExpired", message)
 
 
-def tell_outlook(draft: Draft, decision: Decision | None, owed: Due) -> None:
-    """AtRisk: the plan leaves some of the future undelivered. Curtailed: notice was given and has not lapsed."""
+def tell_outlook(draft: Draft, world: World, decision: Decision | None, owed: Due) -> None:
+    """AtRisk, see `outlook`. Curtailed: notice was given and has not lapsed."""
     if draft.now >= owed.end:
         if draft.conditions.true(c.AT_RISK):
             draft.flip(c.AT_RISK, False, "WindowOver", "", event="risk.cleared")
         return
     if decision is not None:
-        short = beyond_right([u for u in decision.undelivered if not u.refused], draft.notices, draft.now)
-        if short:
-            first = min(short, key=lambda u: (u.start, u.end, -u.gpus))
-            window = {"start": format_time(first.start), "end": format_time(first.end)}
-            change = {"gpus": first.gpus, "window": window}
-            draft.flip(c.AT_RISK, True, first.code.value, first.message, event="risk.raised", change=change)
-        elif draft.conditions.true(c.AT_RISK):
-            draft.flip(c.AT_RISK, False, "Planned", "", event="risk.cleared")
+        tell_risk(draft, world, decision, owed)
     notice = min((n for n in draft.notices if n.end > draft.now), key=lambda n: (n.start, n.end), default=None)
     if notice is not None:
         told = {"start": format_time(notice.start), "end": format_time(notice.end), "noticedAt": format_time(notice.noticed_at)}

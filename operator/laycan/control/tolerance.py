@@ -8,8 +8,9 @@ from typing import Any
 
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
+from laycan.resources.product import CURE_SECONDS
 
-GRACE_SECONDS, CURE_SECONDS, GRACE_CAP_PPM = 300, 14_400, 1_000  # contract.md 5
+GRACE_SECONDS, GRACE_CAP_PPM = 300, 1_000  # contract.md 5
 
 
 @dataclass(frozen=True, slots=True)

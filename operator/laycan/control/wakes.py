@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 from laycan.control.instructed import Instructed
 from laycan.control.lifecycle import COMMITTED
@@ -33,6 +34,9 @@ def next_wake(contract: ContractView, now: int, world: World | None = None, sett
     instructed = _instructed(contract, world)
     if contract.phase == "Delivered":
         return _after(chain(_settling(contract, world), instructed), now)
+    if contract.phase == "Quoted":
+        offer = contract.status.get("offer")
+        return parse_time(offer["validUntil"]) + 1 if offer else now + 1
     if contract.phase not in COMMITTED:
         return None
     owed = due(contract)
@@ -54,11 +58,15 @@ def _instructed(contract: ContractView, world: World | None) -> Iterator[int]:
 
 
 def _settling(contract: ContractView, world: World | None) -> Iterator[int]:
-    reference = contract.spec.get("exchangeRef")
-    if reference and contract.status.get("phaseSince"):
-        endpoint = world.endpoints.get(f"{contract.namespace}/{reference['name']}") if world else None
-        dispute = ((endpoint or {}).get("spec") or {}).get("disputeSeconds")
-        yield parse_time(contract.status["phaseSince"]) + (DISPUTE_SECONDS if dispute is None else dispute)
+    if contract.exchange and contract.status.get("phaseSince"):
+        endpoint = world.endpoints.get(contract.exchange) if world else None
+        yield parse_time(contract.status["phaseSince"]) + dispute_seconds(endpoint or {})
+
+
+def dispute_seconds(endpoint: Mapping[str, Any]) -> int:
+    """How long an exchange may dispute a delivery; `endpoint` is its raw object."""
+    named: int | None = (endpoint.get("spec") or {}).get("disputeSeconds")
+    return DISPUTE_SECONDS if named is None else named
 
 
 def _instants(

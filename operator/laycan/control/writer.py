@@ -80,6 +80,11 @@ class Writer:
     def claims(self) -> Claims:
         return self.gate.claims
 
+    @property
+    def failing(self) -> int:
+        """Contracts whose latest look or write failed."""
+        return len(self._failed)
+
     # --- what makes a contract worth a look
 
     def start(self) -> None:
@@ -118,6 +123,8 @@ class Writer:
             self._deleting.add(key)
         if contract is not None:
             self.touch(key, Priority.NEW if contract.phase in UNDECIDED else Priority.COSMETIC)
+            if contract.phase in COMMITTED and contract.quote:
+                self.touch(contract.quote, Priority.COSMETIC)
 
     def _forget(self, key: str) -> None:
         self._deleting.discard(key)

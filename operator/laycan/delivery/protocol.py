@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from laycan.delivery.bulletin import Bulletin
 from laycan.delivery.devices.agenda import LotAgenda
 from laycan.delivery.devices.steps import LotSteps
+from laycan.delivery.faults.downtime import Downtime
 from laycan.delivery.faults.failures import pauses_all
 from laycan.delivery.faults.heartbeats import LeaseWatch
 from laycan.delivery.nodes.attempt import Steps
@@ -86,6 +87,10 @@ class Delivery:
     def planning_gpus(self, name: str) -> int:
         """GPUs of a node that a plan may count on: a drop counts once it has lasted for the dwell."""
         return self.situation.planning_gpus(name, self._clock())
+
+    def downtime(self, asked: Iterable[str]) -> Downtime | None:
+        """Which nodes are down by nobody's plan, None before the first look; `asked`: of which it matters whether they are well again."""
+        return self.situation.downtime(self._clock(), asked) if self._full_look else None
 
     async def run(self) -> None:
         """Passes until cancelled."""

@@ -168,8 +168,7 @@ def place_of(contract: ContractView, world: World, ledgers: Ledgers) -> Place:
 
 
 def exchange_of(contract: ContractView) -> Place:
-    name = text_at(contract.spec, "exchangeRef", "name")
-    return Place(contract.namespace, name) if name else LOCAL
+    return Place.of(contract.exchange) if contract.exchange else LOCAL
 
 
 def strayed(contract: ContractView) -> bool:

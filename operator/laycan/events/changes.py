@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from laycan.events.outbox import MOST_LOTS
-from laycan.resources.base import Digest, Gpus, GpuSeconds, Model, Name, Time
-from laycan.resources.contract import Quantities, ReasonStatus, Window
+from laycan.resources.base import Digest, Gpus, GpuSeconds, Model, Name, Ppm, Time
+from laycan.resources.contract import Offer, Quantities, ReasonStatus, Window
 
 Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9]+$")]
 Lots = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Field(max_length=MOST_LOTS)]
@@ -48,6 +48,8 @@ class Quoted(Moved):
 
     phase: Literal["Quoted"] = _PHASE
     from_: Literal["Received"] = _FROM
+    offer: Offer | None = Field(default=None, description="What could be promised, and what instead. Absent: too much to tell here.")
+    reason: ReasonStatus | None = Field(default=None, description="Why not all of it. Absent: the promise is Full.")
 
 
 class Expired(Moved):
@@ -55,6 +57,7 @@ class Expired(Moved):
 
     phase: Literal["Expired"] = _PHASE
     from_: Literal["Quoted"] = _FROM
+    cause: Literal["Lapsed", "TakenUp"] | None = Field(default=None, description="TakenUp: a Firm contract has taken up its hold.")
 
 
 class Accepted(Moved):
@@ -230,15 +233,19 @@ class MadeGood(Model):
 
 
 class RiskRaised(Flip):
-    """The plan leaves part of the time ahead undelivered."""
+    """The plan leaves part of the time ahead undelivered, or so few spare nodes that a failure is likelier to than the product's target."""
 
     condition: Literal["AtRisk"] = Field(description="Name of the condition.")
-    gpus: Gpus = Field(description="Short, GPUs.")
-    window: Window = Field(description="When it will be short, the first such time.")
+    gpus: Gpus = Field(description="Short, GPUs; with a probability, those that may be.")
+    window: Window = Field(description="When it will be short, the first such time; with a probability, all that is left.")
+    shortfall_probability_ppm: Ppm | None = Field(
+        default=None, description="Chance of a shortfall in 30 days, millionths. Absent: what is short is known."
+    )
+    target_ppm: Ppm | None = Field(default=None, description="What the product promises it to be below, millionths.")
 
 
 class RiskCleared(Flip):
-    """The plan delivers all that lies ahead again, or the window is over."""
+    """The plan delivers all that lies ahead again, with the spare nodes that the target asks for, or the window is over."""
 
     condition: Literal["AtRisk"] = Field(description="Name of the condition.")
 
@@ -258,6 +265,9 @@ class OutagePlanned(Model):
     window: OutageWindow = Field(description="When it is.")
     lots: Lots = _LOTS
     gpus: Gpus = Field(description="Touched, GPUs.")
+    covered: bool | None = Field(
+        default=None, description="Whether by the plan everybody is served while it lasts. Absent: that was not known yet."
+    )
 
 
 class Signature(Model):

@@ -54,7 +54,7 @@ class Channel:
         paused: bool = False,
     ) -> None:
         """`endpoint` is the key of the ExchangeEndpoint, `clock` gives Unix seconds."""
-        self.endpoint, self.spec, self.place = endpoint, spec, Place(*endpoint.split("/", 1))
+        self.endpoint, self.spec, self.place = endpoint, spec, Place.of(endpoint)
         self.stream: Stream | None = None  # None: its log was not read yet
         self.origin = ""  # of its log
         self.paused = paused

@@ -52,6 +52,11 @@ NAMES = frozenset(
 )
 
 
+def source_of(cluster: Mapping[str, Any]) -> str:
+    """The CloudEvents source of a cluster, by its namespace kube-system, a raw object."""
+    return f"urn:laycan:{cluster['metadata']['uid']}"
+
+
 def event_type(name: str) -> str:
     """`dev.laycan.<name>.v1`; raises ValueError for a name that is not in the catalogue."""
     if name not in NAMES:

@@ -6,7 +6,6 @@ The published schemas are open where the models are strict: a receiver must let 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from pydantic import BaseModel
 
 from laycan.events.schema import EVENTS, OPERATOR_EVENTS, model_of
 from laycan.evidence.schema import Receipt
+from laycan.markdown import cell, put
 from laycan.resources.crd import structural
 
 BASE = "https://laycan.dev/schemas/"
 RECEIPT = "delivery-receipt"
-BEGIN, END = "<!-- from the models, by `make generate` -->\n", "<!-- end -->\n"
+BEGIN = "<!-- from the models, by `make generate` -->\n"
 Json = dict[str, Any]
 
 
@@ -60,13 +60,13 @@ def table() -> str:
 
 def _row(name: str, own: Json) -> str:
     fields = (field if field in own["required"] else f"[{field}]" for field in own["properties"])
-    when = " ".join(({**EVENTS, **OPERATOR_EVENTS}[name].__doc__ or "").split())
+    when = cell({**EVENTS, **OPERATOR_EVENTS}[name].__doc__ or "")
     return f"| [`dev.laycan.{name}.v1`](schemas/{name}.v1.json) | {when} | {', '.join(fields)} |\n"
 
 
 def with_table(page: str) -> str:
     """The page with the table as it is now between its marks."""
-    return re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: BEGIN + table() + END, page, count=1, flags=re.DOTALL)
+    return put(page, BEGIN, table())
 
 
 def main(docs: Path) -> None:

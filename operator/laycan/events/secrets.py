@@ -17,7 +17,9 @@ def secret_reader(client: Client) -> Callable[[str, str, str], Awaitable[bytes]]
             secret = await client.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
             return base64.b64decode((secret.get("data") or {})[key], validate=True)
         except ApiError as error:
-            raise LookupError(f"Secret {namespace}/{name} cannot be read: {error}") from error
+            values = f"is {namespace} in the chart's exchangeNamespaces, and {name} in its exchangeSecretNames?"
+            mend = f"; {values}" if error.status == 403 else ""
+            raise LookupError(f"Secret {namespace}/{name} cannot be read: {error}{mend}") from error
         except (KeyError, binascii.Error):
             raise LookupError(f"Secret {namespace}/{name} holds no key {key!r}") from None
 

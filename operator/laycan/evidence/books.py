@@ -57,6 +57,7 @@ class Books:
     opening: Counters | None = None  # at its end; None before the first
     periods: tuple[Period, ...] = ()  # that may have to be corrected, oldest first
     readings: Readings = field(default_factory=Readings)  # of the time after the opening
+    begun: bool = False  # readings are kept from the first metered second on; there may be none yet, where nothing was delivered
 
     @classmethod
     def parse(cls, status: Mapping[str, Any]) -> Books:
@@ -67,6 +68,7 @@ class Books:
             parse_reading(raw["opening"]).counters if raw.get("opening") else None,
             tuple(Period(p["sequence"], p["predicate"], tuple(map(parse_outage, p["outages"]))) for p in raw.get("periods") or ()),
             Readings.parse(raw.get("readings") or ()),
+            bool(raw),
         )
 
     def dump(self) -> dict[str, Any]:
@@ -81,7 +83,8 @@ class Books:
                 {"sequence": period.sequence, "predicate": period.said, "outages": [dump_outage(part) for part in period.parts]}
                 for period in self.periods
             ]
-        if readings := self.readings.dump():
+        readings = self.readings.dump()
+        if readings or (self.begun and not raw):  # empty ones say that receipts will come
             raw["readings"] = readings
         return raw
 

@@ -24,6 +24,7 @@ from laycan.resources.times import format_time, parse_time
 from laycan_verify.classes import Class, Counters, Stretch
 from laycan_verify.dsse import pae
 from laycan_verify.merkle import root
+from laycan_verify.strict import digest
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://laycan.dev/attestation/delivery-receipt/v1"
@@ -226,4 +227,4 @@ def sealed(made: Mapping[str, Any], signer: Signer) -> tuple[dict[str, Any], str
     payload = rfc8785.dumps(dict(made))
     signature = {"keyid": signer.key_id, "sig": base64.b64encode(signer.sign(pae(PAYLOAD_TYPE, payload))).decode()}
     envelope = {"payloadType": PAYLOAD_TYPE, "payload": base64.b64encode(payload).decode(), "signatures": [signature]}
-    return envelope, "sha256:" + sha256(payload).hexdigest()
+    return envelope, digest(payload)

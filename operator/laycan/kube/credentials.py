@@ -50,21 +50,23 @@ def pod_credentials(account: Path | None = None) -> Credentials | None:
     )
 
 
-def load_credentials(kubeconfig: Path | None = None) -> Credentials:
+def load_credentials(kubeconfig: Path | None = None, context: str | None = None) -> Credentials:
     """From the given kubeconfig, else from the ServiceAccount when in a cluster, else from $KUBECONFIG or ~/.kube/config.
 
-    Raises CredentialsError.
+    `context` picks one of the kubeconfig's; a ServiceAccount has none, so naming one asks for a kubeconfig. Raises CredentialsError.
     """
     from kubernetes import client, config
 
     found = client.Configuration()
     try:
-        if kubeconfig is None and Path(config.incluster_config.SERVICE_TOKEN_FILENAME).exists():
+        if kubeconfig is None and context is None and Path(config.incluster_config.SERVICE_TOKEN_FILENAME).exists():
             config.load_incluster_config(client_configuration=found)
         else:
-            config.load_kube_config(config_file=str(kubeconfig) if kubeconfig else None, client_configuration=found)
+            file = str(kubeconfig) if kubeconfig else None
+            config.load_kube_config(config_file=file, context=context, client_configuration=found)
     except config.ConfigException as error:
-        raise CredentialsError(f"cannot reach a cluster: {error}; give --kubeconfig FILE or set KUBECONFIG") from error
+        mend = f"; `kubectl config get-contexts` lists what --context {context} may name" if context else ""
+        raise CredentialsError(f"cannot reach a cluster: {error}; give --kubeconfig FILE or set KUBECONFIG{mend}") from error
     except (OSError, YAMLError, TypeError, AttributeError, ValueError) as error:  # the library takes any file for a kubeconfig
         raise CredentialsError(f"not a readable kubeconfig: {kubeconfig or 'the default one'}: {error}") from error
     return Credentials(

@@ -7,7 +7,7 @@ that an allocation says, and after a reboot it may be another card: the card its
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,6 +36,15 @@ class ResourceSliceView:
     generation: int
     count: int
     devices: tuple[DeviceView, ...]
+
+
+def published(slices: Collection[ResourceSliceView]) -> tuple[DeviceView, ...]:
+    """The GPUs of one node's slices: of its pool's newest generation, once that is complete."""
+    newest = max((found.generation for found in slices), default=0)
+    current = [found for found in slices if found.generation == newest]
+    if not current or len(current) < current[0].count:
+        return ()
+    return tuple(device for found in current for device in found.devices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Raw = Mapping[str, Any]
 
 SILENCE_SECONDS = 130.0  # bookmarks come a minute apart, later on a busy server; 75 s broke healthy streams
-_SERVER_SECONDS = 290  # the server ends the stream after this; jittered, so that not all streams restart at once
+_SERVER_SECONDS = (290, 320)  # the server ends the stream after this; at random between them, so that not all streams restart at once
 _EVENTS_PER_TURN = 256
 _ABSENT_SECONDS = 30.0  # how often it is asked for a kind that is not there
 _INITIAL_END = "k8s.io/initial-events-end"
@@ -119,7 +119,7 @@ class Reflector:
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(_SERVER_SECONDS + random.randrange(30)),  # noqa: S311
+            "timeoutSeconds": str(random.randrange(*_SERVER_SECONDS)),  # noqa: S311
             **({"resourceVersion": self._version} if self._version else anew),
             **self._params,
         }

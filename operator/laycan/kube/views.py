@@ -33,6 +33,7 @@ class NodeView:
     conditions: tuple[tuple[str, str, int], ...] = ()  # (type, status, lastTransitionTime) of all but Ready
     taints: tuple[Raw, ...] = ()
     handover: bool = False  # others' new pods are kept off while GPUs of it change hands; it is nobody's
+    created: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,26 @@ class ContractView:
     @property
     def phase(self) -> str:
         return str(self.status.get("phase", ""))
+
+    @property
+    def exchange(self) -> str:
+        """Key `<namespace>/<name>` of its ExchangeEndpoint, which may not be there; "" without one."""
+        return self._beside("exchangeRef")
+
+    @property
+    def quote(self) -> str:
+        """Key of the quote that it names, which may not be there; "" without one."""
+        return self._beside("quoteRef")
+
+    @property
+    def is_quote(self) -> bool:
+        """Whether it only asks."""
+        return bool(self.spec.get("intent") == "Quote")
+
+    def _beside(self, field: str) -> str:
+        """Key of what a reference names in the contract's own namespace."""
+        name = text_at(self.spec, field, "name")
+        return f"{self.namespace}/{name}" if name else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +165,7 @@ def node_view(obj: Raw) -> NodeView:
         taints=tuple(spec.get("taints") or ()),
         conditions=tuple(_condition(c) for c in conditions if c.get("type") != "Ready"),
         handover=holder == HANDOVER_VALUE,
+        created=_time(meta.get("creationTimestamp")),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView
+from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSliceView, published
 from laycan.kube.instruction_views import InstructionView
 from laycan.kube.meter_views import MeterView, tells_more
 from laycan.kube.views import ContractView, FenceView, NamespaceView, NodeView, PodView
@@ -117,12 +117,7 @@ class World:
 
     def devices(self, node: str) -> tuple[DeviceView, ...]:
         """The GPUs of a node as its DRA driver publishes them, by name: of the pool's newest generation, once that is complete."""
-        slices = [self.resource_slices[name] for name in self.slices_on.get(node, ())]
-        newest = max((found.generation for found in slices), default=0)
-        current = [found for found in slices if found.generation == newest]
-        if not current or len(current) < current[0].count:
-            return ()
-        return tuple(sorted(device for found in current for device in found.devices))
+        return tuple(sorted(published([self.resource_slices[name] for name in self.slices_on.get(node, ())])))
 
     def gpus(self, node: NodeView) -> int:
         """The healthy GPUs of a node: those that a DRA driver publishes as fit, else what the device plugin reports."""

@@ -31,6 +31,11 @@ class Place(NamedTuple):
     namespace: str
     endpoint: str
 
+    @classmethod
+    def of(cls, key: str) -> Place:
+        """By the key of an ExchangeEndpoint, `<namespace>/<name>`."""
+        return cls(*key.split("/", 1))
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.endpoint}" if self.endpoint else "local"
 

@@ -1,7 +1,8 @@
-"""Manifests without a cluster: what `laycan plan PATH` plans from.
+"""What a plan is made from: manifests in files, and a cluster that was read into a bundle (`planning.bundle`), both the same way.
 
 Every object is judged before anything is planned, and everything that is wrong is reported at once, each line with file, object,
-field and fix. Kinds that do not matter to a plan are passed over with a note.
+field and fix. Kinds that do not matter to a plan are passed over with a note. In a bundle nobody can mend a line: there what is wrong
+is noted and passed over, unless it was promised.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from laycan.planning.bundle import taken_at
 from laycan.planning.documents import documents
 from laycan.planning.problem import gpu_count, unplannable
 from laycan.resources import validate
-from laycan.resources.constants import API_VERSION, GPU_DRIVER, GPU_RESOURCE, GRADE_LABEL, GROUP
+from laycan.resources.constants import API_VERSION, GPU_DRIVER, GPU_RESOURCE, GRADE_LABEL, GROUP, SINGLETON, TAKEN_ANNOTATION
 from laycan.resources.contract import ContractSpec
+from laycan.resources.exchange import EndpointSpec
 from laycan.resources.outage import OutageSpec
 from laycan.resources.product import ProductSpec
 from laycan.resources.times import parse_time
@@ -23,7 +26,23 @@ from laycan.resources.validate import Fault
 
 Raw = Mapping[str, Any]
 JUDGED = ("ComputeContract", "ComputeProduct", "ExchangeEndpoint", "Outage")  # the kinds of laycan.dev that people write
-OTHERS = ("ContractInstruction", "NodeFence", "LeaderEpoch", "Plan", "PlanStats")  # the others, which a plan does not depend on
+FOUND = ("NodeFence", "GpuMeter")  # those that tell which nodes and GPUs have failed
+# the others, which a plan does not depend on: what the operator keeps, and what commands print
+OTHERS = (
+    "ContractInstruction",
+    "EvidenceBundle",
+    "LeaderEpoch",
+    "Plan",
+    "PlanStats",
+    "Book",
+    "DeskStatus",
+    "Explanation",
+    "WhatIf",
+    "QuoteAnswer",
+    "SellableCurve",
+)
+PROMISED = ("Accepted", "Delivering")
+OVER = ("Rejected", "Expired", "Cancelled", "Terminated", "Delivered", "Settled")
 
 FIELDS = {"apiVersion", "kind", "metadata", "spec", "status"}
 DEEPEST = 3  # lists in lists that are read; YAML's anchors can make a few lines of them endless
@@ -39,31 +58,52 @@ class BadInputError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReadContract:
-    """A contract as it was read; `created` in Unix seconds, 0 without a creationTimestamp."""
+    """A contract as it was read; `created` in Unix seconds, 0 without a creationTimestamp. `given`: by a bundle, not by a person."""
 
     key: str
     where: str  # file and object, for messages
     spec: ContractSpec
     status: Raw
     created: int
+    uid: str = ""
+    leaving: bool = False  # it was deleted, and is being wound up
+    given: bool = False
+
+    @property
+    def phase(self) -> str:
+        return str(self.status.get("phase") or "")
 
 
 @dataclass(slots=True)
 class Manifests:
-    """What was read, by name (contracts by namespace/name)."""
+    """What was read, by name (contracts and endpoints by namespace/name). `taken`: when the bundle among it was; None without one."""
 
     nodes: dict[str, Raw] = field(default_factory=dict)
     products: dict[str, ProductSpec] = field(default_factory=dict)
+    product_statuses: dict[str, Raw] = field(default_factory=dict)  # what the operator measured of them
     contracts: dict[str, ReadContract] = field(default_factory=dict)
     outages: dict[str, OutageSpec] = field(default_factory=dict)
+    outage_statuses: dict[str, Raw] = field(default_factory=dict)
+    judged_outages: dict[str, Raw] = field(default_factory=dict)  # those of a cluster, which plans for them as far as it has judged them
+    endpoints: dict[str, EndpointSpec] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)  # node -> whose it is by the fence
     sliced: set[str] = field(default_factory=set)  # nodes with a ResourceSlice of GPUs
+    slices: list[Raw] = field(default_factory=list)  # those
+    meters: dict[str, Raw] = field(default_factory=dict)  # node -> spec of its GpuMeter
+    taken: int | None = None
     notes: list[str] = field(default_factory=list)  # what was passed over
 
 
 def load(paths: Iterable[str]) -> Manifests:
     """All that the paths hold; raises BadInputError with every fault."""
-    reading = _Reading()
-    for file, document in documents(paths, reading.lines):
+    lines: list[str] = []
+    return read(documents(paths, lines), lines)
+
+
+def read(named: Iterable[tuple[str, Any]], lines: list[str] | None = None) -> Manifests:
+    """All that these (name, document) hold; `lines` gets what could not be read at all. Raises BadInputError with every fault."""
+    reading = _Reading(lines)
+    for file, document in named:
         reading.take(file, document)
     if reading.lines:
         raise BadInputError(reading.lines)
@@ -73,9 +113,10 @@ def load(paths: Iterable[str]) -> Manifests:
 class _Reading:
     """Objects judged one by one into `found`, faults into `lines`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: list[str] | None = None) -> None:
         self.found = Manifests()
-        self.lines: list[str] = []
+        self.lines = [] if lines is None else lines
+        self.bundled = False  # whether what is read now is of a bundle
         self.places: dict[tuple[str, str], str] = {}  # (kind, key) -> where it was given first
         self.contract_ids: dict[tuple[str, str], str] = {}  # (exchange or namespace, contractId) -> contract
 
@@ -86,21 +127,38 @@ class _Reading:
             return
         kind, version = document["kind"], document["apiVersion"]
         if kind.endswith("List") and "items" in document:
-            self._list(file, document, depth)
+            self._bundle(file, document, depth)
         elif version == API_VERSION and kind in JUDGED:
             self._ours(file, kind, document)
         elif kind in JUDGED and (kind.startswith("Compute") or version.partition("/")[0] == GROUP):  # others have an Outage, too
             self.lines.append(f"{file}: {kind}: apiVersion: must be {API_VERSION}, not {version[:80]}")
-        elif version.partition("/")[0] == GROUP and kind not in OTHERS:
+        elif version.partition("/")[0] == GROUP and kind not in (*FOUND, *OTHERS):
             close = get_close_matches(kind[:80], JUDGED, n=1, cutoff=0.5)
-            mend = f"did you mean {close[0]}?" if close else f"known are {', '.join((*JUDGED, *OTHERS))}"
+            mend = f"did you mean {close[0]}?" if close else f"known are {', '.join((*JUDGED, *FOUND, *OTHERS))}"
             self.lines.append(f"{file}: {kind[:80]}: kind: is none of {GROUP}; {mend}")
+        elif version == API_VERSION and kind == "NodeFence":
+            self._fence(document)
+        elif version == API_VERSION and kind == "GpuMeter":
+            self._meter(document)
         elif (version, kind) == ("v1", "Node"):
             self._node(file, document)
         elif kind == "ResourceSlice" and version.startswith("resource.k8s.io/"):
             self._slice(document)
         else:
             self.found.notes.append(f"{file}: {kind[:80]} passed over; a plan does not depend on it")
+
+    def _bundle(self, file: str, document: dict[str, Any], depth: int) -> None:
+        """A list, which may be a bundle."""
+        try:
+            taken = taken_at(document)
+        except ValueError as error:
+            self.lines.append(f"{file}: {document['kind'][:80]}: metadata.annotations[{TAKEN_ANNOTATION}]: {error}")
+            taken = None
+        if taken is not None:
+            self.found.taken = max(taken, self.found.taken or taken)
+        outer, self.bundled = self.bundled, self.bundled or taken is not None
+        self._list(file, document, depth)
+        self.bundled = outer
 
     def _list(self, file: str, document: dict[str, Any], depth: int) -> None:
         kind, items = document["kind"], document["items"]
@@ -127,22 +185,40 @@ class _Reading:
             spec = validate.outage_spec(raw.get("spec"))
         elif kind == "ExchangeEndpoint":
             spec = validate.endpoint_spec(raw.get("spec"))
-        self.lines += [f"{where}: {fault}" for fault in (*faults, *(spec if isinstance(spec, list) else ()))]
+        given = raw.get("status")
+        status: Raw = given if isinstance(given, dict) else {}
+        self._tell([f"{where}: {fault}" for fault in (*faults, *(spec if isinstance(spec, list) else ()))], status)
         if isinstance(spec, ContractSpec):
-            status = raw.get("status")
-            self._contract(ReadContract(key, where, spec, status if isinstance(status, dict) else {}, created))
+            meta = raw["metadata"]
+            uid, leaving = str(meta.get("uid") or ""), "deletionTimestamp" in meta
+            self._contract(ReadContract(key, where, spec, status, created, uid, leaving, self.bundled))
         elif isinstance(spec, ProductSpec):
             self.found.products[key] = spec
+            self.found.product_statuses[key] = status
         elif isinstance(spec, OutageSpec):
             self.found.outages[key] = spec
+            self.found.outage_statuses[key] = status
+            if self.bundled:
+                self.found.judged_outages[key] = raw
+        elif isinstance(spec, EndpointSpec):
+            self.found.endpoints[key] = spec
+
+    def _tell(self, faults: list[str], status: Raw) -> None:
+        """Faults of an object of this status: errors, but for what a cluster has and nobody was promised."""
+        if self.bundled and status.get("phase") not in PROMISED:
+            self.found.notes += [] if status.get("phase") in OVER else [f"{fault}; passed over" for fault in faults]
+        else:
+            self.lines += faults
 
     def _contract(self, contract: ReadContract) -> None:
+        self.found.contracts[contract.key] = contract
+        if contract.given:
+            return  # the operator has judged it
         book = contract.spec.exchange_ref.name if contract.spec.exchange_ref else ""
         identity = (f"{contract.key.split('/')[0]}/{book}", contract.spec.terms.contract_id)
         other = self.contract_ids.setdefault(identity, contract.key)
         if other != contract.key:
             self.lines.append(f"{contract.where}: spec.terms.contractId: {other} already has it (TermsConflict); remove one of the two")
-        self.found.contracts[contract.key] = contract
 
     def _node(self, file: str, raw: dict[str, Any]) -> None:
         if not (named := self._named(file, "Node", raw, namespaced=False)):
@@ -164,6 +240,20 @@ class _Reading:
         spec = raw.get("spec")
         if isinstance(spec, dict) and spec.get("driver") == GPU_DRIVER and isinstance(spec.get("nodeName"), str):
             self.found.sliced.add(spec["nodeName"])
+            self.found.slices.append(raw)
+
+    def _fence(self, raw: dict[str, Any]) -> None:
+        """The one that counts is named `cluster`."""
+        meta, spec = raw.get("metadata"), raw.get("spec")
+        if not isinstance(meta, dict) or meta.get("name") != SINGLETON:
+            return
+        nodes = spec.get("nodes") if isinstance(spec, dict) else None
+        self.found.owners = {str(node): str(owner) for node, owner in nodes.items()} if isinstance(nodes, dict) else {}
+
+    def _meter(self, raw: dict[str, Any]) -> None:
+        meta, spec = raw.get("metadata"), raw.get("spec")
+        if isinstance(meta, dict) and isinstance(spec, dict):
+            self.found.meters[str(meta.get("name"))] = spec
 
     def _named(self, file: str, kind: str, raw: dict[str, Any], *, namespaced: bool) -> tuple[str, str, int] | None:
         """(key, where, created) of an object, None if it has no good name or the name is taken."""

@@ -7,9 +7,11 @@ interruption terms. Nothing here raises for an object that passed `laycan.resour
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from laycan.planning.pools import Pools
+from laycan.planning.reliability import Measured
 from laycan.resources.constants import (
     GPU_RESOURCE,
     GRADE_LABEL,
@@ -21,10 +23,10 @@ from laycan.resources.constants import (
 from laycan.resources.contract import ContractSpec
 from laycan.resources.money import MICROS, parse_money
 from laycan.resources.outage import OutageSpec
-from laycan.resources.product import ProductSpec
+from laycan.resources.product import CURE_SECONDS, ProductSpec
 from laycan.resources.terms import Delivery, Terms
 from laycan.resources.times import format_time, parse_time
-from laycan_solver.model import FOREVER, Binding, Contract, Level, MovePolicy, Node, Outage, OutageType, Product, Scope
+from laycan_solver.model import FOREVER, Binding, Contract, Level, MovePolicy, Node, Outage, OutageType, Product, Reliability, Scope
 
 Raw = Mapping[str, Any]
 Topology = Mapping[str, Sequence[str]]  # level -> label keys, of which the first present counts
@@ -123,8 +125,15 @@ def _domain(labels: Raw, keys: Sequence[str], alone: str) -> str:
     return alone
 
 
-def products_from(specs: Mapping[str, ProductSpec], pools: Pools = Pools()) -> tuple[Product, ...]:  # noqa: B008 - immutable
-    """All products by name; equivalents that are not among them, or do not promise the level that was sold, are left out."""
+def products_from(
+    specs: Mapping[str, ProductSpec],
+    pools: Pools = Pools(),  # noqa: B008 - immutable
+    statuses: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Product, ...]:
+    """All products by name; equivalents that are not among them, or do not promise the level that was sold, are left out.
+
+    `statuses`: name -> status, which says how often its nodes failed here.
+    """
     products = []
     for name, spec in sorted(specs.items()):
         move = spec.planning.move if spec.planning else None
@@ -139,9 +148,23 @@ def products_from(specs: Mapping[str, ProductSpec], pools: Pools = Pools()) -> t
                 move_seconds=900 if move is None or move.seconds is None else move.seconds,
                 move_policy=MovePolicy(move.policy) if move and move.policy else MovePolicy.RESCUE,
                 moves_per_month=4 if move is None or move.per_month is None else move.per_month,
+                notice_seconds=spec.interruption.notice_seconds if spec.interruption else None,
+                curtailable_seconds=spec.interruption.max_hours * 3_600 if spec.interruption else 0,
+                lot_gpus=spec.lot_gpus or 1,
+                reliability=reliability_from(spec, Measured.of(statuses.get(name))),
             )
         )
     return tuple(products)
+
+
+def reliability_from(spec: ProductSpec, measured: Measured) -> Reliability:
+    """How nodes of the product fail, by what was measured, and what its promise asks of that."""
+    return Reliability(
+        failures_ppm=measured.failures_ppm,
+        repair_seconds=measured.mean_repair_seconds,
+        cure_seconds=spec.tolerance.cure_seconds if spec.tolerance else CURE_SECONDS,
+        target_ppm=spec.target.shortfall_ppm if spec.target else None,
+    )
 
 
 def _may_stand_in(specs: Mapping[str, ProductSpec], name: str, sold: ProductSpec) -> bool:

@@ -55,6 +55,7 @@ class Cluster:
     settings: Settings = field(default_factory=Settings)
     hidden: Mapping[str, str] = field(default_factory=dict)  # key of LISTS, or `settings` -> why it could not be read
     now: int = 0  # when it was read, Unix seconds
+    release: str = "laycan-system"  # namespace in which the chart was looked for
 
     def managed(self) -> list[Raw]:
         """The fleet."""
@@ -97,6 +98,7 @@ async def read(client: Client, release: str) -> Cluster:
         served=frozenset(await _served(client)),
         items=dict(zip(LISTS, found, strict=True)),
         installed=settings is not None,
+        release=release,
         settings=settings or Settings(),
         hidden=hidden,
         now=int(time.time()),

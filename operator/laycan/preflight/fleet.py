@@ -65,8 +65,27 @@ def grade_sold(cluster: Cluster) -> Iterator[Finding]:
             "grade-sold",
             f"{count} managed nodes are of grade {grade}",
             "no ComputeProduct lists it",
-            "add it to a product's gpuProducts",
+            "apply a ComputeProduct with it in gpuProducts (those of one that is there cannot be changed)",
         )
+
+
+def product_delivered(cluster: Cluster) -> Iterator[Finding]:
+    """A product is promised of nodes that are there, and as they are; a slip in either is seen here before a sale."""
+    if "nodes" in cluster.hidden or not cluster.managed():
+        return
+    grades = {labels(node)[GRADE_LABEL] for node in cluster.managed() if labels(node).get(GRADE_LABEL)}
+    for product in cluster.items["computeproducts"]:
+        spec = product["spec"]
+        nodes = [node for node in cluster.managed() if labels(node).get(GRADE_LABEL) in spec["gpuProducts"]]
+        sizes = {str(((node.get("status") or {}).get("capacity") or {}).get(GPU_RESOURCE, "0")) for node in nodes} - {"0"}
+        if not nodes:
+            what = f"no managed node is of product {name(product)}: gpuProducts are {', '.join(spec['gpuProducts'])}"
+            do = f"manage nodes of it, or make a new product with values of the label {GRADE_LABEL} ({some(grades)})"
+            yield Finding(Level.WARNING, "product-delivered", what, "every contract of it is refused: ExceedsFleet", do)
+        elif sizes and str(spec["nodeGpus"]) not in sizes:
+            what = f"product {name(product)} has nodeGpus {spec['nodeGpus']}, its nodes have {', '.join(sorted(sizes))} GPUs"
+            why = "quotes, margins and outages reckon with the loss of such a node"
+            yield Finding(Level.WARNING, "product-delivered", what, why, "make a new product with the nodeGpus that they have")
 
 
 def topology_labelled(cluster: Cluster) -> Iterator[Finding]:
@@ -144,4 +163,4 @@ def gpus_published(cluster: Cluster) -> dict[str, int]:
     return dict(found)
 
 
-CHECKS: tuple[Check, ...] = (fleet_chosen, grade_labelled, grade_sold, topology_labelled, whole_gpus, levels)
+CHECKS: tuple[Check, ...] = (fleet_chosen, grade_labelled, grade_sold, product_delivered, topology_labelled, whole_gpus, levels)

@@ -48,13 +48,13 @@ def chart_installed(cluster: Cluster) -> Iterator[Finding]:
         return
     if not cluster.installed:
         yield Finding(
-            Level.INFO, "chart-installed", "the chart is not installed", "no ConfigMap laycan-settings in the release's namespace",
-            "helm install; the checks below use the chart's default values",
+            Level.INFO, "chart-installed", "the chart is not installed", f"no ConfigMap laycan-settings in namespace {cluster.release}",
+            "helm install, or name the release's --namespace; the checks below use the chart's default values",
         )  # fmt: skip
     elif cluster.settings.mode != "Enforce":
         yield Finding(
             Level.INFO, "chart-installed", f"mode {cluster.settings.mode}", "nothing is frozen, drained or refused",
-            "helm upgrade --set mode=Enforce once the rest of this list is settled",
+            "mode: Enforce in your values, and helm upgrade with them, once the rest of this list is settled",
         )  # fmt: skip
 
 

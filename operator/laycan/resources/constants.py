@@ -37,6 +37,9 @@ CONFIRM_DELETE_ANNOTATION = f"{GROUP}/confirm-delete"  # on a contract: its cont
 TERMS_DIGEST_ANNOTATION = f"{GROUP}/terms-digest"  # on a contract: what the digest of its terms must be for it to be accepted
 PAUSE_ANNOTATION = f"{GROUP}/paused"  # on a contract, a node or NodeFence/cluster: "true" stops Laycan's writes about it
 POWERED_OFF_ANNOTATION = f"{GROUP}/powered-off"  # on a node: when its power was confirmed to be off; its pods may then be declared dead
+BREAKER_RESET_ANNOTATION = f"{GROUP}/breaker-reset"  # on NodeFence/cluster: failures before that instant are given up, however many
+AUTOSCALERS_ANNOTATION = f"{GROUP}/kept-from-autoscalers"  # on a node: which annotations against autoscalers are ours, not an admin's
+TAKEN_ANNOTATION = f"{GROUP}/taken-at"  # on the List of a snapshot: when the cluster was read
 DRAINS_ANNOTATION = f"{GROUP}/drain-seconds"  # on NodeFence/cluster: how long the latest drains took, oldest first
 AGENT_STATE_ANNOTATION = f"{GROUP}/agent-state"  # on a GpuMeter: the counters that its agent goes on from after a restart
 

@@ -77,10 +77,13 @@ class ContractSpec(Model):
     exchange_ref: NameRef | None = Field(
         default=None, description="ExchangeEndpoint of this namespace that is told of every change. Absent: nobody is."
     )
-    quote_ref: NameRef | None = Field(default=None, description="A quote of this namespace whose hold this contract takes up.")
-    adopt: Adopt | None = Field(default=None, description="What already runs and is taken over without a drain.")
+    quote_ref: NameRef | None = Field(
+        default=None, description="A quote of this namespace whose hold this contract takes up. Absent: none."
+    )
+    adopt: Adopt | None = Field(default=None, description="What already runs and is taken over without a drain. Absent: nothing.")
     confirmation: Confirmation | None = Field(
-        default=None, description="The exchange's signed confirmation; outside terms, because it signs them."
+        default=None,
+        description="The exchange's signed confirmation; outside terms, because it signs them. Absent: it is not confirmed.",
     )
     terms: Terms = Field(description="What was agreed; immutable as a whole.")
 
@@ -149,14 +152,28 @@ class ReasonStatus(Model):
     window: Window | None = Field(default=None, description="When it is short.")
 
 
+class OfferPart(Model):
+    """A part of a counter-offer that is split."""
+
+    start: Time = Field(description="First second, RFC 3339 UTC.")
+    end: Time = Field(description="First second after it, RFC 3339 UTC.")
+    gpus: int = Field(description="Capacity, GPUs.", ge=1, le=65_536)
+
+
 class Alternative(Model):
     """A counter-offer."""
 
     start: Time = Field(description="First second, RFC 3339 UTC.")
     end: Time = Field(description="First second after it, RFC 3339 UTC.")
-    gpus: int = Field(description="Capacity, GPUs.", ge=1, le=65_536)
+    gpus: int = Field(description="Capacity, GPUs; of a split one the largest part's.", ge=1, le=65_536)
     product: Name = Field(description="Grade.")
     class_: Literal["Firm", "Interruptible"] = Field(alias="class", description="How binding it would be.")
+    scope: Literal["Any", "Zone", "Fabric", "Rack", "NVLinkDomain"] | None = Field(
+        default=None, description="Where all lots would be, where that is not as asked."
+    )
+    parts: list[OfferPart] | None = Field(
+        default=None, description="What it consists of, in time order, each to be applied as a contract of its own.", max_length=8
+    )
     reason: str = Field(description="What differs from what was asked.", max_length=1024)
 
 
@@ -164,8 +181,15 @@ class Offer(Model):
     """What could be promised."""
 
     promise: Literal["Full", "Partial", "None"] = Field(description="How much of what was asked.")
-    valid_until: Time = Field(description="The offer is held until then, RFC 3339 UTC.")
+    valid_until: Time = Field(description="The offer stands until then, RFC 3339 UTC; held or not.")
+    held: bool | None = Field(
+        default=None, description="Whether the capacity is kept until then for a Firm contract with this quoteRef. Absent: false."
+    )
     shortfall_probability_ppm: Ppm | None = Field(default=None, description="Chance of a shortfall in 30 days, millionths.")
+    spare_nodes: int | None = Field(default=None, description="Fewest spare nodes in its window beside it (a count).", ge=0)
+    largest_domain_nodes: int | None = Field(
+        default=None, description="Committed nodes of the rack whose loss would take the most, beside them (a count).", ge=0
+    )
     alternatives: list[Alternative] | None = Field(default=None, description="Counter-offers, best first.", max_length=16)
 
 
@@ -367,8 +391,8 @@ class ContractStatus(Model):
     curtailments: list[CurtailmentNotice] | None = Field(default=None, description="Notices of curtailment by right.", max_length=1024)
     instructions: InstructionsStatus | None = Field(default=None, description="What follows from the instructions that were applied.")
     make_good: MakeGoodStatus | None = Field(default=None, description="What was short, and what of it was delivered later.")
-    outages: list[Annotated[str, Field(max_length=64)]] | None = Field(
-        default=None, description="uids of the Outages ahead of which the contract's exchange was told.", max_length=256
+    outages: list[Annotated[str, Field(max_length=128)]] | None = Field(
+        default=None, description="Outages ahead of which the contract's exchange was told: uid/start/end.", max_length=256
     )
     outbox: list[OutboxEntry] | None = Field(
         default=None, description="Events decided and not yet taken by the log, oldest first.", max_length=8

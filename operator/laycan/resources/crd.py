@@ -31,6 +31,7 @@ Column = tuple[str, str, str, int]  # name, type, JSON path, priority (1 = shown
 
 _PRODUCT = ".spec.terms.productRef.name"
 _READY = '.status.conditions[?(@.type=="Ready")].status'
+_REACHABLE = '.status.conditions[?(@.type=="Reachable")].status'
 _AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
 _WINDOW: list[Column] = [("Start", "string", ".spec.start", 0), ("End", "string", ".spec.end", 0)]
 
@@ -81,10 +82,21 @@ KINDS: dict[str, tuple[type[BaseModel], Literal["Namespaced", "Cluster"], list[s
         ExchangeEndpoint,
         "Namespaced",
         [],
-        [("URL", "string", ".spec.url", 0), ("Pending", "integer", ".status.pendingEvents", 0), _AGE],
+        [
+            ("URL", "string", ".spec.url", 0),
+            ("Reachable", "string", _REACHABLE, 0),
+            ("Pending", "integer", ".status.pendingEvents", 0),
+            _AGE,
+        ],
         [],
     ),
-    "Outage": (Outage, "Cluster", [], [("Type", "string", ".spec.type", 0), *_WINDOW, _AGE], []),
+    "Outage": (
+        Outage,
+        "Cluster",
+        [],
+        [("Type", "string", ".spec.type", 0), *_WINDOW, ("Verdict", "string", ".status.verdict", 0), _AGE],
+        [],
+    ),
     "NodeFence": (NodeFence, "Cluster", [], [_AGE], []),
     "LeaderEpoch": (LeaderEpoch, "Cluster", [], [("Epoch", "integer", ".spec.epoch", 0), _AGE], []),
     "GpuMeter": (

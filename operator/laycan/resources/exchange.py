@@ -66,7 +66,7 @@ class EndpointSpec(Model):
     secret_ref: SecretRef = Field(description="HMAC key of the webhook signatures.")
     trusted_keys: list[TrustedKey] | None = Field(
         default=None,
-        description="Keys with which the exchange signs instructions, confirmations and checkpoints.",
+        description="Keys with which the exchange signs instructions, confirmations and checkpoints. Absent: nothing needs a signature.",
         max_length=16,
     )
     requires: list[Literal["confirmation", "parties", "price", "tolerance", "tradeTime", "uti"]] | None = Field(

@@ -13,6 +13,8 @@ from pydantic import ConfigDict, Field
 
 from laycan.resources.base import Metadata, Model, Name, rules
 
+FROZEN, QUARANTINE, END = "frozen.", "quarantine.", "end."  # what owners begin with that are no namespace
+
 Owner = Annotated[
     str,
     Field(

@@ -59,9 +59,15 @@ class Act(Model):
     previous_digest: Digest | None = Field(
         default=None, description="Digest of the act on this contract that was applied before. Absent: it is the first."
     )
-    buyer_caused: BuyerCaused | None = Field(default=None, description="With AcceptBuyerCaused: which seconds of which lots.")
-    make_good: MakeGoodElection | None = Field(default=None, description="With ElectMakeGood: how.")
-    substitution: AcceptedSubstitution | None = Field(default=None, description="With AcceptSubstitution: by what.")
+    buyer_caused: BuyerCaused | None = Field(
+        default=None, description="Which seconds of which lots; with AcceptBuyerCaused only. Absent: another action."
+    )
+    make_good: MakeGoodElection | None = Field(
+        default=None, description="How it is made good; with ElectMakeGood only. Absent: another action."
+    )
+    substitution: AcceptedSubstitution | None = Field(
+        default=None, description="What is delivered instead; with AcceptSubstitution only. Absent: another action."
+    )
 
 
 class InstructionSpec(Model):
@@ -74,7 +80,7 @@ class InstructionSpec(Model):
     envelope: Annotated[str, Field(max_length=16_384, min_length=4, pattern=r"^[A-Za-z0-9+/]+={0,2}$")] | None = Field(
         default=None,
         description=f"DSSE envelope by the exchange over the RFC 8785 bytes of act (payloadType {PAYLOAD_TYPE}), base64."
-        " Required where the contract's ExchangeEndpoint has trustedKeys.",
+        " Absent: unsigned, which has no effect where the contract's ExchangeEndpoint has trustedKeys.",
     )
 
 

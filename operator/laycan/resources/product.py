@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from laycan.resources.base import Conditions, Decimal, Metadata, Model, Name, NodeGpus, Ppm, Seconds, rules, unchanged
+from laycan.resources.base import Conditions, Decimal, Metadata, Model, Name, NodeGpus, Ppm, Seconds, Time, rules, unchanged
 from laycan.resources.terms import Interruption, Tolerance
 
 GradeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
@@ -80,7 +80,7 @@ class MovePlanning(Model):
 class Planning(Model):
     """The operator's own knobs."""
 
-    move: MovePlanning | None = Field(default=None, description="What moving lots weighs, and when it is allowed.")
+    move: MovePlanning | None = Field(default=None, description="What moving lots weighs, and when it is allowed. Absent: as said of each.")
     dead_nodes: Literal["Wait", "OutOfService"] | None = Field(
         default=None,
         description="Pods of a node that failed: Wait until it is heard again, deleted or confirmed to be off; OutOfService gives them up."
@@ -92,6 +92,9 @@ _PROMISE_KEPT = " && ".join(
     ["self.gpuProducts == oldSelf.gpuProducts", "self.nodeGpus == oldSelf.nodeGpus"]
     + [unchanged(field) for field in ("lotGpus", "level", "tolerance", "detection", "interruption")]
 )
+
+
+CURE_SECONDS = 14_400  # of contracts and products that name none (contract.md 5)
 
 
 class ProductSpec(Model):
@@ -136,13 +139,34 @@ class ProductSpec(Model):
         default=None, description="Time a node stays empty between different holders, seconds. Absent: 0."
     )
     equivalents: list[Equivalent] | None = Field(
-        default=None, description="Grades that may be delivered instead where a contract allows it.", max_length=32
+        default=None, description="Grades that may be delivered instead where a contract allows it. Absent: none.", max_length=32
     )
     health: Health | None = Field(default=None, description="Versioned health policy. Absent: the default policy.")
     target: Target | None = Field(
         default=None, description="How sure the operator wants to be. Absent: admission by count, without reserve."
     )
-    planning: Planning | None = Field(default=None, description="The operator's own knobs; no part of the promise.")
+    planning: Planning | None = Field(
+        default=None, description="The operator's own knobs; no part of the promise. Absent: as said of each."
+    )
+
+
+class DownNode(Model):
+    """A node that has failed and is not back."""
+
+    node: Name = Field(description="Name of the node.")
+    since: Time = Field(description="Onset, RFC 3339 UTC.")
+
+
+class Reliability(Model):
+    """How often the product's nodes failed here, and for how long: counts, from which the planner works out what it expects."""
+
+    since: Time = Field(description="Since when it is counted, RFC 3339 UTC.")
+    until: Time = Field(description="Up to when, RFC 3339 UTC.")
+    node_seconds: int = Field(description="Time that its nodes were up, all together, seconds.", ge=0)
+    failures: int = Field(description="Failures that were nobody's plan (a count).", ge=0)
+    repairs: int = Field(description="Those that are over (a count).", ge=0)
+    repair_seconds: int = Field(description="From their onsets to the nodes' return, all together, seconds.", ge=0)
+    down: list[DownNode] | None = Field(default=None, description="Those that last.", max_length=4096)
 
 
 class ProductStatus(Model):
@@ -150,6 +174,7 @@ class ProductStatus(Model):
 
     observed_generation: int | None = Field(default=None, description="metadata.generation that this status answers.", ge=0)
     conditions: Conditions | None = Field(default=None, description="Ready: the product can be planned.")
+    reliability: Reliability | None = Field(default=None, description="How often its nodes failed here. Absent: nothing is counted yet.")
 
 
 class ComputeProduct(Model):

@@ -50,7 +50,9 @@ class Party(Model):
     """A party to the contract."""
 
     lei: Lei = Field(description="Legal Entity Identifier, ISO 17442; the check digits are verified.")
-    account: str | None = Field(default=None, description="Account of the party at the exchange.", min_length=1, max_length=64)
+    account: str | None = Field(
+        default=None, description="Account of the party at the exchange. Absent: the terms do not say.", min_length=1, max_length=64
+    )
 
 
 class Parties(Model):
@@ -58,7 +60,7 @@ class Parties(Model):
 
     buyer: Party = Field(description="Who takes delivery.")
     seller: Party = Field(description="Who delivers.")
-    clearing: Party | None = Field(default=None, description="The clearing house, where the contract is cleared.")
+    clearing: Party | None = Field(default=None, description="The clearing house. Absent: the contract is not cleared.")
 
 
 class Spread(Model):
@@ -115,13 +117,19 @@ class Delivery(Model):
         description="AllOrNothing: until delivery has started it is all lots or none."
         " Absent: AllOrNothing with a scope other than Any or with a spread, else Allowed.",
     )
-    handover: Handover | None = Field(default=None, description="Where the buyer gets access. Optional in files; required in a cluster.")
+    handover: Handover | None = Field(
+        default=None,
+        description="Where the buyer gets access. Absent: nobody's yet, in quotes and files; a Firm contract in a cluster is Rejected"
+        " (HandoverNamespace).",
+    )
     move_policy: Literal["Forced"] | None = Field(
         default=None,
         description="Forced: lots are moved only off nodes that cannot serve them any longer. Absent: as the product's planning says.",
     )
     profile: Annotated[list[Block], Field(min_length=1, max_length=366)] | None = Field(
-        default=None, description="Shaped delivery: capacity per block, in order, without overlap. Absent: `gpus` all the time."
+        default=None,
+        description="Shaped delivery: capacity per block, in order, without overlap; not offered yet, Rejected (Malformed)."
+        " Absent: `gpus` all the time.",
     )
 
 
@@ -184,7 +192,7 @@ class Tolerance(Model):
     cure_seconds: Seconds = Field(description="Damages start, from onset, once an outage has lasted this long, seconds.")
     grace_cap_ppm: Ppm | None = Field(
         default=None,
-        description="Share of the GPU-seconds contracted in 30 days of a contract that may be excused as grace, millionths; absent: 1000.",
+        description="Share of the GPU-seconds contracted in 30 days of a contract that may be excused as grace, millionths. Absent: 1000.",
     )
 
 
@@ -201,7 +209,10 @@ class Terms(Model):
         max_length=128,
         pattern=r"^[!-~]+$",
     )
-    trade_time: Time | None = Field(default=None, description="When it was traded, RFC 3339 UTC; orders admission among equals.")
+    trade_time: Time | None = Field(
+        default=None,
+        description="When it was traded, RFC 3339 UTC; orders contracts created in the same second. Absent: after those with one.",
+    )
     product_ref: ProductRef = Field(description="The grade that is sold.")
     delivery: Delivery = Field(description="When, how much and where.")
     firmness: Firmness | None = Field(default=None, description="How binding the promise is. Absent: Firm, priority 0.")
@@ -211,15 +222,15 @@ class Terms(Model):
     )
     uti: str | None = Field(
         default=None,
-        description="Unique Transaction Identifier, ISO 23897: up to 52 characters A-Z and 0-9.",
+        description="Unique Transaction Identifier, ISO 23897: up to 52 characters A-Z and 0-9. Absent: none was given.",
         pattern=r"^[A-Z0-9]{21,52}$",
         max_length=52,
     )
-    parties: Parties | None = Field(default=None, description="Who agreed.")
+    parties: Parties | None = Field(default=None, description="Who agreed. Absent: the terms do not say.")
     tolerance: Tolerance | None = Field(default=None, description="Grace and cure, seconds. Absent: the product's.")
     replaces: str | None = Field(
         default=None,
-        description="contractId of the contract that this one amends; it ends in the same decision.",
+        description="contractId of the contract that this one amends; it ends in the same decision. Absent: it amends none.",
         min_length=1,
         max_length=128,
         pattern=r"^[!-~]+$",

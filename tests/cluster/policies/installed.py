@@ -40,14 +40,18 @@ class Installed:
         environment = {**os.environ, "KUBECONFIG": str(self.plane.admin_kubeconfig), "HELM_NAMESPACE": NAMESPACE}
         return subprocess.run([str(self.plane.helm), *arguments], env=environment, capture_output=True, text=True, timeout=180)
 
-    def install(self, verb: str = "install", mode: str = "Enforce", *options: str) -> None:
+    def install(self, verb: str = "install", mode: str = "Enforce", *options: str, chart: Path = CHART) -> None:
         """`helm install` or `helm upgrade`, without pods of the operator and of agents: tests run both as processes."""
         values = ("--set", f"mode={mode}", "--set", "operator.replicas=0", "--set", "agent.enabled=false")
-        done = self.helm(verb, RELEASE, str(CHART), *(["--create-namespace"] if verb == "install" else []), *values, *options)
+        done = self.helm(verb, RELEASE, str(chart), *(["--create-namespace"] if verb == "install" else []), *values, *options)
         assert done.returncode == 0, done.stderr
         if mode == "Enforce":
-            for labels in ({"laycan.dev/desk": "desk"}, {}):
-                until("the mutating policies are live", partial(self._steered, f"steered-{len(labels)}", labels))
+            self.await_policies()
+
+    def await_policies(self) -> None:
+        """Until the API server enforces what was just installed."""
+        for labels in ({"laycan.dev/desk": "desk"}, {}):
+            until("the mutating policies are live", partial(self._steered, f"steered-{len(labels)}", labels))
 
     def _steered(self, namespace: str, labels: dict[str, str]) -> bool:
         """Whether admission changes a pod of such a namespace already: an API server reads new policies a moment after they are made."""

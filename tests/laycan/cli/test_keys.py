@@ -164,10 +164,10 @@ class TestRotation:
 
 class TestRefusals:
     def test_no_secret(self, cluster: Objects) -> None:
-        """Without a Secret there is nothing to print; the words name it."""
+        """Without a Secret there is nothing to print; the words name it, where it was looked for, and what makes it."""
         result = laycan(cluster)
         assert result.exit_code == 1
-        assert "laycan-evidence not found" in result.stderr
+        assert "no Secret laycan-system/laycan-evidence; name the release's --namespace, or make it: laycan keys --new" in result.stderr
 
     def test_half_written(self, keyed: Objects) -> None:
         """A half-written key is named, and nothing is changed on top of it."""

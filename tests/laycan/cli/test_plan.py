@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from laycan.cli.main import COMMANDS, app, load
-from laycan.cli.plan_table import aligned
+from laycan.cli.table import aligned
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 NOW = "2029-12-01T00:00:00Z"
@@ -73,7 +73,7 @@ class TestPlan:
 
     def test_columns(self) -> None:
         """Cells stand under their names, counts to the right, and no line ends in blanks."""
-        assert aligned([("CONTRACT", "GPUS", "ON"), ("a", "8", "n1"), ("desk/long-one", "10000", "")]) == [
+        assert aligned([("CONTRACT", "GPUS", "ON"), ("a", "8", "n1"), ("desk/long-one", "10000", "")], right=["GPUS"]) == [
             "CONTRACT        GPUS  ON",
             "a                  8  n1",
             "desk/long-one  10000",

@@ -13,6 +13,7 @@ from laycan.resources.times import format_time
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, bound, contract, product, world
 
 EXCHANGE: dict[str, Any] = {"spec": {"exchangeRef": {"name": "gcx"}}}
+OFFER = {"promise": "None", "validUntil": format_time(NOW + HOUR)}
 ENDPOINT = {"url": "https://gcx.example/hook", "secretRef": {"name": "k", "key": "k"}}
 
 
@@ -100,12 +101,19 @@ def test_without_a_promise_the_other_currency_waits() -> None:
     assert ([c.name for c in found.candidates], found.decided, found.wake) == (["a"], {}, NOW + 1)
 
 
-def test_a_quote_stays_received_and_says_why() -> None:
-    """No decision is a lie: quotes are not served yet."""
-    found = screened(contract("q", spec={"intent": "Quote"}))
-    decision = found.decided["desk/q"]
-    assert decision.accepted is None
-    assert codes(found) == {"desk/q": "QuotesNotServed"}
+def test_a_quote_is_asked_apart_from_the_candidates() -> None:
+    """It needs neither a buyer's namespace nor a contractId of its own; one that was answered is not asked again."""
+    quote: dict[str, Any] = {"spec": {"intent": "Quote"}}
+    found = screened(
+        contract("a"),
+        contract("q", contractId="a", delivery_handover=None, **quote),
+        contract("answered", status={"phase": "Quoted", "offer": OFFER}, **quote),
+        contract("firm", status={"phase": "Quoted", "offer": OFFER}),
+        contract("bad", productRef={"name": "none"}, created=NOW - 600, **quote),
+    )
+    assert [c.name for c in found.quotes] == ["q"]
+    assert {c.name for c in found.candidates} == {"a", "firm"}
+    assert codes(found) == {"desk/bad": "UnknownProduct"}
 
 
 def test_a_namespace_that_terminates_is_no_handover() -> None:

@@ -17,7 +17,7 @@ from laycan.kube.device_views import DeviceView, ResourceClaimView, ResourceSlic
 from laycan.kube.views import ContractView, FenceView, PodView, namespace_view
 from laycan.kube.world import World
 from laycan.resources.times import format_time
-from tests.laycan.control.test_planner import decided, planning
+from tests.laycan.control.planning import decided, planning
 from tests.laycan.control.town import HOUR, NOW, SETTINGS, bound, contract, node, product, world
 
 WINDOW = {"delivery_start": "2027-01-15T07:00:00Z", "delivery_end": "2027-01-15T12:00:00Z"}  # it runs since an hour
@@ -78,7 +78,7 @@ def put(kind: str, key: str, view: Any) -> Callable[[World], None]:
 
 CLAIM = ResourceClaimView("beta", "c", "u", 1, "", False, True, frozenset({("n1", "gpu-0")}), (("worker", "u"),), ())
 OBSTACLES: dict[str, Callable[[World], None]] = {
-    "is not a node of the fleet": put("nodes", "n1", node("n1", 2, managed=False)),
+    "is not a node of the fleet; a cluster admin must label it laycan.dev/managed=true": put("nodes", "n1", node("n1", 2, managed=False)),
     "is of another grade than h100": put("nodes", "n1", node("n1", 2, labels={"nvidia.com/gpu.product": "NVIDIA-A100"})),
     "is not well now": put("nodes", "n1", node("n1", 2, ready=False)),
     "has 7 healthy GPUs, not 8": put("nodes", "n1", node("n1", 2, gpus=7)),

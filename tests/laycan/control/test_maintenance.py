@@ -10,10 +10,12 @@ from laycan.resources.times import format_time
 from tests.laycan.control.desk import T0, Desk, accepted, delivering
 
 
-def announce(desk: Desk, uid: str = "o-1", **spec: Any) -> None:
-    """An outage of node `a` from 1000 to 2000 s after the start, unless said otherwise."""
+def announce(desk: Desk, uid: str = "o-1", verdict: str = "Covered", generation: int = 1, **spec: Any) -> None:
+    """An outage of node `a` from 1000 to 2000 s after the start, unless said otherwise; of its first generation the verdict is."""
     known = {"type": "Planned", "nodes": ["a"], "start": format_time(T0 + 1000), "end": format_time(T0 + 2000)} | spec
-    raw = {"metadata": {"name": "repair-of-rack-7", "uid": uid}, "spec": {key: value for key, value in known.items() if value is not None}}
+    raw: dict[str, Any] = {"metadata": {"name": "repair-of-rack-7", "uid": uid, "generation": generation}}
+    raw["spec"] = {key: value for key, value in known.items() if value is not None}
+    raw["status"] = {"verdict": verdict, "observedGeneration": 1} if verdict else {}
     desk.world.outages[uid] = raw
 
 
@@ -27,8 +29,8 @@ def test_told_once() -> None:
     announce(desk)
     desk.at(T0 - 3000)
     window = {"start": format_time(T0 + 1000), "end": format_time(T0 + 2000)}
-    assert planned(desk) == [{"outage": "o-1", "type": "Planned", "window": window, "lots": [0], "gpus": 8}]
-    assert desk.status["outages"] == ["o-1"]
+    assert planned(desk) == [{"outage": "o-1", "type": "Planned", "window": window, "lots": [0], "gpus": 8, "covered": True}]
+    assert [mark.partition("/")[0] for mark in desk.status["outages"]] == ["o-1"]
     assert "rack-7" not in str(desk.told)
     desk.at(T0 - 2000)
     assert len(planned(desk)) == 1
@@ -66,12 +68,78 @@ def test_what_does_not_concern_it(spec: dict[str, Any]) -> None:
     assert planned(desk) == []
 
 
-def test_retirement() -> None:
-    """One without an end is announced too."""
+@pytest.mark.parametrize(("verdict", "covered"), [("Covered", True), ("AtRisk", True), ("Blocked", False)])
+def test_retirement(verdict: str, covered: bool) -> None:
+    """One without an end is announced too, whatever it breaks: that is said."""
     desk = accepted()
-    announce(desk, type="Retirement", end=None)
+    announce(desk, type="Retirement", end=None, verdict=verdict)
     desk.at(T0 - 3000)
-    assert planned(desk)[0]["window"] == {"start": format_time(T0 + 1000)}
+    (change,) = planned(desk)
+    assert (change["window"], change["covered"]) == ({"start": format_time(T0 + 1000)}, covered)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"verdict": ""}, {"verdict": "Blocked"}, {"verdict": "AtRisk"}, {"generation": 2}, {"verdict": "", "type": "Retirement"}],
+    ids=str,
+)
+def test_not_before_it_may_go_ahead(more: dict[str, Any]) -> None:
+    """Of what is not judged, of maintenance that may not go ahead or that was edited nothing is told until it may."""
+    desk = accepted()
+    announce(desk, **more)
+    desk.at(T0 - 3000)
+    assert planned(desk) == []
+    announce(desk, type=more.get("type", "Planned"))
+    desk.at(T0 - 2000)
+    assert planned(desk)[0]["covered"] is True
+
+
+def test_an_accepted_risk_is_told() -> None:
+    """Everybody is served by the plan."""
+    desk = accepted()
+    announce(desk, verdict="AtRisk", acceptRisk=True)
+    desk.at(T0 - 3000)
+    assert planned(desk)[0]["covered"] is True
+
+
+def test_called_off_and_on_again() -> None:
+    """What was told is not told again when it may go ahead once more."""
+    desk = accepted()
+    announce(desk)
+    desk.at(T0 - 3000)
+    announce(desk, verdict="Blocked")
+    desk.at(T0 - 2000)
+    announce(desk)
+    desk.at(T0 - 1000)
+    assert len(planned(desk)) == 1
+
+
+def test_shifted() -> None:
+    """Whoever heard of one time hears of the other, once; an edit that leaves the window as it is tells nothing."""
+    desk = accepted()
+    announce(desk)
+    desk.at(T0 - 3000)
+    announce(desk, reason="new firmware")
+    desk.at(T0 - 2500)
+    for now in (T0 - 2000, T0 - 1500):
+        announce(desk, start=format_time(T0 + 1500), end=format_time(T0 + 2500))
+        desk.at(now)
+    starts = [change["window"]["start"] for change in planned(desk)]
+    assert starts == [format_time(T0 + 1000), format_time(T0 + 1500)]
+    assert len(desk.status["outages"]) == 1
+
+
+def test_no_more_than_the_schema_has_room_for() -> None:
+    """A status with more could never be written again: what is beyond 256 waits for one that is over."""
+    desk = accepted()
+    for number in range(5):
+        announce(desk, f"o-{number:03}")
+    desk.at(T0 - 3000)
+    for number in range(5, 300):
+        announce(desk, f"o-{number:03}")
+    for second in range(40):
+        desk.at(T0 - 2999 + second)
+    assert len(planned(desk)) == len(desk.status["outages"]) == 256
 
 
 def test_several_and_their_end() -> None:
@@ -83,7 +151,7 @@ def test_several_and_their_end() -> None:
     assert [change["lots"] for change in planned(desk)] == [[0], [0, 1]]
     del desk.world.outages["o-2"]
     desk.at(T0 + 20)
-    assert desk.status["outages"] == ["o-1"]
+    assert [mark.partition("/")[0] for mark in desk.status["outages"]] == ["o-1"]
     desk.run(T0 + 21, T0 + 2100)
     assert "outages" not in desk.status
 

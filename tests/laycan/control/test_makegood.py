@@ -15,7 +15,7 @@ from laycan.kube.views import contract_view
 from laycan.resources.times import format_time, parse_time
 from tests.laycan.control.acts import done
 from tests.laycan.control.desk import T0, Desk, delivering
-from tests.laycan.control.test_planner import decided, planning
+from tests.laycan.control.planning import decided, planning
 from tests.laycan.control.town import HOUR, NOW, contract, world
 
 TOLERANCE = {"graceSeconds": 300, "cureSeconds": 1200}

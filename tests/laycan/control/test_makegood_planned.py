@@ -14,8 +14,8 @@ from laycan.resources.times import format_time
 from laycan_solver.check import check
 from laycan_solver.model import Contract, Level, Node, NodeGone, Plan, Problem
 from laycan_solver.planner import Planner, plan
+from tests.laycan.control.planning import decided, planning
 from tests.laycan.control.test_makegood import TestPlanned
-from tests.laycan.control.test_planner import decided, planning
 from tests.laycan.control.town import HOUR, world
 from tests.laycan.control.town import NOW as TODAY
 from tests.laycan.control.town import contract as traded

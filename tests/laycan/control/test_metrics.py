@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import aiohttp
-from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from laycan.control.metrics import Metrics
@@ -20,8 +16,8 @@ from laycan.kube.client import Client
 from laycan.kube.credentials import Credentials
 from laycan.kube.views import ContractView, FenceView
 from laycan.kube.world import World
-from laycan.main import metrics_app
 from laycan.resources.signals import Signal
+from laycan.resources.times import format_time
 from laycan.resources.verdict import Found
 from tests.laycan.control.town import NOW, SETTINGS, bound, contract, world
 from tests.laycan.delivery.worlds import meter
@@ -52,6 +48,21 @@ def with_handover(**record: Any) -> ContractView:
     return contract("a", status={"phase": "Delivering", "handover": record})
 
 
+def test_risks_and_outages() -> None:
+    """Contracts short and at risk, not those that ended so; outages that are not over, by verdict, None where nobody has judged yet."""
+    risky = {"type": "AtRisk", "status": "True", "reason": "Reserve", "message": "", "lastTransitionTime": format_time(NOW)}
+    short = {**risky, "type": "Shortfall"}
+    statuses = [("a", "Accepted", [risky]), ("b", "Accepted", []), ("c", "Delivering", [short]), ("d", "Settled", [risky, short])]
+    seen = world([contract(name, status={"phase": phase, "conditions": conditions}) for name, phase, conditions in statuses])
+    for name, verdict, end in (("o1", "Blocked", NOW + 60), ("o2", "Blocked", NOW), ("o3", "", NOW + 60), ("o4", "Covered", NOW + 60)):
+        spec = {"type": "Planned", "start": format_time(NOW - 60), "end": format_time(end)}
+        seen.outages[name] = {"metadata": {"name": name}, "spec": spec, "status": {"verdict": verdict} if verdict else {}}
+    found = took(Metrics(), seen)
+    assert (found["laycan_contracts_at_risk", ""], found["laycan_contracts_short", ""]) == (1, 1)
+    verdicts = {label: value for (name, label), value in found.items() if name == "laycan_outages"}
+    assert verdicts == {"Covered": 1, "AtRisk": 0, "Blocked": 1, "None": 1}
+
+
 def test_counts() -> None:
     """Contracts by phase and nodes by state, as they are now, also when they become none."""
     seen = world([contract("a", status=bound("n1")), contract("b", status=bound("n2", phase="Delivering"))], ["n1", "n2", "n3", "n4"])
@@ -70,8 +81,9 @@ def test_counts() -> None:
 
 
 def test_agents() -> None:
-    """Silent agents, unfit GPUs by what was found (the code is no label) and strangers; machines that are not of the fleet are none."""
+    """Agents that are silent or were never heard, unfit GPUs by what was found (the code is no label) and strangers; only of the fleet."""
     seen = world([], ["n1", "n2", "n3"])
+    assert took(Metrics(), seen)["laycan_agents_silent", ""] == 0, "there are no agents"
     rows = [("GPU-0", "Xid", 79), ("GPU-1", "Xid", 48), ("GPU-2", "Missing", 0), ("GPU-3", "Xid", 13), ("GPU-4", "Crumbling", 0)]
     found = [Found(gpu, signal, code, 0, NOW - 500, None) for gpu, signal, code in rows]
     seen.meters["n1"] = replace(meter("n1", *found, at=NOW), strangers=2)
@@ -82,7 +94,7 @@ def test_agents() -> None:
         metrics = Metrics()
         metrics.take(seen, made, SETTINGS, NOW)
     told = read(metrics)
-    assert (told["laycan_agents_silent", ""], told["laycan_stranger_processes", ""]) == (1, 2)
+    assert (told["laycan_agents_silent", ""], told["laycan_stranger_processes", ""]) == (2, 2)
     unfit = {reason: told["laycan_gpus_unfit", reason] for name, reason in told if name == "laycan_gpus_unfit"}
     assert unfit.keys() == {*Signal, "Other"}
     assert {reason: count for reason, count in unfit.items() if count} == {"Xid": 2, "Missing": 1, "Other": 1}
@@ -119,29 +131,21 @@ def test_punctuality() -> None:
     assert found["laycan_early_stop_seconds_sum", ""] == 600
 
 
-def test_documented() -> None:
-    """The table in docs/delivery.md lists exactly these metrics, under the names that they are served by, with their types and words."""
-    families = text_string_to_metric_families(Metrics().text().decode())
-    ours = sorted((family for family in families if family.name.startswith("laycan_")), key=lambda family: family.name)
-    named = {family.name: f"{family.name}_total" if family.type == "counter" else family.name for family in ours}
-    rows = [f"| `{named[family.name]}` | {family.type} | {family.documentation} |" for family in ours]
-    page = (Path(__file__).parents[3] / "docs" / "delivery.md").read_text().splitlines()
-    assert [line for line in page if line.startswith("| `laycan_")] == rows
+def test_who_waits_for_an_answer() -> None:
+    """Contracts and quotes without one, and for how long the oldest has waited; one that goes, and a quote that was answered, do not."""
+    phases = (("a", NOW - 90, ""), ("b", NOW - 40, "Received"), ("c", NOW - 500, "Quoted"), ("d", NOW - 500, "Accepted"))
+    seen = world([contract(name, created=created, status={"phase": phase} if phase else {}) for name, created, phase in phases])
+    going = contract("e", created=NOW - 900, meta={"deletionTimestamp": format_time(NOW)})
+    seen.contracts[going.key] = going
+    found = took(Metrics(), seen)
+    assert (found["laycan_contracts_undecided", ""], found["laycan_undecided_seconds", ""]) == (2, 90)
 
 
-def test_served() -> None:
-    """A scraper gets the text under /metrics in the format that it knows."""
-
-    async def scrape() -> tuple[str, str]:
-        runner = web.AppRunner(metrics_app(Metrics()))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}/metrics") as answer:
-            found = answer.headers["Content-Type"], await answer.text()
-        await runner.cleanup()
-        return found
-
-    kind, text = asyncio.run(scrape())
-    assert kind.startswith("text/plain; version=0.0.4")
-    assert "# TYPE laycan_rebind_seconds histogram" in text
+def test_described() -> None:
+    """What the page is told of each metric is what a scraper sees: name, type and words; and labels, where there is a sample."""
+    metrics = Metrics()
+    families = {f.name: f for f in text_string_to_metric_families(metrics.text().decode()) if f.name.startswith("laycan_")}
+    told = {each.name.removesuffix("_total"): each for each in metrics.exposition.described}
+    assert {name: (each.type, each.words) for name, each in told.items()} == {n: (f.type, f.documentation) for n, f in families.items()}
+    for name, family in families.items():
+        assert all(set(sample.labels) - {"le"} == set(told[name].labels) for sample in family.samples), name

@@ -72,6 +72,21 @@ class TestWho:
             assert not issues(found)
             assert issues(of(contract, *before, seal()))
 
+    @pytest.mark.parametrize("handed_over", [False, True])
+    def test_a_window_that_begins_late(self, handed_over: bool) -> None:
+        """Where nothing was delivered in the first metered minutes, there are no readings of them; receipts come all the same."""
+        made = Desk()
+        made.seal = seal()
+        made.nodes("a", "b")
+        made.bind(T0 - 7000, ("a", T0, made.end), ("b", T0, made.end))
+        if handed_over:
+            made.hand_over("a", "b")
+        for now in (T0 - 7000, T0 - 30, T0, T0 + 300):
+            made.at(now)
+        assert made.status["quantities"]["deliveredGpuSeconds"] > 0 or not handed_over
+        assert made.status["quantities"]["contractedGpuSeconds"] > 0
+        assert issues(of(replace(made.contract, status=made.status), seal()))
+
     def test_each_look_has_its_own_readings(self) -> None:
         """What one contract's status cites is not mixed with another's."""
         shared = seal()

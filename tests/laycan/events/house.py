@@ -153,7 +153,7 @@ class House:
         await until(lambda: "desk/gcx" in self.sender.channels and self.channel.opened.is_set() and self.channel.pending == 0)
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     """Polls, in real time; on a leaping loop for as long as it takes."""
     deadline = time.monotonic() + seconds
     pause = 20.0 if isinstance(asyncio.get_running_loop(), LeapingLoop) else 0.005

@@ -72,3 +72,18 @@ def test_a_pods_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "token").write_text("t0ken\n")
     (tmp_path / "token").unlink()
     assert pod_credentials(tmp_path) is None
+
+
+def test_the_context_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the current one; also in a pod, whose ServiceAccount has none. One that is not there is told with how to find it."""
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    config = yaml.safe_load(file.read_text())
+    config["clusters"].append({"name": "d", "cluster": {"server": "http://127.0.0.1:2"}})
+    config["contexts"].append({"name": "y", "context": {"cluster": "d", "user": "u"}})
+    file.write_text(yaml.safe_dump(config))
+    assert [load_credentials(file, context).server for context in (None, "x", "y")] == [f"http://127.0.0.1:{n}" for n in (1, 1, 2)]
+    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", str(file))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+    assert load_credentials(None, "y").server == "http://127.0.0.1:2"
+    with pytest.raises(CredentialsError, match="kubectl config get-contexts"):
+        load_credentials(file, "z")

@@ -15,7 +15,7 @@ from laycan.resources.outage import OutageSpec
 from laycan.resources.product import ProductSpec
 from laycan.resources.times import parse_time
 from laycan.resources.validate import contract_spec, outage_spec, product_spec
-from laycan_solver.model import FOREVER, Binding, Contract, Level, MovePolicy, Problem, Scope
+from laycan_solver.model import FOREVER, Binding, Contract, Level, MovePolicy, Problem, Reliability, Scope
 from tests.fixtures.schemas import JSON, lax, spec_schema, status_schema, valid
 
 NODE: dict[str, Any] = {
@@ -249,3 +249,16 @@ def test_bindings_in_a_status() -> None:
     start = parse_time("2030-01-01T00:00:00Z")
     assert bindings_from("desk/c", {"bindings": [*broken, good]}) == [Binding("desk/c", "n1", "h100", 8, start, start + 86400)]
     assert bindings_from("desk/c", {"bindings": None}) == []
+
+
+def test_how_nodes_of_a_product_fail() -> None:
+    """Target and cure come from the spec, rate and repair time from what was measured; without either the defaults."""
+    sure = product_spec(
+        "h100",
+        {"gpuProducts": ["H"], "nodeGpus": 8, "target": {"shortfallPpm": 100}, "tolerance": {"graceSeconds": 60, "cureSeconds": 600}},
+    )
+    plain = ProductSpec(gpu_products=["H"], node_gpus=8)
+    assert isinstance(sure, ProductSpec)
+    counts = {"reliability": {"nodeSeconds": 1_000 * 86_400, "failures": 7, "repairs": 1, "repairSeconds": 3_600}}
+    found = {p.name: p.reliability for p in products_from({"a": sure, "b": plain, "c": plain}, statuses={"a": counts, "c": None})}
+    assert found == {"a": Reliability(6_800, 45_000, 600, 100), "b": Reliability(), "c": Reliability()}

@@ -76,6 +76,10 @@ def contract(phase: str) -> dict[str, Any]:
     return {"metadata": {"namespace": "desk", "name": "c"}, "spec": {"terms": {"delivery": delivery}}, "status": {"phase": phase}}
 
 
+def product(grades: str, node_gpus: int) -> dict[str, Any]:
+    return named("p", spec={"gpuProducts": grades.split(", "), "nodeGpus": node_gpus})
+
+
 def bare_slice() -> list[dict[str, Any]]:
     return [named("s", spec={"driver": "gpu.nvidia.com", "nodeName": "n0", "devices": [{"name": "gpu-0"}]})]
 
@@ -99,7 +103,13 @@ TROUBLES: dict[str, tuple[str, Level, Callable[[], Cluster]]] = {  # words of th
         "grade-labelled", Level.ERROR, lambda: sound(nodes=[node(labels={"nvidia.com/gpu.product": None})]),
     ),
     "1 managed nodes are of grade H100": (
-        "grade-sold", Level.WARNING, lambda: sound(computeproducts=[named("a100", spec={"gpuProducts": ["A100"]})]),
+        "grade-sold", Level.WARNING, lambda: sound(computeproducts=[product("A100", 8)]),
+    ),
+    "no managed node is of product p: gpuProducts are A100, A30": (
+        "product-delivered", Level.WARNING, lambda: sound(computeproducts=[product("A100, A30", 8)]),
+    ),
+    "product p has nodeGpus 4, its nodes have 8 GPUs": (
+        "product-delivered", Level.WARNING, lambda: sound(computeproducts=[product("H100", 4)]),
     ),
     "no label of level Zone on n1": (
         "topology-labelled", Level.WARNING, lambda: sound(nodes=[node(), node("n1", labels={"topology.kubernetes.io/zone": None})]),

@@ -14,7 +14,7 @@ today counts for the breaker from today on.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,10 @@ from laycan.delivery.nodes.desired import END, FROZEN, NOBODY, QUARANTINE, Claim
 from laycan.kube.sound import seconds_at
 from laycan.kube.views import NodeView, is_paused
 from laycan.kube.world import World
-from laycan.resources.constants import GROUP
+from laycan.resources.constants import BREAKER_RESET_ANNOTATION
 from laycan.resources.times import parse_time
 from laycan.settings import Settings
 
-BREAKER_RESET_ANNOTATION = f"{GROUP}/breaker-reset"
 DETECTION_SECONDS = 40  # where the product says nothing
 NO_HEARTBEAT = "NoHeartbeat"
 
@@ -198,23 +197,26 @@ def _break_circuit(
     """Gives up the first to fail; a window never holds more onsets of given-up nodes than the limit."""
     if not found:
         return {}, {}
+    quarantined = (quarantined_at(name, world, health) for name, owner in owners.items() if owner.startswith(QUARANTINE))
+    failed = given_up({name: failure.counts_from for name, failure in found.items()}, quarantined, world, settings)
+    withheld = {name: failure for name, failure in found.items() if name not in failed}
+    return {name: failure for name, failure in found.items() if name in failed}, withheld
+
+
+def given_up(found: Mapping[str, int], before: Iterable[int], world: World, settings: Settings) -> set[str]:
+    """Of nodes and their onsets, those that are within the limit, the first to fail; `before`: onsets of those that were given up."""
     fleet = sum(1 for node in world.nodes.values() if node.managed)
     limit = max(1, fleet * settings.breaker.share_ppm // 1_000_000) if settings.breaker.share_ppm else 0
     reset = breaker_reset(world)
-    quarantined = (_quarantined_at(name, world, health) for name, owner in owners.items() if owner.startswith(QUARANTINE))
-    onsets = sorted(onset for onset in quarantined if onset > reset)
-    failed: dict[str, Failure] = {}
-    withheld: dict[str, Failure] = {}
-    for name, failure in sorted(found.items(), key=lambda item: (item[1].counts_from, item[0])):
-        begun = failure.counts_from
+    onsets = sorted(onset for onset in before if onset > reset)
+    failed: set[str] = set()
+    for name, begun in sorted(found.items(), key=lambda item: (item[1], item[0])):
         if begun <= reset:
-            failed[name] = failure
+            failed.add(name)
         elif len(onsets) - bisect_right(onsets, begun - settings.breaker.window_seconds) < limit:
-            failed[name] = failure
+            failed.add(name)
             insort(onsets, begun)
-        else:
-            withheld[name] = failure
-    return failed, withheld
+    return failed
 
 
 def breaker_reset(world: World) -> int:
@@ -226,7 +228,7 @@ def breaker_reset(world: World) -> int:
         return 0
 
 
-def _quarantined_at(name: str, world: World, health: Health) -> int:
+def quarantined_at(name: str, world: World, health: Health) -> int:
     """When a node in quarantine failed: as remembered, else its last change of readiness or what its agent found, which is not earlier."""
     if name in health.declared:
         return health.declared[name]

@@ -19,13 +19,17 @@ from enum import Enum
 from typing import Any
 
 from laycan.delivery.lead import lead_seconds
+from laycan.kube.outage_views import lasts, takes
 from laycan.kube.sound import mapping, text_at
 from laycan.kube.views import ContractView, FenceView, is_paused
 from laycan.kube.world import World
+from laycan.resources.fence import END as END
+from laycan.resources.fence import FROZEN as FROZEN
+from laycan.resources.fence import QUARANTINE as QUARANTINE
+from laycan.resources.planned import is_planned
 from laycan.resources.times import format_time, parse_time
 from laycan.settings import Settings
 
-FROZEN, QUARANTINE, END = "frozen.", "quarantine.", "end."
 NOBODY = "none"  # in place of a contract's uid
 LINGER_SECONDS = 2  # a binding cut by a new plan may pass to another contract of its holder: its release is written first
 LIVE_PHASES = frozenset({"Accepted", "Delivering"})
@@ -290,15 +294,9 @@ def _has(world: World, name: str, holder: str) -> bool:
 
 
 def _out(world: World, name: str, now: int) -> bool:
-    """Whether an Outage has taken the node."""
-    node = world.nodes.get(name)
-    for outage in world.outages.values():
-        spec = mapping(outage.get("spec"))
-        selector, labels = mapping(spec.get("nodeSelector")), node.raw["metadata"]["labels"] if node else {}
-        hit = name in (spec.get("nodes") or ()) or (bool(selector) and selector.items() <= labels.items())
-        if hit and text_at(spec, "start") <= format_time(now) < (text_at(spec, "end") or "~"):  # RFC 3339 in UTC sorts as text
-            return True
-    return False
+    """Whether an Outage that is planned for has taken the node."""
+    text = format_time(now)
+    return any(lasts(raw, text) and is_planned(raw, text) and takes(raw, name, world) for raw in world.outages.values())
 
 
 def desired(

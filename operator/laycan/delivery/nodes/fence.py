@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 COLLECTION = f"/apis/{GROUP}/{VERSION}/{PLURALS['NodeFence']}"
 PATH = f"{COLLECTION}/{SINGLETON}"
 LIVE_WITHIN_SECONDS = 5.0  # measured: 60 ms after a write, 3 s after the CRD was made anew
-SETTLES_WITHIN_SECONDS = 0.5  # what a look grants to an entry that was not seen enforced yet
+SETTLES_WITHIN_SECONDS = 2.0  # what a look grants to an entry that was not seen enforced yet; 0.5 was a false alarm on a busy API server
 _ATTEMPTS = 5
 _PROBES_AT_ONCE = 16
 

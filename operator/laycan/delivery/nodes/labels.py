@@ -12,10 +12,9 @@ from typing import Any
 from laycan.kube.client import ApiError, Client
 from laycan.kube.views import NodeView, node_view
 from laycan.kube.world import World
-from laycan.resources.constants import GROUP, HANDOVER_VALUE, HOLDER_LABEL, MANAGED_LABEL
+from laycan.resources.constants import AUTOSCALERS_ANNOTATION, HANDOVER_VALUE, HOLDER_LABEL, MANAGED_LABEL
 
 AUTOSCALER_ANNOTATIONS = ("cluster-autoscaler.kubernetes.io/scale-down-disabled", "karpenter.sh/do-not-disrupt")
-_KEPT = f"{GROUP}/kept-from-autoscalers"  # which of them are ours: an admin's own stay when the node is released
 
 Op = dict[str, Any]
 
@@ -23,7 +22,7 @@ Op = dict[str, Any]
 async def label(client: Client, world: World, node: NodeView, owner: str, held: bool) -> None:
     """Sets the label; `held` also keeps autoscalers off. Raises ApiError; the world has the node's new view on return."""
     ops = [*tests(node), {"op": "add", "path": _at("labels", HOLDER_LABEL), "value": owner}]
-    if not held or _KEPT in node.annotations:
+    if not held or AUTOSCALERS_ANNOTATION in node.annotations:
         await patch(client, world, node, ops)
         return
     try:
@@ -40,11 +39,11 @@ async def label(client: Client, world: World, node: NodeView, owner: str, held: 
 async def unlabel(client: Client, world: World, node: NodeView) -> None:
     """Takes the label and our annotations off. Raises ApiError."""
     ops = [*tests(node), {"op": "remove", "path": _at("labels", HOLDER_LABEL)}]
-    for name in filter(None, node.annotations.get(_KEPT, "").split(",")):
+    for name in filter(None, node.annotations.get(AUTOSCALERS_ANNOTATION, "").split(",")):
         path = _at("annotations", name)
         ops += [{"op": "add", "path": path, "value": ""}, {"op": "remove", "path": path}]  # somebody may have removed it already
-    if _KEPT in node.annotations:
-        ops.append({"op": "remove", "path": _at("annotations", _KEPT)})
+    if AUTOSCALERS_ANNOTATION in node.annotations:
+        ops.append({"op": "remove", "path": _at("annotations", AUTOSCALERS_ANNOTATION)})
     await patch(client, world, node, ops)
 
 
@@ -65,7 +64,7 @@ def tests(node: NodeView) -> list[Op]:
 def _keep_off(names: tuple[str, ...]) -> list[Op]:
     tests = [{"op": "test", "path": _at("annotations", name), "value": None} for name in names]
     adds = [{"op": "add", "path": _at("annotations", name), "value": "true"} for name in names]
-    return [*tests, *adds, {"op": "add", "path": _at("annotations", _KEPT), "value": ",".join(names)}]
+    return [*tests, *adds, {"op": "add", "path": _at("annotations", AUTOSCALERS_ANNOTATION), "value": ",".join(names)}]
 
 
 def _at(group: str, key: str) -> str:

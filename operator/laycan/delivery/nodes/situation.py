@@ -7,15 +7,16 @@ all, and finds the same (which is tested).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from laycan.delivery.faults.downtime import Downtime, downtime
 from laycan.delivery.faults.failures import NO_HEARTBEAT, Verdict, bound_gpus, heartbeat_seconds, judge, unusable
 from laycan.delivery.faults.fitness import FIT, Fitness, fitness, meter_on, policies_on
 from laycan.delivery.faults.health import Health, count_gpus
 from laycan.delivery.lead import drains_of, learnt_seconds
 from laycan.delivery.nodes.desired import Target, claims_of, claims_of_world, node_target
-from laycan.kube.sound import text_at
+from laycan.kube.sound import mapping, text_at
 from laycan.kube.views import NodeView
 from laycan.kube.world import World
 from laycan.resources.constants import PAUSE_ANNOTATION, POWERED_OFF_ANNOTATION
@@ -39,6 +40,7 @@ class Situation:
         self._last: dict[str, tuple[Any, ...]] = {}  # node -> what of it matters
         self._owners: Mapping[str, str] = {}  # the fence's entries at the last look
         self._pods: dict[str, str] = {}  # pod on a fenced node -> the node
+        self._terms: dict[str, Any] = {name: mapping(raw).get("spec") for name, raw in world.products.items()}
         self._lead = learnt_seconds(drains_of(world.fence), settings)
         world.listeners.append(self._note)
 
@@ -100,6 +102,10 @@ class Situation:
             return found
         return max(found, bound_gpus([claim for claim in self.claims.on(name) if claim.level == "Node"], now))
 
+    def downtime(self, now: int, asked: Iterable[str]) -> Downtime:
+        """For the record of failures; see faults.downtime."""
+        return downtime(self._world, self.claims, self.health, self.verdict, self._settings, now, asked)
+
     def _fitness(self, name: str, now: int) -> Fitness:
         meter, node = meter_on(self._world, name), self._world.nodes.get(name)
         if meter is None or node is None or not meter.findings:
@@ -150,7 +156,7 @@ class Situation:
             return self._contract_matters(key)
         if kind == "pods":
             return self._pod_matters(key)
-        if kind == "products" or (kind == "fence" and self._lead_changed()):
+        if (kind == "products" and self._terms_changed(key)) or (kind == "fence" and self._lead_changed()):
             changed = [contract for contract in self._world.contracts if self._contract_matters(contract)]
             return bool(changed) or kind == "fence" or self._policy_matters()
         return kind == "fence"
@@ -169,6 +175,12 @@ class Situation:
         self._last[name] = now
         self._nodes.add(name)
         return True
+
+    def _terms_changed(self, name: str) -> bool:
+        """Not only what the operator itself found about the product."""
+        old, new = self._terms.get(name), mapping(self._world.products.get(name)).get("spec")
+        self._terms[name] = new
+        return old != new
 
     def _lead_changed(self) -> bool:
         lead = learnt_seconds(drains_of(self._world.fence), self._settings)

@@ -81,7 +81,8 @@ class TestOldNode:
         for where in ({"nodes": ["old"]}, {"nodeSelector": {"row": "7"}}):
             seen = moving()
             seen.nodes["old"].raw["metadata"]["labels"]["row"] = "7"
-            seen.outages["work"] = {"spec": {"type": "Planned", "start": format_time(T0 + 505), **where}}
+            judged = {"metadata": {"generation": 1}, "status": {"verdict": "Covered", "observedGeneration": 1}}
+            seen.outages["work"] = {**judged, "spec": {"type": "Planned", "start": format_time(T0 + 505), **where}}
             assert want(seen, 504, "old") is None
             assert want(seen, 505, "old") == Want.OPEN
 
