@@ -31,6 +31,7 @@ from laycan.kube.world import World
 from laycan.resources.times import format_time
 from laycan.settings import Settings
 from tests.cluster.policies.installed import FENCE, HOLDER_LABEL, NAMESPACE, Installed
+from tests.sockets import sockets_closed
 
 GROUP = "/apis/laycan.dev/v1alpha1"
 PRODUCT = "h100"
@@ -94,7 +95,7 @@ class Office:
     def __exit__(self, *_: object) -> None:
         if self._loop is not None and self._end is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(20)
+        self._thread.join(60)
         if self.error is not None and not isinstance(self.error, Killed):
             raise self.error
 
@@ -127,7 +128,7 @@ class Office:
                 self.writes = client.writes
                 await self._work(client)
         finally:
-            await _sockets_closed()
+            await sockets_closed()
 
     async def _work(self, client: MortalClient) -> None:
         reflectors = [Reflector(client, self.world, kind, path, view, time.monotonic) for kind, path, view in _KINDS]
@@ -152,14 +153,6 @@ class Office:
             run.result()
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
-
-
-async def _sockets_closed() -> None:
-    """TLS connections take a moment to say goodbye after their session is closed; a loop that ends before leaks them."""
-    selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
-    end = time.monotonic() + 5
-    while len(selector.get_map()) > 1 and time.monotonic() < end:  # noqa: ASYNC110 - one is the loop's own; no event tells
-        await asyncio.sleep(0.01)
 
 
 def _bound_pod(raw: Mapping[str, Any]) -> PodView | None:
@@ -345,7 +338,7 @@ def open_all(installed: Installed) -> tuple[int, int]:
     async def run() -> tuple[int, int]:
         async with Client(load_credentials(operator_kubeconfig(installed))) as client:
             done = await release(client, epoch(installed.admin))
-        await _sockets_closed()
+        await sockets_closed()
         return done.nodes, done.entries
 
     return asyncio.run(run())

@@ -17,6 +17,7 @@ from typing import Literal
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from controlplane.local import ControlPlane
+from tests.sockets import sockets_closed
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
 
@@ -58,7 +59,8 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         if self._loop is not None and self._end is not None:
             self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "the proxy does not end"
 
     def arm(self, strike: Strike | None) -> None:
         """Sets the next strike, counted from here."""
@@ -80,6 +82,7 @@ class Proxy:
             self._ready.set()
             await self._end.wait()
             await runner.cleanup()
+        await sockets_closed()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         assert self._session is not None
