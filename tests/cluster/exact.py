@@ -17,6 +17,7 @@ from tests.cluster.policies.installed import Installed
 
 RESOURCE = "/apis/resource.k8s.io/v1"
 CONTRACT = "laycan.dev/contract"
+PARKED_SECONDS = 400  # kube-scheduler may miss that a pod fits by now; what it has parked it tries again after 300 s
 Card = tuple[str, int]  # node, minor
 
 
@@ -96,7 +97,18 @@ class GpuMarket(Market):
         self.admin.create(
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": f"crowd-{node}", "namespace": namespace}, "spec": body}
         )
-        until("the crowd has what is free", lambda: self._given(namespace) >= free)
+        try:
+            until("the crowd has what is free", lambda: self._given(namespace) >= free, seconds=PARKED_SECONDS)
+        except TimeoutError as error:
+            error.add_note(self._crowd_of(namespace))
+            raise
+
+    def _crowd_of(self, namespace: str) -> str:
+        """What the cluster has made of a crowd so far, for the message of a failure."""
+        pods = self.admin.items(f"/api/v1/namespaces/{namespace}/pods")
+        told = [f"{pod['metadata']['name']}: {pod['status'].get('conditions')}" for pod in pods]
+        replicas = [found["status"] for found in self.admin.items(f"/apis/apps/v1/namespaces/{namespace}/replicasets")]
+        return "\n".join([f"{self._given(namespace)} GPUs given; ReplicaSets: {replicas}", *told, str(self.installed.plane.running())])
 
     def _given(self, namespace: str) -> int:
         return sum(len(cards(claim)) for claim in self.admin.items(f"{RESOURCE}/namespaces/{namespace}/resourceclaims"))
@@ -109,6 +121,11 @@ class GpuMarket(Market):
         """Whether the claim has these cards, kept for the contract."""
         found = self.claim(holder, name)
         return cards(found) == {(node, f"gpu-{minor}") for minor in minors} and kept(found)
+
+    def terminating(self, namespace: str) -> list[str]:
+        """Names of the pods that were asked to go and have not gone."""
+        pods = self.admin.items(f"/api/v1/namespaces/{namespace}/pods")
+        return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
 
     def clear(self) -> None:
         """Nothing of the test is left, claims first: without an operator nobody else takes them away."""

@@ -187,6 +187,18 @@ class TestMove:
             until("the entry alone", lambda: len(market.claim(acme, "laycan-dead-0")["status"]["reservedFor"]) == 1)
             until("no problem is left", lambda: uid not in problems(office))
 
+    def test_hold_pod_on_a_dead_node(self, market: GpuMarket) -> None:
+        """A lot was taken on a node that had died unnoticed: nobody says that its hold pod has ended, and that keeps it from nothing."""
+        acme, (dead, spare) = market.holder("acme"), market.gpu_nodes(2)
+        end = now() + 600
+        fleet.kill_node(market.admin, dead)
+        with Office(market.installed):
+            market.deal("taken", acme, [Row(0, dead, (0, 1), now(), end)])
+            until("the hold pod is asked to go", lambda: market.terminating(acme))
+            assert market.has(acme, "laycan-taken-0", dead, 0, 1)
+            market.assign("taken", [Row(0, spare, (4, 5), now(), end)], "Delivering")
+            await_has(market, acme, "laycan-taken-0", spare, 4, 5)
+
 
 def problems(office: Office) -> dict[str, str]:
     """What delivery could show of each contract."""
@@ -240,8 +252,7 @@ def _move_into_a_crowd(market: GpuMarket, dies_at: int) -> bool:
 
 def test_b2_stays_allocated(market: GpuMarket) -> None:
     """The GPUs stay the contract's without a pod, after a pod that fits nowhere, and over a restart of the controller manager."""
-    acme, beta, (node, other) = market.holder("acme"), market.stranger(), market.gpu_nodes(2)
-    plane = market.installed.plane
+    acme, (node, other), plane = market.holder("acme"), market.gpu_nodes(2), market.installed.plane
     with Office(market.installed):
         market.deal("b2", acme, [Row(0, node, (3, 4), now(), now() + 600)])
         await_has(market, acme, "laycan-b2-0", node, 3, 4)
@@ -256,7 +267,7 @@ def test_b2_stays_allocated(market: GpuMarket) -> None:
     plane.kill("kube-controller-manager")
     plane.start("kube-controller-manager")
     until("the visitor is forgotten", lambda: len(market.claim(acme, "laycan-b2-0")["status"]["reservedFor"]) == 1)
-    market.crowd(beta, node, 8, free=6)
+    market.crowd(market.stranger(), node, 8, free=6)
     assert market.claim(acme, "laycan-b2-0")["status"] == before
 
 

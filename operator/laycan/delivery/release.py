@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from laycan.delivery.devices.features import API
-from laycan.delivery.devices.holding import claims_path, hold_pod_name, letting_go, pods_path
+from laycan.delivery.devices.holding import STRIKE, claims_path, hold_pod_name, letting_go, pods_path
 from laycan.delivery.faults.out_of_service import declared_dead, remove_taint
 from laycan.delivery.nodes.fence import PATH
 from laycan.delivery.nodes.labels import unlabel
@@ -64,7 +64,7 @@ async def _let_claims_go(client: Client) -> int:
     for raw in claims:
         namespace, name, uid = (raw["metadata"][key] for key in ("namespace", "name", "uid"))
         path = f"{claims_path(namespace)}/{name}"
-        await _gone(client.delete(f"{pods_path(namespace)}/{hold_pod_name(uid)}"))
+        await _gone(client.delete(f"{pods_path(namespace)}/{hold_pod_name(uid)}", STRIKE))
         await _gone(client.delete(path))
         found = await _gone(client.get(path))
         if found is not None and (ops := letting_go(found)):

@@ -15,6 +15,7 @@ from laycan.resources.constants import CONTRACT_LABEL, GPU_DRIVER, GROUP, PLURAL
 Object = dict[str, Any]
 
 PRIORITY_CLASS = "laycan-hold"  # of the chart: first in the scheduler's queue, preempts nobody
+STRIKE = {"gracePeriodSeconds": 0}  # a hold pod, which uses no GPU: a dead node's kubelet would never say that it has ended
 
 
 def claims_path(namespace: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from laycan.delivery.devices.agenda import LotAgenda, Task, Work
-from laycan.delivery.devices.holding import claims_path, hold_pod, hold_pod_name, keeping, letting_go, pods_path, resource_claim
+from laycan.delivery.devices.holding import STRIKE, claims_path, hold_pod, hold_pod_name, keeping, letting_go, pods_path, resource_claim
 from laycan.delivery.devices.lots import HOLD_PREFIX, Lot, Step, others
 from laycan.delivery.nodes.drain import Drain
 from laycan.delivery.nodes.labels import keep_off, unlabel
@@ -182,7 +182,7 @@ class LotSteps:
             only = {"preconditions": {"uid": claim.uid}}
             await self._tolerant(self._deleted(path, only))
         self._held.pop(claim.uid, None)
-        await self._delete(f"{pods_path(claim.namespace)}/{hold_pod_name(claim.uid)}")
+        await self._delete(f"{pods_path(claim.namespace)}/{hold_pod_name(claim.uid)}", STRIKE)
         pods = [pod for pod in self._users(claim) if not pod.name.startswith(HOLD_PREFIX)]
         await self._drain.remove(pods, due, now)
         if pods:
@@ -219,9 +219,9 @@ class LotSteps:
         if answer.get("kind") == "ResourceClaim" and "deletionTimestamp" in answer["metadata"]:
             self._take(answer)
 
-    async def _delete(self, path: str) -> None:
+    async def _delete(self, path: str, options: dict[str, Any] | None = None) -> None:
         async with self._gate:
-            await self._tolerant(self._client.delete(path))
+            await self._tolerant(self._client.delete(path, options))
 
     async def _find(self, path: str) -> dict[str, Any] | None:
         try:
