@@ -44,6 +44,7 @@ class Draft:
     ending: bool = False  # it is to be ended now, by deletion or by an instruction
     unproven: tuple[Gap, ...] = ()  # by the nodes' agents; worked out anew each time
     metered: bool = False  # the meter has reached the end: its reading does not wait for the next round
+    restated: bool = False  # what was metered already was judged again: that does not wait either
     fields: dict[str, Any] = field(default_factory=dict)  # what is copied as it stands, or set as a whole
 
     @classmethod
@@ -124,7 +125,7 @@ class Draft:
             return True
         last = parse_time(old["meter"]["until"])
         moved = self.reading.until - last
-        return moved >= meter_seconds or (moved > 0 and self.metered)
+        return moved >= meter_seconds or (moved > 0 and self.metered) or self.restated
 
     def _render(self) -> dict[str, Any]:
         status = dict(self.fields)

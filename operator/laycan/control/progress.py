@@ -13,6 +13,7 @@ from laycan.control.accounting import terms_of
 from laycan.control.curtailment import give_notice
 from laycan.control.decision import Decision, Reason
 from laycan.control.draft import Draft
+from laycan.control.hindsight import take_back
 from laycan.control.lifecycle import Phase, Step
 from laycan.control.punctuality import close_record
 from laycan.control.rebind import cut, rebind
@@ -164,6 +165,7 @@ def _find_gaps(draft: Draft, world: World, owed: Due) -> None:
     closing = draft.ended_at is None and draft.now >= owed.end and "earlyStopSeconds" not in draft.fields.get("handover", ())
     gaps = find_gaps(world, draft.bounds, draft.reading, owed.holder, owed.lot_gpus, draft.contract.key, draft.now, closing=closing)
     draft.reading = replace(draft.reading, gaps=gaps)
+    take_back(draft, world)
 
 
 def _account(draft: Draft, world: World, owed: Due) -> Account:

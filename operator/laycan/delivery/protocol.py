@@ -135,7 +135,7 @@ class Delivery:
         if self._world.fence is None and enforce:
             await self._make_fence()
         touched = self._look()
-        await self._bulletin.failures(self.situation, self.fence.entries)
+        await self._bulletin.failures(self.situation, self.fence.entries, touched)
         if not enforce:
             self._bulletin.targets(self.situation.targets)
             self._lots.tell(self._clock())

@@ -39,6 +39,13 @@ class Readings(NamedTuple):
         why = _joined([*self.causes, *causes], lambda c: (c.lot, c.cause))
         return Readings(tuple(joined), tuple(why))
 
+    def without(self, holes: Collection[Cause]) -> Readings:
+        """With no delivery in these stretches, and why; itself where there was none."""
+        kept = list(self.stretches)
+        for hole in holes:
+            kept = [part for s in kept for part in _outside(s, hole)]
+        return self if kept == list(self.stretches) else Readings(tuple(kept), self.causes).extended((), holes)
+
     def after(self, instant: int) -> Readings:
         """What of it lies after the instant."""
         kept = tuple(replace(s, start=max(s.start, instant)) for s in self.stretches if s.end > instant)
@@ -79,6 +86,14 @@ class Readings(NamedTuple):
                 else:
                     causes.append(Cause(lot, start, end, entry.get("cause", "")))
         return cls(tuple(stretches), tuple(causes)).extended((), ())
+
+
+def _outside(stretch: Stretch, hole: Cause) -> list[Stretch]:
+    """What of a stretch of delivery is left beside the hole; any other stands as it is."""
+    if stretch.cls is not Class.DELIVERED or stretch.lot != hole.lot:
+        return [stretch]
+    parts = replace(stretch, end=min(stretch.end, hole.start)), replace(stretch, start=max(stretch.start, hole.end))
+    return [part for part in parts if part.start < part.end] if hole.start < stretch.end and stretch.start < hole.end else [stretch]
 
 
 def _joined(spans: Sequence[T], key: Callable[[T], tuple[Any, ...]]) -> list[T]:

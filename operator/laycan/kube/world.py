@@ -46,6 +46,7 @@ class World:
     fence: FenceView | None = None  # None: NodeFence/cluster is not there
     epoch: int = 0  # LeaderEpoch/cluster
     last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (its Lease's renewTime)
+    lost: dict[str, int] = field(default_factory=dict)  # node -> the NotReady, by its time, of which last_seen was read
     silent: dict[str, int] = field(default_factory=dict)  # node whose kubelet is heard no more -> last renewal of its Lease
     no_devices: str = "ResourceClaims are not watched"  # why exact GPUs cannot be delivered in this cluster; "" = they can
     pods_on: dict[str, set[str]] = field(default_factory=dict)  # node -> keys of the pods on it
@@ -114,6 +115,12 @@ class World:
     def alive(self, node: NodeView) -> bool:
         """Whether its kubelet can be relied on: Ready, and not known to have fallen silent since."""
         return node.ready and node.name not in self.silent
+
+    def heard_last(self, node: NodeView) -> int | None:
+        """The last sign of life of a kubelet that is not heard now; None while it is not known."""
+        if node.name in self.silent:
+            return self.silent[node.name]
+        return self.last_seen.get(node.name) if not node.ready and self.lost.get(node.name) == node.ready_since else None
 
     def devices(self, node: str) -> tuple[DeviceView, ...]:
         """The GPUs of a node as its DRA driver publishes them, by name: of the pool's newest generation, once that is complete."""

@@ -77,7 +77,7 @@ class Desk:
     def fail(self, name: str, at: int, heartbeat: int | None = None) -> None:
         self.world.nodes[name] = replace(self.world.nodes[name], ready=False, ready_since=at)
         if heartbeat is not None:
-            self.world.last_seen[name] = heartbeat
+            self.world.last_seen[name], self.world.lost[name] = heartbeat, at
 
     def recover(self, name: str, at: int) -> None:
         self.world.nodes[name] = replace(self.world.nodes[name], ready=True, ready_since=at)

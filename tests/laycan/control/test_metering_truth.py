@@ -193,7 +193,7 @@ class _Run:
             if away:
                 world.last_seen.clear()
             elif not second.node.ready:
-                world.last_seen[name] = T0 + second.heartbeat
+                world.last_seen[name], world.lost[name] = T0 + second.heartbeat, second.node.ready_since
         world.fence = FenceView(1, {name: holder for name, holder in fence.items() if holder}, {})
         shown = dict(world.nodes), dict(world.meters)
         before, self.shown = self.shown, shown

@@ -289,3 +289,87 @@ class TestFaults:
         said = check(made)
         assert said[-1]["contract"]["due"]["end"] == format_time(made.end)
         assert made.news[-1] == "contract.terminated"
+
+
+class TestLateNews:
+    """A node turns NotReady long after its last heartbeat: the node controller was stalled for longer than the meter trails."""
+
+    def lost(self, heartbeat: int, known: int, back: int, seconds: int = 7200, sealed: bool = True) -> Desk:
+        """`a` was last heard at `heartbeat`, which is known at `known`; it is back at `back`. All in seconds after T0."""
+        made = desk(seconds=seconds, agents=False)
+        made.seal = made.seal if sealed else None
+        made.run(T0 + 1, T0 + known - 1)
+        made.fail("a", at=T0 + known)
+        made.at(T0 + known)
+        made.world.last_seen["a"], made.world.lost["a"] = T0 + heartbeat, T0 + known
+        made.at(T0 + known + 1)
+        made.run(T0 + known + 2, T0 + back - 1)
+        made.recover("a", at=T0 + back)
+        made.at(T0 + back)
+        made.run(T0 + back + 1, made.end + 600)
+        return made
+
+    def test_what_was_metered_meanwhile_is_taken_back(self) -> None:
+        """From the last heartbeat on nothing was delivered, though the meter had passed it: status, receipt and readings say so."""
+        made = self.lost(heartbeat=800, known=1000, back=1100)
+        (said,) = check(made)
+        assert made.quantities == {"contracted": 16 * 7200, "delivered": 16 * 7200 - 8 * 300, "shortfall": 8 * 300}
+        assert [(i["start"], i["end"], i["gpuSeconds"], i["cause"]) for i in said["incidents"]] == [
+            (format_time(T0 + 800), format_time(T0 + 1100), 2400, "NodeNotReady")
+        ]
+
+    def test_it_is_written_at_once(self) -> None:
+        """Where the lot has another node by then, within grace, only counters change; who comes next knows the heartbeat no more."""
+        made = desk(seconds=7200, agents=False, tolerance={"graceSeconds": 600, "cureSeconds": 3600})
+        made.world.products["h100"]["spec"]["tolerance"]["graceSeconds"] = 600
+        made.run(T0 + 1, T0 + 999)
+        made.fail("a", at=T0 + 880)
+        made.at(T0 + 1000)
+        made.bind(T0 + 1002, ("spare", T0 + 1002, made.end), ("b", T0, made.end))
+        made.at(T0 + 1002)
+        made.hand_over("spare")
+        made.run(T0 + 1003, T0 + 1009)
+        made.world.last_seen["a"], made.world.lost["a"] = T0 + 800, T0 + 880
+        assert made.at(T0 + 1010) is not None
+        made.world.last_seen.clear()
+        made.run(T0 + 1011, made.end + 600)
+        check(made)
+        assert made.quantities["excused"] == 8 * 203
+
+    def test_a_receipt_stands(self) -> None:
+        """What is out already is not restated: of the outage counts what came after the last receipt."""
+        made = self.lost(heartbeat=DAY - 40, known=DAY + 200, back=DAY + 300, seconds=DAY + 3600)
+        check(made)
+        assert made.quantities["shortfall"] == 8 * 300
+
+    def test_it_joins_the_outage_of_a_receipt(self) -> None:
+        """A node was well again for one heartbeat only: the outage of midnight is beyond grace now, and the first day is corrected."""
+        made, midnight = desk(seconds=DAY + 3600, agents=False), T0 + DAY
+        made.run(T0 + 1, midnight - 21)
+        made.fail("a", at=midnight - 20, heartbeat=midnight - 20)
+        made.at(midnight - 19)
+        made.recover("a", at=midnight + 9)
+        made.run(midnight + 9, midnight + 199)
+        assert made.quantities["excused"] == 8 * 29
+        made.fail("a", at=midnight + 200, heartbeat=midnight + 9)
+        made.run(midnight + 200, midnight + 299)
+        made.recover("a", at=midnight + 300)
+        made.run(midnight + 300, made.end + 600)
+        assert [each.get("corrects", 0) for each in check(made)] == [0, 1, 0]
+        assert (made.quantities["shortfall"], made.quantities.get("excused", 0)) == (8 * 320, 0)
+
+    def test_in_a_contract_that_is_deleted(self) -> None:
+        """The news comes while its end waits to be metered: its last receipt says what is known."""
+        made = desk(seconds=7200, agents=False)
+        made.run(T0 + 1, T0 + 1000)
+        made.fail("a", at=T0 + 1000, heartbeat=T0 + 800)
+        made.delete()
+        made.run(T0 + 1001, T0 + 1010)
+        made.end = T0 + 1001
+        check(made)
+        assert made.quantities["shortfall"] == 8 * 201
+
+    def test_without_receipts(self) -> None:
+        """There are no readings that could be judged again: what the meter has not passed yet is told."""
+        made = self.lost(heartbeat=800, known=1000, back=1100, sealed=False)
+        assert 8 * 160 <= made.quantities["shortfall"] <= 8 * 220

@@ -11,7 +11,7 @@ last change; what lies between the meter and that change is a gap. A deleted nod
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -19,9 +19,10 @@ from laycan.delivery.devices.exact import has_devices
 from laycan.delivery.metering.reading import Gap, Reading
 from laycan.delivery.metering.served import Bound
 from laycan.delivery.metering.sharing import Sharing
+from laycan.kube.views import NodeView
 from laycan.kube.world import World
 
-CONFIRM_SECONDS = 120  # so long the meter waits for the last heartbeat of a node that turned NotReady; one older than that is of no use
+CONFIRM_SECONDS = 120  # so long the meter waits for the last heartbeat of a node that turned NotReady
 
 
 def possessed(
@@ -64,6 +65,9 @@ def find_gaps(
             continue
         closed, lasting = found[bound.node], still_open[bound.node]
         if bound.end <= now:
+            known = (*closed, *lasting)
+            closed[:] = [_set_back(world, bound, gap, known, reading.until) for gap in closed]
+            lasting[:] = [_set_back(world, bound, gap, known, reading.until) for gap in lasting]
             closed += _late_news(world, bound, (*closed, *lasting), reading.until, closing=closing or bound.end == now)
             continue
         mine = [g for g in lasting if set(g.lots) <= set(bound.lots)]
@@ -74,6 +78,21 @@ def find_gaps(
     cut = [replace(g, end=max(g.start, now)) for gaps in still_open.values() for g in gaps]  # their binding was
     every = {g for g in (*chain.from_iterable(found.values()), *cut) if g.end is None or g.end > max(g.start, reading.until)}
     return tuple(sorted(every, key=_order))
+
+
+def _set_back(world: World, bound: Bound, gap: Gap, known: Sequence[Gap], until: int) -> Gap:
+    """A gap at the end of a binding that is over, from the last heartbeat on, which may have become known only after that."""
+    node = world.nodes.get(bound.node)
+    seen = world.heard_last(node) if node is not None and _is_of(gap, node) else None
+    if seen is None or not set(gap.lots) <= set(bound.lots) or gap.start >= bound.end:
+        return gap
+    past = [g.end for g in known if g.end is not None and g.end <= gap.start and set(gap.lots) <= set(g.lots)]
+    return replace(gap, start=min(gap.start, max(seen, until, bound.start, bound.handed_over_at or 0, *past)))
+
+
+def _is_of(gap: Gap, node: NodeView) -> bool:
+    """Whether it is part of the loss that lasts: what an earlier one left open was closed before."""
+    return not node.ready and (gap.end is None or gap.end > node.ready_since)
 
 
 def _late_news(world: World, bound: Bound, known: Sequence[Gap], until: int, *, closing: bool) -> list[Gap]:
@@ -131,20 +150,37 @@ def _gaps_of(world: World, bound: Bound, mine: Sequence[Gap], have: Sequence[int
     return gaps
 
 
+def overlooked(world: World, bounds: Iterable[Bound], until: int) -> Iterator[Gap]:
+    """The time before `until` in which the nodes of bindings that were handed over are now known to have been lost.
+
+    A node without a Ready condition, or with one that does not say since when it is so, says nothing of that time.
+    """
+    for bound in bounds:
+        node = world.nodes.get(bound.node)
+        if node is None or world.alive(node) or not node.ready_since or bound.handed_over_at is None:
+            continue
+        start, end = max(bound.start, bound.handed_over_at, _lost_from(world, node, until)), min(bound.end, until)
+        if start < end:
+            yield Gap(bound.node, start, end, bound.lots, cause="NodeNotReady")
+
+
+def _lost_from(world: World, node: NodeView, now: int) -> int:
+    """From when on a node was lost that is so now: its kubelet's last sign of life, else the change of its Ready condition."""
+    latest, seen = now if node.ready else min(node.ready_since, now), world.heard_last(node)
+    return latest if seen is None or seen > latest else seen
+
+
 def _onset(world: World, bound: Bound, floor: int, now: int, otherwise: int) -> int:
     """When a loss began: the last heartbeat, else the change of the Ready condition; a loss of another kind when it was seen.
 
-    A kubelet that was last heard shortly before the buyer's time began was not there in any second of it.
+    A kubelet that was last heard before the buyer's time began, or before what the meter has read, was not there in any second since.
     """
     node = world.nodes.get(bound.node)
     if node is None:
         return _last_heartbeat(world, bound.node, floor, now, floor)
     if world.alive(node):
         return otherwise
-    latest = now if node.ready else min(node.ready_since, now)
-    if latest - CONFIRM_SECONDS <= world.last_seen.get(bound.node, 0) < floor == max(bound.start, bound.handed_over_at or 0):
-        return floor
-    return _last_heartbeat(world, bound.node, floor, latest, max(floor, latest))
+    return max(floor, _lost_from(world, node, now))
 
 
 def _last_heartbeat(world: World, name: str, floor: int, latest: int, otherwise: int) -> int:
@@ -157,7 +193,7 @@ def readable_until(world: World, gaps: Iterable[Gap], now: int, lag: int) -> int
     until = now - lag
     for gap in gaps:
         node = world.nodes.get(gap.node)
-        unconfirmed = gap.end is None and node is not None and not node.ready and world.last_seen.get(gap.node, 0) < gap.start - lag
+        unconfirmed = node is not None and _is_of(gap, node) and world.heard_last(node) is None
         if unconfirmed and now - gap.start < CONFIRM_SECONDS:
             until = min(until, gap.start - lag)
     return until

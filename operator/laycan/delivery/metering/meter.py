@@ -1,8 +1,8 @@
 """The meter: from bindings, gaps and notices to the samples and events of `classify`.
 
 It trails by a lag: a fault that is noticed late (a dead node turns NotReady some 40 s after its last heartbeat) still lies ahead of
-it, and its onset can be set back to the last heartbeat. What it has read it never reads again; all it needs to go on stands in the
-contract's status, so a restart loses nothing.
+it, and its onset can be set back to the last heartbeat. What it has read it never reads again (what turns out later still,
+control/hindsight.py takes back); all it needs to go on stands in the contract's status, so a restart loses nothing.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from laycan.delivery.metering.gaps import CONFIRM_SECONDS, find_gaps, possessed, readable_until
+from laycan.delivery.metering.gaps import CONFIRM_SECONDS, find_gaps, overlooked, possessed, readable_until
 from laycan.delivery.metering.meter import Account, Notice, curtailed, samples
 from laycan.delivery.metering.reading import Gap, Reading, dump_meter, dump_quantities, parse_reading
 from laycan.delivery.metering.served import Bound
@@ -21,6 +21,11 @@ def world(**nodes: NodeView) -> World:
     made = World(fence=FenceView(1, {name: view.holder for name, view in nodes.items() if view.holder}, {}))
     made.nodes.update(nodes)
     return made
+
+
+def heard(seen: World, at: int, name: str = "a") -> None:
+    """The Lease of a node that is NotReady was read."""
+    seen.last_seen[name], seen.lost[name] = at, seen.nodes[name].ready_since
 
 
 def node(name: str, *, ready: bool = True, since: int = T - 9_000, holder: str = "acme", gpus: int = 8, managed: bool = True) -> NodeView:
@@ -91,20 +96,20 @@ class TestGaps:
 
     @pytest.mark.parametrize(
         ("heartbeat", "onset"),
-        [(None, 140), (100, 100), (150, 140), (-50, 140)],
-        ids=["unknown", "known", "after NotReady", "of an earlier failure"],
+        [(None, 140), (100, 100), (150, 140), (-50, 0)],
+        ids=["unknown", "known", "after NotReady", "before the hand-over"],
     )
     def test_onset(self, heartbeat: int | None, onset: int) -> None:
         """The last heartbeat, if it lies between hand-over and NotReady; else the change of the condition."""
         seen = world(a=node("a", ready=False, since=T + 140))
         if heartbeat is not None:
-            seen.last_seen["a"] = T + heartbeat
+            heard(seen, T + heartbeat)
         assert self.gaps(seen, Reading(), T + 150) == (Gap("a", T + onset, None, (0,)),)
 
     def test_silent_since_before_the_hand_over(self) -> None:
         """A kubelet whose last heartbeat came just before the buyer's time began was not there in any second of it."""
         seen = world(a=node("a", ready=False, since=T + 30))
-        seen.last_seen["a"] = T - 10
+        heard(seen, T - 10)
         assert self.gaps(seen, Reading(), T + 31) == (Gap("a", T, None, (0,)),)
         assert self.gaps(seen, Reading(), T + 31, bound(end=T + 20)) == (Gap("a", T, T + 20, (0,)),)
 
@@ -114,6 +119,50 @@ class TestGaps:
         seen.last_seen["a"] = T + 20
         before = Gap("a", T + 20, T + 70, (0,))
         assert self.gaps(seen, Reading(gaps=(before,)), T + 101) == (before, Gap("a", T + 100, None, (0,)))
+
+    def test_older_than_what_was_read(self) -> None:
+        """The news came later than the meter trails: of what it has not read yet, nothing was delivered."""
+        seen, terms = world(a=node("a", ready=False, since=T + 170)), Terms(T, T + 1000, lots=1, lot_gpus=8)
+        reading = Reading(Account(terms, (bound(),), Reading()).read(T + 120))
+        unread = self.gaps(seen, reading, T + 180)
+        assert unread == (Gap("a", T + 170, None, (0,)),)
+        heard(seen, T + 100)
+        assert self.gaps(seen, replace(reading, gaps=unread), T + 181) == (Gap("a", T + 120, None, (0,)),)
+        assert [*overlooked(seen, [bound()], T + 120)] == [Gap("a", T + 100, T + 120, (0,))]
+
+    def test_the_heartbeat_comes_after_the_new_node(self) -> None:
+        """The Lease is read only when the lot is bound elsewhere: its outage begins with the last heartbeat all the same."""
+        seen = world(a=node("a", ready=False, since=T + 140), b=node("b", holder=""))
+        over, new = bound(end=T + 142), bound("b", start=T + 142, handed_over=None)
+        reading = Reading(gaps=self.gaps(seen, Reading(gaps=(Gap("a", T + 140, None, (0,)),)), T + 142, over, new))
+        assert reading.gaps == (Gap("a", T + 140, T + 142, (0,)),)
+        heard(seen, T + 100)
+        assert self.gaps(seen, reading, T + 150, over, new) == (Gap("a", T + 100, T + 142, (0,)),)
+
+    def test_lots_of_an_earlier_failure_stay_as_they_were(self) -> None:
+        """A gap that ended before this NotReady is not part of it, and bounds it."""
+        seen = world(a=node("a", ready=False, since=T + 140))
+        heard(seen, T + 60)  # of a Lease that was written again after the first failure, by a clock that is late
+        before, cut = Gap("a", T + 50, T + 70, (0,)), Gap("a", T + 140, T + 142, (0,))
+        found = self.gaps(seen, Reading(gaps=(before, cut)), T + 150, bound(end=T + 142))
+        assert found == (before, Gap("a", T + 70, T + 142, (0,)))
+
+    def test_lots_with_an_outage_of_their_own_bound_no_other(self) -> None:
+        """An earlier gap of one lot on the node hides nothing of what the other lost with it."""
+        seen, over = world(a=node("a", ready=False, since=T + 140)), bound(lots=(0, 1), end=T + 142)
+        heard(seen, T + 100)
+        before, cut = Gap("a", T + 50, T + 130, (1,)), Gap("a", T + 140, T + 142, (0, 1))
+        assert self.gaps(seen, Reading(gaps=(before, cut)), T + 150, over) == (before, Gap("a", T + 100, T + 142, (0, 1)))
+
+    def test_overlooked(self) -> None:
+        """Bindings that were handed over lose what lies in their time and before `until`, where their node says since when it is away."""
+        seen = world(a=node("a", ready=False, since=T + 140), b=node("b"), c=node("c", ready=False, since=0))
+        others = bound("b"), bound("c"), bound("gone"), bound(handed_over=None), bound(end=T + 120)
+        assert [*overlooked(seen, [bound(), *others], T + 150)] == [Gap("a", T + 140, T + 150, (0,))]
+        heard(seen, T + 100)
+        assert [(gap.start, gap.end) for gap in overlooked(seen, [bound(), *others], T + 150)] == [(T + 100, T + 150), (T + 100, T + 120)]
+        seen.silent["b"] = T + 130
+        assert [*overlooked(seen, [bound("b", start=T + 10)], T + 150)] == [Gap("b", T + 130, T + 150, (0,))]
 
     def test_closed_when_ready_again(self) -> None:
         """The gap ends when the node turned Ready, not when that was noticed."""
@@ -160,9 +209,11 @@ class TestGaps:
         """A fresh NotReady holds the meter back a lag before it, but not for ever."""
         seen, gaps = world(a=node("a", ready=False, since=T + 100)), [Gap("a", T + 100, None, (0,))]
         assert readable_until(seen, gaps, T + 150, 60) == T + 40
-        seen.last_seen["a"] = T + 70
-        assert readable_until(seen, gaps, T + 150, 60) == T + 90
-        seen.last_seen.clear()
+        moved = [replace(gaps[0], end=T + 110)]
+        assert readable_until(seen, moved, T + 150, 60) == T + 40, "its lot was bound elsewhere meanwhile"
+        heard(seen, T + 70)
+        assert readable_until(seen, gaps, T + 150, 60) == readable_until(seen, moved, T + 150, 60) == T + 90
+        seen.lost["a"] = T + 20  # it was another failure
         assert readable_until(seen, gaps, T + 100 + CONFIRM_SECONDS, 60) == T + 40 + CONFIRM_SECONDS
 
 
