@@ -25,6 +25,7 @@ from demo.stage import ROOT, Stage, fleet_of, restart, set_up
 from demo.summary import OVER, Summary, summarise, unheard
 
 EXAMPLES = ROOT / "examples"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 CONTRACTS = "/apis/laycan.dev/v1alpha1/computecontracts"
 RESTARTS = 2
 SCENE_SECONDS = 64  # after the second death: what a picture shows
@@ -86,6 +87,7 @@ class Play:
         api, now = self.stage.api, int(time.time())
         contracts = api.items(CONTRACTS)
         pods = api.items("/api/v1/pods", fieldSelector="spec.nodeName!=")
+        self._hear()
         self.observer.round(contracts, self.fence(), pods, now)
         self._tell_events()
         self._tell_webhooks()
@@ -95,6 +97,13 @@ class Play:
         held, dead = len(self.fence()), ", ".join(self.dead) or "none"
         self.show.draw(contracts, now, f"{held} of {len(self.observer.gpus_of)} nodes held; killed so far: {dead}")
         return contracts
+
+    def _hear(self) -> None:
+        """When the dead nodes were last heard: their kubelets may have renewed once more before they learnt that they are dead."""
+        for node in self.observer.silent():
+            lease = self.stage.api.find(f"{LEASES}/{node}")
+            if lease is not None:
+                self.observer.hear(node, seconds(lease["spec"]["renewTime"]))
 
     def fence(self) -> dict[str, str]:
         found = self.stage.api.find("/apis/laycan.dev/v1alpha1/nodefences/cluster") or {}
@@ -128,6 +137,8 @@ class Play:
             kill_node(self.stage.api, serving[0])
             self.show.say(f"node {serving[0]} dies while a contract is being served on it", "bold red")
         elif cue.what == "revive" and self.dead:
+            self._hear()
+            self.observer.revive(self.dead[0], int(time.time()))
             revive_node(self.stage.api, self.dead[0])
             self.show.say(f"node {self.dead[0]} is back; it stays in quarantine until it was healthy for a while")
         elif cue.what == "sneak" and serving:

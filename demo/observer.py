@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 Object = dict[str, Any]
@@ -66,32 +66,89 @@ def double_bookings(found: list[Claim], gpus_of: dict[str, int]) -> list[str]:
 
 
 @dataclass
+class Death:
+    """Of a node whose kubelet was told to fall silent. When it did so only its Lease tells: KWOK may learn of it seconds later."""
+
+    ordered: int
+    heard: int  # the last renewal of its Lease: it was not there in any second after that
+    over: int | None = None  # when its kubelet was told to speak again
+
+    @property
+    def began(self) -> int:
+        """It was alive at the order, and at the renewal."""
+        return max(self.ordered, self.heard)
+
+
+@dataclass
 class Observer:
-    """Accumulates over rounds: what was wrong, and when each dead node's contracts were delivered again."""
+    """Accumulates over rounds: what was wrong, what each contract had, and when each dead node's contracts were delivered again."""
 
     gpus_of: dict[str, int] = field(default_factory=dict)  # node -> physical GPUs
     wrong: set[str] = field(default_factory=set)
     holders: set[str] = field(default_factory=set)  # the holders' own pods, seen Running on a node that is theirs
     intruders: set[str] = field(default_factory=set)  # pods seen on a node that another namespace holds
-    killed: dict[str, int] = field(default_factory=dict)  # node -> when its heartbeat was stopped
-    waiting: dict[str, tuple[int, int]] = field(default_factory=dict)  # contract -> (killed at, GPUs handed over before)
-    missing: dict[str, int] = field(default_factory=dict)  # contract -> GPU-seconds that it lacked its GPUs, as seen from outside
-    rebound: list[tuple[str, int]] = field(default_factory=list)  # contract, seconds from the kill to full possession again
+    deaths: dict[str, Death] = field(default_factory=dict)  # node -> its death
+    waiting: dict[str, tuple[str, int]] = field(default_factory=dict)  # contract -> (node that died, GPUs handed over before)
+    rebound: list[tuple[str, int]] = field(default_factory=list)  # contract, seconds from the death to full possession again
+    had: dict[str, dict[tuple[str, str], Object]] = field(default_factory=dict)  # contract -> its bindings, as they were seen last
+    looked: dict[str, int] = field(default_factory=dict)  # contract -> when its bindings were seen last
 
     def round(self, contracts: list[Object], fence: dict[str, str], pods: list[Object], now: int) -> None:
         found = claims(contracts)
         self.wrong.update(double_bookings(found, self.gpus_of))
+        for obj in contracts:
+            if bindings := (obj.get("status") or {}).get("bindings"):
+                self.looked[_key(obj)] = now
+                self.had.setdefault(_key(obj), {}).update({(b["node"], b["start"]): b for b in bindings})
         self._look_at_pods(fence, pods)
         self._look_for_rebinds(contracts, now)
 
     def kill(self, node: str, contracts: list[Object], now: int) -> None:
-        """The node's heartbeat stops now: every contract that is being served there waits for its GPUs."""
-        self.killed[node] = now
+        """The node's kubelet is told now to fall silent: every contract that is being served there waits for its GPUs."""
+        self.deaths[node] = Death(now, now)
         for obj in contracts:
-            serving = [b for b in self._possessed(obj, now) if b["node"] not in self.killed or b["node"] == node]
+            serving = [b for b in self._possessed(obj, now) if b["node"] not in self.deaths or b["node"] == node]
             if any(b["node"] == node for b in serving):
-                key = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-                self.waiting[key] = (now, sum(b["gpus"] for b in serving))
+                self.waiting[_key(obj)] = (node, sum(b["gpus"] for b in serving))
+
+    def hear(self, node: str, renewed: int) -> None:
+        """What the Lease of a dead node says, whoever reads it and when."""
+        self.deaths[node].heard = renewed
+
+    def revive(self, node: str, now: int) -> None:
+        self.deaths[node].over = now
+
+    def silent(self) -> list[str]:
+        """Nodes that are dead now."""
+        return [node for node, death in self.deaths.items() if death.over is None]
+
+    def missing(self, obj: Object) -> int | None:
+        """GPU-seconds of its window in which a contract had not all its GPUs, by its bindings and the heartbeats of dead nodes.
+
+        It is the least that must be told: whatever else was wrong comes on top. None where nobody looked between the window's end and the
+        last receipt, with which its bindings go: then they are not known in full.
+        """
+        delivery = obj["spec"]["terms"]["delivery"]
+        start, end = seconds(delivery["start"]), seconds(delivery["end"])
+        if self.looked.get(_key(obj), 0) < end:
+            return None
+        had = [part for binding in self.had[_key(obj)].values() for part in self._served(binding)]
+        edges = sorted({start, end, *(min(end, max(start, t)) for _, *span in had for t in span)})
+        total = 0
+        for a, b in pairwise(edges):
+            have = sum(gpus for gpus, first, last in had if first <= a < last)
+            total += (b - a) * max(0, int(delivery["gpus"]) - have)
+        return total
+
+    def _served(self, binding: Object) -> list[tuple[int, int, int]]:
+        """(GPUs, from, until) of a binding, without the time in which its node was dead."""
+        if not binding.get("handedOverAt"):
+            return []
+        first, last, gpus = max(seconds(binding["start"]), seconds(binding["handedOverAt"])), seconds(binding["end"]), binding["gpus"]
+        death = self.deaths.get(binding["node"])
+        if death is None:
+            return [(gpus, first, last)]
+        return [(gpus, first, min(last, death.heard)), *([(gpus, max(first, death.over), last)] if death.over is not None else [])]
 
     @staticmethod
     def _possessed(obj: Object, now: int) -> list[Object]:
@@ -100,18 +157,14 @@ class Observer:
 
     def _look_for_rebinds(self, contracts: list[Object], now: int) -> None:
         for obj in contracts:
-            key = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-            if key not in self.waiting:
+            if _key(obj) not in self.waiting:
                 continue
-            since, gpus = self.waiting[key]
-            alive = [b for b in self._possessed(obj, now) if b["node"] not in self.killed]
+            node, gpus = self.waiting[_key(obj)]
+            alive = [b for b in self._possessed(obj, now) if b["node"] not in self.deaths]
             if sum(b["gpus"] for b in alive) >= gpus:
                 back = max(seconds(b["handedOverAt"]) for b in alive)  # the newest binding restored it
-                self.rebound.append((key, back - since))
-                self.missing[key] = self.missing.get(key, 0) + (back - since) * (
-                    gpus - sum(b["gpus"] for b in alive if seconds(b["handedOverAt"]) < since)
-                )
-                del self.waiting[key]
+                self.rebound.append((_key(obj), back - self.deaths[node].began))
+                del self.waiting[_key(obj)]
 
     def _look_at_pods(self, fence: dict[str, str], pods: list[Object]) -> None:
         for pod in pods:
@@ -121,3 +174,7 @@ class Observer:
                 self.holders.add(f"{namespace}/{pod['metadata']['name']}")
             if owner and "." not in owner and namespace not in (owner, *INFRASTRUCTURE) and not pod["metadata"].get("deletionTimestamp"):
                 self.intruders.add(f"{namespace}/{pod['metadata']['name']} on {node}, held by {owner}")
+
+
+def _key(obj: Object) -> str:
+    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
