@@ -119,13 +119,15 @@ def test_what_is_found_is_judged_by_the_policy_and_told(desk: Market) -> None:
 
     report(desk, crashed, found(crashed, "Xid", code=13))
     report(desk, slow, found(slow, "PcieDegraded", value=8, code=5))
-    until("it is told", lambda: condition(desk, "slow", "Degraded") == ("True", "PcieDegraded"))
+    until("it is degraded", lambda: condition(desk, "slow", "Degraded") == ("True", "PcieDegraded"))
+    until("it is told", lambda: "delivery.degraded" in told(desk, "slow"))
     assert told(desk, "slow")["delivery.degraded"]["reasons"] == ["PcieDegraded"]
 
     report(desk, broken, found(broken, "Xid", code=79))
     uid = (read(desk.admin, "broken") or {})["metadata"]["uid"]
     until("it is given up", lambda: owners(desk.admin).get(broken) == f"quarantine.{uid}", seconds=10)
     until("the buyer has another", lambda: has_another(desk, "broken", broken))
+    until("it is told", lambda: "delivery.interrupted" in told(desk, "broken"))
     assert told(desk, "broken")["delivery.interrupted"]["cause"] == "Xid79"
     until("people are told", lambda: any(note.startswith("Rebound: ") and note.endswith("Xid79") for note in notes(desk, "broken")))
     assert operator.said(f"node {broken} failed: Xid79")
