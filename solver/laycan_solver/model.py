@@ -90,6 +90,7 @@ class Contract:
     multiple_ppm: int = 1_000_000
     forced_moves_only: bool = False  # delivery.movePolicy: Forced
     accepted: bool = True  # False: a candidate, to be decided by this plan
+    unwritten: bool = False  # accepted by a former plan, which is still to be written: not curtailed for a candidate
     admission_order: tuple[str, str, str] = ("", "", "")  # creationTimestamp, tradeTime, contractId
     due_from: int = 0  # owed from max(start, due_from): a contract created after its start owes from its creation
     delivering: bool = False  # delivery has started: all_or_nothing no longer binds

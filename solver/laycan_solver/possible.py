@@ -73,5 +73,5 @@ def _asked(contract: Contract) -> Contract:
     """The contract without what does not say what is to be delivered."""
     return replace(
         contract, accepted=True, delivering=False, admission_order=("", "", ""), curtailable_seconds=0, notice_seconds=None, price_micros=0,
-        multiple_ppm=0, priority=0, firm=True, judged=False, for_firm=False,
+        multiple_ppm=0, priority=0, firm=True, unwritten=False, judged=False, for_firm=False,
     )  # fmt: skip

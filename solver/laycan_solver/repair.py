@@ -225,10 +225,10 @@ def _make_room_at(book: Book, demand: Demand, chosen: Sequence[Clearing]) -> boo
 
 
 def gives_way(demand: Demand) -> bool:
-    """An accepted contract that may be curtailed by right; a candidate of the same plan is not curtailed for another."""
+    """An accepted contract that may be curtailed by right, once that is written; a candidate is not curtailed for another one."""
     contract = demand.contract
     right = not contract.firm and contract.notice_seconds is not None and contract.curtailable_seconds > 0
-    return right and contract.accepted and not contract.reserve
+    return right and contract.accepted and not (contract.unwritten or contract.reserve)
 
 
 def served(book: Book, index: int) -> int:

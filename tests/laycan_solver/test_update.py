@@ -51,6 +51,17 @@ def test_nothing_happened() -> None:
     assert (change.released, change.acquired) == ((), ())
 
 
+def test_a_promise_that_is_still_to_be_written_gives_way_to_nobody() -> None:
+    """It may be curtailed for candidates from the update on that tells of its being written."""
+    lax = contract("lax", 0, 50, firm=False, notice_seconds=60, curtailable_seconds=50 * HOUR, accepted=False)
+    p = Planner(small.problem([node("n0")], [lax]))
+    p.update([ContractChanged(replace(lax, accepted=True, unwritten=True)), ContractChanged(contract("early", 10, 20, accepted=False))])
+    assert "desk/early" in {u.contract for u in p.plan.undelivered if u.refused}
+    p.update([ContractChanged(replace(lax, accepted=True)), ContractChanged(contract("late", 10, 20, accepted=False))])
+    assert {(b.contract, b.start) for b in p.plan.bindings if b.contract != "desk/lax"} == {("desk/late", NOW + 10 * HOUR)}
+    assert check(p.problem, p.plan) == []
+
+
 def test_urgent_serves_who_is_due_now_and_the_next_update_the_rest() -> None:
     """Of two contracts on a lost node the one that runs goes on at once; the one to come waits until then and is listed as short."""
     lying = [binding("now", "n0", -5, 10), binding("later", "n0", 20, 60)]

@@ -31,6 +31,7 @@ class Gate:
     world: World
     replan: Callable[[], None]
     claims: Claims = field(default_factory=Claims)
+    unreached: set[str] = field(default_factory=set)  # contracts in a wait that lasts: the next plan starts from what is written of them
     _waiting: dict[str, tuple[int, frozenset[str]]] = field(default_factory=dict)  # key -> (since, contracts that must let go first)
 
     def observe(self, key: str) -> list[str]:
@@ -83,5 +84,6 @@ class Gate:
         if now - since >= PATIENCE_SECONDS:
             log.warning("%s waits for %s to let go: planning anew", key, ", ".join(sorted(awaited)[:4]))
             since = now
+            self.unreached |= awaited | {key}
             self.replan()
         self._waiting[key] = since, awaited

@@ -80,6 +80,7 @@ class Planner:
     _waited_for: bool = True  # the next thorough plan, by a contract that only it can decide
     _interruptible: bool = False  # a thorough plan is being made that nobody waits for
     _interruptions: int = 0
+    _placed: bool = False  # every hold has its place in a plan of this operator
 
     def __post_init__(self) -> None:
         self.outages = OutageDesk(self.world, self.specs)
@@ -195,7 +196,9 @@ class Planner:
         now = self.clock()
         self._dirty, self._may_have_freed, self._wake = False, False, None
         self._health = self._health_now()
-        made = snapshot.promises(self.world, self.writer.requests.in_flight, self.writer.decisions, self._health[0], now)
+        unreached = frozenset(self.writer.gate.unreached)
+        in_flight, decisions = self.writer.requests.in_flight, self.writer.decisions
+        made = snapshot.promises(self.world, in_flight, decisions, self._health[0], now, unreached)
         screening = admission.screen(self.world, self.specs, self.settings, now, made.keys())
         self._wake = screening.wake
         adopted = take_over(screening.candidates, self.world, self.specs, self.settings, made, self._health[0], now)
@@ -204,7 +207,7 @@ class Planner:
         follow = self._follows(now) and not adopted.promises
         self.writer.decide({**screening.decided, **adopted.refused})
         made |= adopted.promises
-        desk = open_desk(self.world, self.writer.decisions, adopted.rest, screening.quotes, now, made.keys())
+        desk = open_desk(self.world, decisions, adopted.rest, screening.quotes, now, made, placed=self._placed)
         asked = bool(made or desk.candidates or desk.holds or desk.quotes)
         plan_first = asked and self._effort is not None  # after a failure
         judging = () if plan_first else self.outages.ask(now, thorough=not follow)
@@ -218,6 +221,8 @@ class Planner:
             solved = await self._solve(taken, False, judging)
         self._effort = None
         self._apply(taken, solved, adopted)
+        self._placed = True
+        self.writer.gate.unreached -= unreached
         self.outages.take(solved.verdicts, versions, now)
         if desk.more or self.outages.more or plan_first:  # only now: nothing has changed that a refusal should wait for
             self.replan()

@@ -16,7 +16,7 @@ from typing import Any
 from laycan.control.conditions import RECONCILING, Conditions
 from laycan.control.decision import Decision
 from laycan.control.lifecycle import UNDECIDED, Phase
-from laycan.kube.sound import mapping, seconds_at
+from laycan.kube.sound import mapping, seconds_at, text_at
 from laycan.kube.views import ContractView
 from laycan.kube.world import World
 from laycan.planning.holds import hold_key
@@ -96,9 +96,11 @@ def is_awaited(quote: ContractView, until: int, named_by: Iterable[ContractView]
 
 
 def _made_firm(quote: ContractView) -> int:
-    """When the operator first wrote that the quote is to be decided (Unix seconds); far ahead before that."""
+    """When the operator first wrote that the quote is to be decided (Unix seconds), far ahead before that; not earlier than its answer,
+    because until that was written it was undecided as a quote."""
     conditions = Conditions(quote.status.get("conditions") or (), quote.generation, 0)
-    return conditions.since(RECONCILING) if conditions.true(RECONCILING) else FOREVER
+    answered = text_at(quote.status, "phaseSince")
+    return max(conditions.since(RECONCILING), parse_time(answered) if answered else 0) if conditions.true(RECONCILING) else FOREVER
 
 
 def naming(world: World) -> dict[str, list[ContractView]]:
@@ -175,12 +177,17 @@ def open_desk(
     quotes: Sequence[ContractView],
     now: int,
     promised: Collection[str] = (),
+    *,
+    placed: bool = True,
 ) -> Desk:
     """What this plan is asked beside what is `promised`; all have been screened.
 
-    A quote whose hold fits only if another one's of this plan is not granted waits for the next plan, which knows.
+    A quote whose hold fits only if another one's of this plan is not granted waits for the next plan, which knows. So does everybody
+    after a restart while the holds that last are not `placed`: where they lie is written nowhere, and nobody else may have it.
     """
     holds = standing(world, decisions, now, promised)
+    if holds and not placed:
+        return Desk(holds=tuple(holds.values()), more=True)
     taking = takers(candidates, holds)
     lasting = tuple(hold for key, hold in holds.items() if key not in taking.values())
     held: Counter[str] = Counter()

@@ -1,13 +1,14 @@
 """The planner's problem, taken from the World at one instant.
 
-A promise counts as made once it is decided, even while its status is still to be written: a plan that was asked for meanwhile must
-not decide it again and differently. What is written, or on its way, comes first.
+A promise counts as made, and as lying where it was decided to be, even while its status is still to be written: a plan that was asked for
+meanwhile must not decide it again and differently. What is written, or on its way, counts where nothing is decided, as after a restart, and
+where what was decided cannot be reached from it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -67,23 +68,30 @@ class Snapshot:
 
 
 def promises(
-    world: World, in_flight: Mapping[str, Mapping[str, Any]], decisions: Mapping[str, Decision], unusable: frozenset[str], now: int
+    world: World,
+    in_flight: Mapping[str, Mapping[str, Any]],
+    decisions: Mapping[str, Decision],
+    unusable: frozenset[str],
+    now: int,
+    unreached: Collection[str] = (),
 ) -> dict[str, Promise]:
-    """All promises that run, by contract."""
+    """All promises that run, by contract; `unreached`: keys of those for which only what is written counts."""
     found, today = {}, format_time(now)
     for key, contract in world.contracts.items():
         status = in_flight.get(key, contract.status)
         phase = str(status.get("phase", ""))
         if contract.deleting or status.get("endedAt"):
             continue
+        decided = _decided(contract, decisions.get(key))
         if phase in COMMITTED:
             ahead = [(b["node"], b["level"]) for b in status.get("bindings") or () if b["end"] > today]
             begun = {b["node"] for b in status.get("bindings") or () if _begins(b, today)}
-            bound = tuple(bindings_from(key, status))
+            bound = tuple(bindings_from(key, status)) if decided is None or key in unreached else decided
             found[key] = Promise(contract, phase, bound, _at(ahead, "Node"), _at(ahead, "Device"), frozenset(begun))
-        elif contract.phase in UNDECIDED and (bindings := _decided(contract, decisions.get(key), world, unusable)):
+        elif contract.phase in UNDECIDED and decided is not None and all(b.node in world.nodes and b.node not in unusable for b in decided):
             ahead = [(b.node, b.level) for b in decisions[key].bindings]
-            found[key] = Promise(contract, "Accepted", bindings, _at(ahead, "Node"), _at(ahead, "Device"))
+            bound = () if key in unreached else decided
+            found[key] = Promise(contract, "Accepted", bound, _at(ahead, "Node"), _at(ahead, "Device"))
     return found
 
 
@@ -96,12 +104,10 @@ def _at(bindings: Iterable[tuple[str, str]], level: str) -> frozenset[str]:
     return frozenset(node for node, each in bindings if each == level)
 
 
-def _decided(contract: ContractView, decision: Decision | None, world: World, unusable: frozenset[str]) -> tuple[Binding, ...]:
-    """The bindings of a promise that is only decided, if it could still be kept."""
+def _decided(contract: ContractView, decision: Decision | None) -> tuple[Binding, ...] | None:
+    """Where a promise was decided to be, nowhere while all of it is curtailed; None without one."""
     if decision is None or decision.accepted is not True or decision.uid != contract.uid:
-        return ()
-    if any(b.node in unusable or b.node not in world.nodes for b in decision.bindings):
-        return ()
+        return None
     return tuple(Binding(contract.key, b.node, b.product, b.gpus, b.start, b.end) for b in decision.bindings)
 
 
@@ -139,8 +145,11 @@ def take(
         curtailed = int((view.status.get("quantities") or {}).get("curtailedGpuSeconds") or 0)
         sold = products.get(name) or _NO_TERMS
         planned = contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
-        more = pursued(view.status, (b.start for b in made[view.key].bindings), due(view), now) if accepted and make_good else None
+        starts = (b.start for b in bindings_from(view.key, view.status))  # a decision knows not what is over, nor what was counted
+        more = pursued(view.status, starts, due(view), now) if accepted and make_good else None
         planned = as_taker(planned) if view.key in desk.takers else planned
+        if accepted and view.phase in UNDECIDED and planned.notice_seconds is not None:
+            planned = replace(planned, unwritten=True)  # who got what it has, and is written first, would have it alone after a restart
         contracts.append(as_planned(planned, more) if more is not None else planned)
         versions[view.key] = view.uid, view.generation
         making_good |= {view.key} if more is not None else set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -151,10 +152,13 @@ class Town:
                 self.write_one(key)
 
     def write_one(self, key: str) -> None:
-        view = self.world.contracts[key]
+        writer, view = self.office.writer, self.world.contracts[key]
         taken = frozenset(e["id"] for e in view.status.get("outbox") or ())
-        decision = self.office.writer._decision(view)
-        status = next_status(view, self.world, decision, taken, SETTINGS, "urn:laycan:x", 1, self.now)
+
+        def made(decision: Decision | None) -> dict[str, Any] | None:
+            return next_status(view, self.world, decision, taken, SETTINGS, "urn:laycan:x", 1, self.now)
+
+        status = writer.gate.pass_through(view, writer._decision(view), made, self.now)
         if status is not None:
             self._truthful(view, status)
             self.world.put("contracts", key, replace(view, status=status, resource_version=view.resource_version + 1))
@@ -185,7 +189,7 @@ class Town:
         bound = {key: writer.decisions[key].bindings for key in before if key in writer.decisions}
         for _ in range(8):
             await self.office.step()
-            self.check_bindings()
+            self.check_bindings(taking.values())
             if not self.office._dirty and not self.office._waited_for:
                 break
         for taker, quote in taking.items():
@@ -206,14 +210,17 @@ class Town:
         held: int = sum(h.quote.spec["terms"]["delivery"]["gpus"] for h in self.holds().values())
         assert held <= CAP
 
-    def check_bindings(self) -> None:
-        """Nobody accepted is short of a GPU-second, and no GPU is promised twice; targets are kept."""
+    def check_bindings(self, taken: Collection[str]) -> None:
+        """Nobody accepted is short of a GPU-second, and no GPU is promised twice; targets are kept.
+
+        A hold of those that are `taken` up may be short until then: where its taker's lots touch others of his, nobody else's may.
+        """
         rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for key, decision in self.decisions.items():
             view = self.world.contracts[key]
             if decision.uid != view.uid or decision.accepted is False:
                 continue
-            if decision.accepted is None and key not in self.holds():
+            if decision.accepted is None and (key not in self.holds() or key in taken):
                 continue
             by_right = view.spec["terms"]["firmness"].get("interruption") is not None and decision.accepted
             if by_right:
@@ -258,7 +265,7 @@ ACTS = (
 
 
 @pytest.mark.parametrize("target", [None, TARGET_PPM])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(12), 162, 245])
 def test_a_desk_at_work(seed: int, target: int | None) -> None:
     """No GPU is promised twice, no hold is given away, who takes one up has it, and everybody is answered."""
 

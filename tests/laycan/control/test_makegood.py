@@ -15,7 +15,7 @@ from laycan.kube.views import contract_view
 from laycan.resources.times import format_time, parse_time
 from tests.laycan.control.acts import done
 from tests.laycan.control.desk import T0, Desk, delivering
-from tests.laycan.control.planning import decided, planning
+from tests.laycan.control.planning import Clock, decided, planning
 from tests.laycan.control.town import HOUR, NOW, contract, world
 
 TOLERANCE = {"graceSeconds": 300, "cureSeconds": 1200}
@@ -258,6 +258,11 @@ class TestPlanned:
         times = {"delivery_start": format_time(NOW - HOUR), "delivery_end": format_time(NOW - 60)}
         return contract("late", created=NOW - 2 * HOUR, status=status, **times, **more)
 
+    def binding(self, *rows: dict[str, Any]) -> Any:
+        """The same with these bindings besides."""
+        owing = self.owing()
+        return replace(owing, status={**owing.status, "bindings": [*owing.status["bindings"], *rows]})
+
     def test_on_a_free_node(self) -> None:
         """Bound after the window's end for three whole intervals, as one lot."""
         made = world([self.owing()])
@@ -296,10 +301,8 @@ class TestPlanned:
 
     def test_what_is_bound_stays(self) -> None:
         """The next plan, and one after a restart, leave it where it is; a newcomer does not get its node."""
-        bound = self.owing()
         row = {"node": "n2", "product": "h100", "gpus": 8, "level": "Node", "boundAt": format_time(NOW)}
-        row |= {"start": format_time(NOW + 240), "end": format_time(NOW + 1140), "lots": [0]}
-        bound = replace(bound, status={**bound.status, "bindings": [*bound.status["bindings"], row]})
+        bound = self.binding({**row, "start": format_time(NOW + 240), "end": format_time(NOW + 1140), "lots": [0]})
         times: dict[str, Any] = {"delivery_start": format_time(NOW + 300), "delivery_end": format_time(NOW + 900)}
         made = world([bound, contract("one", **times, delivery_gpus=16)])
 
@@ -310,6 +313,43 @@ class TestPlanned:
             assert decided(office)["desk/one"].accepted is False
 
         planning(made, test)
+
+    def test_moved_in_a_stretch(self) -> None:
+        """It keeps its end in all plans that follow: what was delivered before the move is of the stretch."""
+        stretch = {"product": "h100", "gpus": 8, "level": "Node", "lots": [0]}
+        before = {**stretch, "node": "n2", "start": format_time(NOW + 240)}
+        made, clock = world([self.binding({**before, "end": format_time(NOW + 1140)})]), Clock()
+
+        async def test(office: Any) -> None:
+            clock.now, office.fleet.failed = NOW + 300, frozenset({"n2"})
+            await office.step()
+            ((node, start, end),) = [(b.node, b.start, b.end) for b in decided(office)["desk/late"].bindings]
+            assert (node, start, end) == ("n1", NOW + 300, NOW + 1140)
+            after = {**stretch, "node": node, "start": format_time(start), "end": format_time(end)}
+            made.put("contracts", "desk/late", replace(self.binding({**before, "end": format_time(start)}, after), resource_version=99))
+            clock.now = NOW + 400
+            await office.step()
+            late = decided(office)["desk/late"]
+            assert [b.end for b in late.bindings] == [NOW + 1140]
+            assert late.undelivered == ()
+
+        planning(made, test, clock=clock)
+
+    def test_the_rest_of_a_stretch_that_was_counted(self) -> None:
+        """It is planned from now on, not from where the stretch began that was decided before."""
+        made, clock = world([self.owing()]), Clock()
+
+        async def test(office: Any) -> None:
+            await office.step()
+            clock.now = NOW + 1400
+            counted = self.owing()
+            counted.status["makeGood"]["deliveredGpuSeconds"] = 4_800
+            made.put("contracts", "desk/late", replace(counted, resource_version=99))
+            await office.step()
+            (binding,) = decided(office)["desk/late"].bindings
+            assert (binding.start - (NOW - 60), binding.end - binding.start) == (1800, 300)
+
+        planning(made, test, clock=clock)
 
     def test_asked_for_when_its_time_has_come(self) -> None:
         """The moment the window is metered to its end a plan is made."""

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from laycan.control.decision import Decision, PlannedBinding
+from laycan.control.gate import PATIENCE_SECONDS, Gate
 from laycan.control.planner import Planner
+from laycan.control.snapshot import promises
 from laycan.control.solver_process import SolverError
 from laycan.kube.device_views import DeviceView, ResourceSliceView
 from laycan.kube.views import ContractView, FenceView
@@ -48,6 +51,77 @@ def test_a_promise_that_is_decided_but_not_written_is_not_decided_again() -> Non
         await office.step()
         assert decided(office)["desk/a"].bindings == first.bindings
         assert decided(office)["desk/b"].accepted
+
+    planning(made, test)
+
+
+def test_a_move_that_is_decided_but_not_written_is_not_taken_back(caplog: pytest.LogCaptureFixture) -> None:
+    """Its old node was given to somebody on the strength of it."""
+    made = world([contract("a", status=bound("n1"))], ("n1", "n2", "n3"))
+    for name, rack in (("n1", "full"), ("n2", "full"), ("n3", "empty")):
+        made.nodes[name] = node(name, labels={"network.topology.nvidia.com/leaf": rack})
+    made.namespaces["beta"] = made.namespaces["acme"]
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        made.put("contracts", "desk/b", contract("b", delivery_gpus=16, delivery_scope="Rack", delivery_handover={"namespace": "beta"}))
+        await office.step()
+        first = dict(decided(office))
+        assert {b.node for b in first["desk/b"].bindings} == {"n1", "n2"}
+        made.put("contracts", "desk/c", contract("c"))
+        await office.step()
+        assert {key: decided(office)[key].bindings for key in first} == {key: d.bindings for key, d in first.items()}
+        assert "ALARM" not in caplog.text
+        assert office.followed, "the plan that is kept goes on"
+
+    planning(made, test)
+
+
+def test_after_a_wait_that_lasts_only_what_is_written_counts() -> None:
+    """A plan that cannot be reached from there is not made again."""
+    made = world([contract("a", status=bound("n1")), contract("b", delivery_handover={"namespace": "beta"})])
+    moved, new = Decision(True, NOW, bindings=_at("n2"), uid="uid-a"), Decision(True, NOW, bindings=_at("n1"), uid="uid-b")
+    decisions = {"desk/a": moved, "desk/b": new}
+    replans: list[str] = []
+    gate = Gate(made, lambda: replans.append("again"))
+    gate.observe("desk/a")
+    for now in (NOW, NOW + PATIENCE_SECONDS):
+        assert gate.pass_through(made.contracts["desk/b"], new, lambda _: bound("n1"), now) is None
+    assert replans == ["again"]
+    planned = promises(made, {}, decisions, frozenset(), NOW, gate.unreached)
+    assert [b.node for b in planned["desk/a"].bindings] == ["n1"]
+    assert planned["desk/b"].bindings == (), "it stays accepted, and finds its place beside what is written"
+    assert [b.node for b in promises(made, {}, decisions, frozenset(), NOW)["desk/a"].bindings] == ["n2"]
+
+
+def _at(name: str) -> tuple[PlannedBinding, ...]:
+    return (PlannedBinding(name, "h100", 8, NOW + HOUR, NOW + 2 * HOUR),)
+
+
+def test_a_promise_that_is_wholly_curtailed_is_one() -> None:
+    """Nothing is bound for it, and it is not decided again while its status is still to be written."""
+    made = world([contract("a")])
+    assert promises(made, {}, {"desk/a": Decision(True, NOW, uid="uid-a")}, frozenset(), NOW)["desk/a"].bindings == ()
+
+
+def test_what_is_not_written_yet_is_not_curtailed() -> None:
+    """Who is given its node, and is written first, would have it alone after a restart: the right of curtailment begins with the write."""
+    right: dict[str, Any] = {"firmness": {"class": "Interruptible", "interruption": {"noticeSeconds": 60, "maxHours": 72}}}
+    made = world([contract("a", **right)], ("n1",))
+    made.namespaces["beta"] = made.namespaces["acme"]
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        made.put("contracts", "desk/b", contract("b", delivery_handover={"namespace": "beta"}))
+        await office.step()
+        assert decided(office)["desk/b"].accepted is False
+        assert [b.node for b in decided(office)["desk/a"].bindings] == ["n1"]
+        made.put("contracts", "desk/a", contract("a", status=bound("n1"), version="9", **right))
+        made.drop("contracts", "desk/b")
+        made.put("contracts", "desk/c", contract("c", delivery_handover={"namespace": "beta"}))
+        await office.step()
+        assert decided(office)["desk/c"].accepted
+        assert not decided(office)["desk/a"].bindings
 
     planning(made, test)
 

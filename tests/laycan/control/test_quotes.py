@@ -56,6 +56,14 @@ def write(made: World, office: Planner, key: str, now: int = NOW) -> dict[str, A
     return status
 
 
+async def after_a_restart(office: Planner) -> None:
+    """One plan gives what is held its places, the next decides about everybody else."""
+    await office.step()
+    assert all(office.world.contracts[key].phase for key in decided(office))
+    assert office._dirty
+    await office.step()
+
+
 class TestWhatIsHeld:
     def test_a_full_promise_is_held_for_the_endpoints_seconds(self) -> None:
         """And no other contract can have its node meanwhile."""
@@ -143,8 +151,32 @@ class TestWhatIsHeld:
         made = market(quote("q", status={"phase": "Quoted", "offer": HELD}), firm("a"), nodes=("n1",))
 
         async def test(office: Planner) -> None:
-            await office.step()
+            await after_a_restart(office)
             assert decided(office)["desk/a"].accepted is False
+
+        planning(made, test)
+
+    def test_after_a_restart_it_has_its_place_before_anybody_is_decided(self) -> None:
+        """Where it lies is written nowhere, and the places that are left when another one is taken up are not those that were there."""
+        day, right = 24 * HOUR, {"class": "Interruptible", "interruption": {"noticeSeconds": 600, "maxHours": 72}}
+        today: dict[str, Any] = {"delivery_start": format_time(NOW - day), "delivery_end": format_time(NOW + day)}
+        runs = bound("n3", start=NOW - 60, end=NOW + day - 600, phase="Delivering")  # curtailed for the turnaround before the later hold
+        held = {"phase": "Quoted", "offer": HELD}
+        beta: dict[str, Any] = {"delivery_handover": {"namespace": "beta"}}
+        made = market(
+            firm("runs", status=runs, firmness=right, **today, **beta),
+            quote("today", status=held, **today, **beta | {"delivery_gpus": 16}),
+            quote("later", status=held, delivery_start=format_time(NOW + day), delivery_end=format_time(NOW + 2 * day)),
+            firm("taker", of="today", **today, **beta | {"delivery_gpus": 16}),
+            nodes=("n1", "n2", "n3"),
+        )
+        made.namespaces["beta"] = namespace_view({"metadata": {"name": "beta", "labels": {"laycan.dev/desk": "desk"}}})
+        made.products["h100"] = product("h100", turnaroundSeconds=600)
+
+        async def test(office: Planner) -> None:
+            await after_a_restart(office)
+            assert decided(office)["desk/taker"].accepted
+            assert decided(office)["desk/later"].bindings
 
         planning(made, test)
 
@@ -235,7 +267,7 @@ class TestWhoTakesItUp:
         )
 
         async def test(office: Planner) -> None:
-            await office.step()
+            await after_a_restart(office)
             assert {k: d.accepted for k, d in decided(office).items() if k != "desk/q"} == {"desk/early": False, "desk/taker": True}
 
         planning(made, test)
@@ -250,7 +282,7 @@ class TestWhoTakesItUp:
         )
 
         async def test(office: Planner) -> None:
-            await office.step()
+            await after_a_restart(office)
             assert {k: d.accepted for k, d in decided(office).items() if k != "desk/q"} == {"desk/first": True, "desk/second": False}
 
         planning(made, test)
@@ -260,7 +292,7 @@ class TestWhoTakesItUp:
         made = market(firm("q", status={"phase": "Quoted", "offer": HELD}), firm("early", created=NOW - 600), nodes=("n1",))
 
         async def test(office: Planner) -> None:
-            await office.step()
+            await after_a_restart(office)
             assert {k: d.accepted for k, d in decided(office).items()} == {"desk/early": False, "desk/q": True}
 
         planning(made, test)
@@ -325,7 +357,7 @@ class TestWhoTakesItUp:
         made = market(asked, *(() if itself else (firm("taker", of="q"),)))
 
         async def test(office: Planner) -> None:
-            await office.step()
+            await after_a_restart(office)
             assert decided(office)["desk/q" if itself else "desk/taker"].accepted
             made.put("contracts", "desk/z", firm("z"))
             await office.step()
@@ -346,6 +378,17 @@ class TestWhoTakesItUp:
         )
         made.contracts["desk/q"] = firm("q", status=late)
         assert not standing(made, {}, NOW + 61)
+
+    def test_a_quote_that_was_answered_and_made_firm_too_late(self) -> None:
+        """Its answer is written after validUntil, when it is Firm already: that it was undecided all the time says nothing of when."""
+        made = market(quote("q"))
+        status = next_status(made.contracts["desk/q"], made, None, frozenset(), SETTINGS, "urn:laycan:x", 1, NOW)
+        answer = Decision(None, NOW, offer=Offered(Promise.FULL, NOW + 60, True, None, ()), uid="uid-q")
+        for now, stands in ((NOW + 60, True), (NOW + 61, False)):
+            made.contracts["desk/q"] = firm("q", status=status, meta={"generation": 2})
+            told = next_status(made.contracts["desk/q"], made, answer, frozenset(), SETTINGS, "urn:laycan:x", 1, now)
+            made.contracts["desk/q"] = firm("q", status=told, meta={"generation": 2})
+            assert bool(standing(made, {}, NOW + 61)) is stands
 
     def test_a_hold_that_is_gone_is_not_taken_up_unseen(self) -> None:
         """Made Firm too late: it is decided like any other, after who came before it."""
