@@ -35,6 +35,9 @@ from tests.sockets import sockets_closed
 
 GROUP = "/apis/laycan.dev/v1alpha1"
 PRODUCT = "h100"
+# kube-scheduler 1.36 keeps the GPU of a pod that went while it was being bound for 120 s (AssumeExtendedResourceTimeoutDefaultSeconds), and
+# tries a pod that it has parked again after 300 s where it missed the event that would have told it to.
+SCHEDULER_SECONDS = 400
 AGENTS = {"kube-system", "gpu-operator", "monitoring", NAMESPACE}  # namespaces of the cluster's own
 FAST = Settings.model_validate(
     {
@@ -229,7 +232,7 @@ class Market:
         found = self.admin.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {}
         return str(found["spec"]["nodeName"]) if found.get("status", {}).get("phase") == "Running" else ""
 
-    def await_running(self, namespace: str, name: str, seconds: float = 90) -> str:
+    def await_running(self, namespace: str, name: str, seconds: float = SCHEDULER_SECONDS) -> str:
         return until(f"{namespace}/{name} runs", lambda: self.runs(namespace, name), seconds=seconds)
 
     def contract(

@@ -12,12 +12,11 @@ from controlplane import fleet
 from controlplane.api import JSON_PATCH, Api, ApiError, Object
 from controlplane.waiting import until
 from laycan.resources.times import format_time
-from tests.cluster.delivering import GROUP, PRODUCT, Market, epoch, now
+from tests.cluster.delivering import GROUP, PRODUCT, SCHEDULER_SECONDS, Market, epoch, now
 from tests.cluster.policies.installed import Installed
 
 RESOURCE = "/apis/resource.k8s.io/v1"
 CONTRACT = "laycan.dev/contract"
-PARKED_SECONDS = 400  # kube-scheduler may miss that a pod fits by now; what it has parked it tries again after 300 s
 Card = tuple[str, int]  # node, minor
 
 
@@ -98,7 +97,7 @@ class GpuMarket(Market):
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": f"crowd-{node}", "namespace": namespace}, "spec": body}
         )
         try:
-            until("the crowd has what is free", lambda: self._given(namespace) >= free, seconds=PARKED_SECONDS)
+            until("the crowd has what is free", lambda: self._given(namespace) >= free, seconds=SCHEDULER_SECONDS)
         except TimeoutError as error:
             error.add_note(self._crowd_of(namespace))
             raise
@@ -221,6 +220,6 @@ def hold_pods(market: GpuMarket, namespace: str) -> list[str]:
     return [pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith("laycan-hold-")]
 
 
-def await_has(market: GpuMarket, holder: str, name: str, node: str, *minors: int, seconds: float = 90) -> None:
+def await_has(market: GpuMarket, holder: str, name: str, node: str, *minors: int, seconds: float = SCHEDULER_SECONDS) -> None:
     """Waits until the claim has these cards, kept for the contract."""
     until(f"{holder}/{name} has {minors} of {node}", partial(market.has, holder, name, node, *minors), seconds=seconds)
