@@ -103,7 +103,7 @@ class Play:
         for node in self.observer.silent():
             lease = self.stage.api.find(f"{LEASES}/{node}")
             if lease is not None:
-                self.observer.hear(node, seconds(lease["spec"]["renewTime"]))
+                self.observer.hear(node, max(seconds(written["time"]) for written in lease["metadata"]["managedFields"]))
 
     def fence(self) -> dict[str, str]:
         found = self.stage.api.find("/apis/laycan.dev/v1alpha1/nodefences/cluster") or {}

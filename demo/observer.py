@@ -70,7 +70,7 @@ class Death:
     """Of a node whose kubelet was told to fall silent. When it did so only its Lease tells: KWOK may learn of it seconds later."""
 
     ordered: int
-    heard: int  # the last renewal of its Lease: it was not there in any second after that
+    heard: int  # the last renewal of its Lease by the API server's clock: it was not there in any second after that
     over: int | None = None  # when its kubelet was told to speak again
 
     @property

@@ -86,7 +86,8 @@ def promises(
         if phase in COMMITTED:
             ahead = [(b["node"], b["level"]) for b in status.get("bindings") or () if b["end"] > today]
             begun = {b["node"] for b in status.get("bindings") or () if _begins(b, today)}
-            bound = tuple(bindings_from(key, status)) if decided is None or key in unreached else decided
+            written = tuple(bindings_from(key, status))
+            bound = written if decided is None or key in unreached else _joined(written, decided, now)
             found[key] = Promise(contract, phase, bound, _at(ahead, "Node"), _at(ahead, "Device"), frozenset(begun))
         elif contract.phase in UNDECIDED and decided is not None and all(b.node in world.nodes and b.node not in unusable for b in decided):
             ahead = [(b.node, b.level) for b in decisions[key].bindings]
@@ -102,6 +103,18 @@ def _begins(binding: Mapping[str, Any], today: str) -> bool:
 
 def _at(bindings: Iterable[tuple[str, str]], level: str) -> frozenset[str]:
     return frozenset(node for node, each in bindings if each == level)
+
+
+def _joined(written: Iterable[Binding], decided: Iterable[Binding], now: int) -> tuple[Binding, ...]:
+    """What was had until now, and where it was decided to be from now on.
+
+    Who comes next keeps the turnaround from the former, and it tells the grade where a product was deleted. What begins with a decision
+    that is still to be written does not run yet, so a node that is cordoned meanwhile does not take it.
+    """
+    past = [binding._replace(end=min(binding.end, now)) for binding in written if binding.start < now]
+    runs = {binding.node for binding in past if binding.end == now}
+    ahead = [binding if binding.node in runs else binding._replace(start=max(binding.start, now)) for binding in decided]
+    return (*past, *(binding for binding in ahead if binding.start < binding.end))
 
 
 def _decided(contract: ContractView, decision: Decision | None) -> tuple[Binding, ...] | None:

@@ -45,7 +45,7 @@ class World:
     instructions: dict[str, InstructionView] = field(default_factory=dict)  # namespace/name -> an act on a contract
     fence: FenceView | None = None  # None: NodeFence/cluster is not there
     epoch: int = 0  # LeaderEpoch/cluster
-    last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (its Lease's renewTime)
+    last_seen: dict[str, int] = field(default_factory=dict)  # node -> last good sample before it failed (the renewal of its Lease)
     lost: dict[str, int] = field(default_factory=dict)  # node -> the NotReady, by its time, of which last_seen was read
     silent: dict[str, int] = field(default_factory=dict)  # node whose kubelet is heard no more -> last renewal of its Lease
     no_devices: str = "ResourceClaims are not watched"  # why exact GPUs cannot be delivered in this cluster; "" = they can

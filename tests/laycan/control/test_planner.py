@@ -18,7 +18,7 @@ from laycan.kube.device_views import DeviceView, ResourceSliceView
 from laycan.kube.views import ContractView, FenceView
 from laycan.kube.world import World
 from laycan.resources.times import format_time
-from tests.laycan.control.planning import decided, planning
+from tests.laycan.control.planning import Clock, decided, planning
 from tests.laycan.control.town import HOUR, NOW, Fleet, bound, contract, node, product, world
 
 BAD = "tests.laycan.control.planners"
@@ -75,6 +75,69 @@ def test_a_move_that_is_decided_but_not_written_is_not_taken_back(caplog: pytest
         assert office.followed, "the plan that is kept goes on"
 
     planning(made, test)
+
+
+RUNS: dict[str, Any] = {"delivery_start": format_time(NOW - HOUR), "delivery_end": format_time(NOW + HOUR)}
+
+
+def test_a_product_that_was_deleted_is_known_by_where_its_promise_was() -> None:
+    """Its only node fails, and nothing is bound for a plan: the grade is not forgotten by the next, and the lot goes to a new node."""
+    made = world([contract("a", status=bound("n1", start=NOW - HOUR, end=NOW + HOUR, phase="Delivering"), **RUNS)], ("n1",))
+    made.products.clear()
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        assert isinstance(office.fleet, Fleet)
+        office.fleet.failed = frozenset({"n1"})
+        await office.step()
+        assert decided(office)["desk/a"].bindings == ()
+        made.put("nodes", "n3", node("n3"))
+        await office.step()
+        await office.step()  # a thorough one
+        assert [b.node for b in decided(office)["desk/a"].bindings] == ["n3"]
+
+    planning(made, test)
+
+
+def test_nobody_is_adopted_in_the_turnaround_after_a_move() -> None:
+    """Who has just left the node stands in no decision any more, but in what is written."""
+    before = bound("n1", start=NOW - HOUR, end=NOW, phase="Delivering")
+    before["bindings"] += bound("n2", start=NOW, end=NOW + HOUR)["bindings"]
+    made = world([contract("x", status=before, **RUNS)])
+    made.products["h100"] = product("h100", turnaroundSeconds=600)
+    made.namespaces["beta"] = made.namespaces["acme"]
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        adopt: dict[str, Any] = {"spec": {"adopt": {"bindings": [{"node": "n1", "gpus": 8}]}}, "delivery_handover": {"namespace": "beta"}}
+        made.put("contracts", "desk/y", contract("y", **adopt, **RUNS))
+        await office.step()
+        reason = decided(office)["desk/y"].reason
+        assert reason is not None
+        assert "n1 is bound to contract desk/x" in reason.message
+
+    planning(made, test)
+
+
+def test_what_is_to_be_written_does_not_run_yet() -> None:
+    """A move is decided to a node that is cordoned before it is written: it goes elsewhere, as a cordoned node takes nothing new."""
+    clock = Clock()
+    made = world([contract("a", status=bound("n1", start=NOW - HOUR, end=NOW + HOUR, phase="Delivering"), **RUNS)], ("n1", "n2", "n3"))
+
+    async def test(office: Planner) -> None:
+        await office.step()
+        assert isinstance(office.fleet, Fleet)
+        office.fleet.failed, clock.now = frozenset({"n1"}), NOW + 1
+        await office.step()
+        (moved,) = decided(office)["desk/a"].bindings
+        old, clock.now = made.nodes[moved.node], NOW + 6
+        made.put("nodes", moved.node, replace(old, raw={**old.raw, "spec": {"unschedulable": True}}, resource_version=9))
+        office._thorough_at = clock.now
+        await office.step()
+        (again,) = decided(office)["desk/a"].bindings
+        assert {"n1", moved.node, again.node} == {"n1", "n2", "n3"}
+
+    planning(made, test, clock=clock)
 
 
 def test_after_a_wait_that_lasts_only_what_is_written_counts() -> None:

@@ -34,10 +34,16 @@ RETRY_SECONDS = 7  # the longest pause between two attempts of a kubelet that ca
 
 
 def renewal(lease: Mapping[str, Any]) -> int | None:
-    """When a Lease was last renewed by its kubelet's clock, Unix seconds; None when it does not say."""
-    text = text_at(mapping(lease.get("spec")), "renewTime")
+    """When a Lease was last renewed, Unix seconds; None when it does not say.
+
+    By the clock of the API server, which notes when who owns `renewTime` wrote it last (managedFields): a kubelet's clock that is wrong
+    would make an outage longer or shorter than it was. Only where nobody is noted `renewTime` itself counts.
+    """
+    entries = mapping(lease.get("metadata")).get("managedFields")
+    renewers = [entry for entry in entries or () if "f:renewTime" in mapping(mapping(mapping(entry).get("fieldsV1")).get("f:spec"))]
+    times = [text_at(entry, "time") for entry in renewers] or [text_at(mapping(lease.get("spec")), "renewTime")]
     try:
-        return parse_time(f"{text[:19]}Z")  # it has microseconds
+        return max(parse_time(f"{text[:19]}Z") for text in times)  # renewTime has microseconds
     except ValueError:
         return None
 
@@ -46,7 +52,7 @@ class Heartbeats:
     """The renewals that were seen, by node: takes what a Reflector reads. `look` before anything is asked; Unix seconds throughout."""
 
     def __init__(self, clock: Callable[[], int] = lambda: 0) -> None:
-        self.renewed: dict[str, int] = {}  # node -> its Lease's renewTime
+        self.renewed: dict[str, int] = {}  # node -> when its Lease was renewed
         self._clock = clock
         self._heard: dict[str, int] = {}  # node -> when that was seen
         self._since: int | None = None  # since when it is true that whoever renews is heard; None: it is not

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,6 +128,18 @@ def test_renewal() -> None:
     assert renewal({"spec": {"renewTime": "2027-01-15T08:00:00.123456Z"}}) == T0
     assert renewal({"spec": {"renewTime": "soon"}}) is None
     assert renewal({}) is None
+
+
+@pytest.mark.parametrize("minutes", ["06", "59"], ids=["late", "early"])
+def test_renewal_by_the_clock_of_the_api_server(minutes: str) -> None:
+    """A kubelet's clock that is wrong makes no outage longer or shorter; who else wrote the Lease says nothing of its kubelet."""
+
+    def entry(manager: str, field: str, time: str) -> dict[str, Any]:
+        return {"manager": manager, "operation": "Update", "time": time, "fieldsV1": {"f:spec": {field: {}}}}
+
+    managed = [entry("kubelet", "f:renewTime", "2027-01-15T08:00:00Z"), entry("somebody", "f:holderIdentity", "2027-01-15T09:00:00Z")]
+    lease = {"metadata": {"managedFields": managed}, "spec": {"renewTime": f"2027-01-15T07:{minutes}:00.123456Z"}}
+    assert renewal(lease) == T0
 
 
 class TestFailure:
