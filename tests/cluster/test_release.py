@@ -52,6 +52,9 @@ EVERYTHING = (
 )
 
 
+LOCKED = "is being written by another process"  # 0.1.0 takes a planner's process that it is just starting for one, and tries again
+
+
 class Previous(Operator):
     """The operator of the release before this one; its code lies in `previous` beside its folder."""
 
@@ -114,8 +117,9 @@ class Town:
         assert _pods(self.market) == self.pods, "no pod of the holder was evicted"
         exported = self.export()
         assert exported[: len(self.receipts)] == self.receipts
-        drifted = [line for line in self.market.operators[-1].log.read_text().splitlines() if "ALARM" in line]
-        assert drifted == []
+        operator = self.market.operators[-1]
+        alarms = [line for line in operator.log.read_text().splitlines() if "ALARM" in line]
+        assert [line for line in alarms if not (isinstance(operator, Previous) and LOCKED in line)] == []
         self.receipts = exported
 
     def export(self) -> list[str]:

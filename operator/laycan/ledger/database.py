@@ -87,7 +87,9 @@ class Database:
             raise DamagedError(f"{self.path} holds text that is none") from error
 
     def _unlock(self) -> None:
+        """Not by closing alone: a child that was forked meanwhile has a copy until it starts its program."""
         if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
 
 

@@ -274,6 +274,15 @@ print(log.size)
 
 
 class TestTwoProcesses:
+    def test_a_child_with_a_copy_of_the_lock_keeps_nobody_off(self, path: Path) -> None:
+        """A process that is forked while a log is open has one until it starts its program; the log may be opened anew by then."""
+        log, lock = create_log(path, "op/local"), Path(f"{path}.lock").resolve()
+        (held,) = (int(found.name) for found in Path("/proc/self/fd").iterdir() if found.resolve() == lock)
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[held]) as child:
+            log.close()
+            open_log(path).close()
+            child.communicate(b"\n")
+
     def test_one_writes_and_any_number_read(self, path: Path) -> None:
         """A second writer is refused in a sentence that says why, in another process and in the same; a reader sees what is committed."""
         log = create_log(path, "op/local")
