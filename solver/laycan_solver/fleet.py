@@ -7,13 +7,14 @@ index in that order.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .model import Binding, Level, Node, Outage, OutageType, Problem
+from .spans import union
 from .timegrid import Flags, Ints
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class Fleet:
         self.open[column] = node.usable and not node.cordoned
         self.close()
         own = [o for o in outages if node.name in o.nodes and o.start < o.end]
-        self.outages[column] = merged(own)
-        self.planned[column] = merged([o for o in own if o.type is not OutageType.FORCED])
+        self.outages[column] = union((o.start, o.end) for o in own)
+        self.planned[column] = union((o.start, o.end) for o in own if o.type is not OutageType.FORCED)
 
     def _domains(self, level: int) -> Ints:
         names = sorted({n.domains[level] for n in self.nodes})
@@ -87,7 +88,7 @@ class Fleet:
             for name in outage.nodes:
                 if name in self.column and outage.start < outage.end:
                     own[self.column[name]].append(outage)
-        return [merged(found) for found in own]
+        return [union((o.start, o.end) for o in found) for found in own]
 
     def _staying(self, problem: Problem) -> dict[int, list[Binding]]:
         """column -> announced bindings that run on the node at now; a reserve never runs."""
@@ -114,17 +115,6 @@ class Fleet:
             return column not in self.overfull
         mine = (b for b in self.staying.get(column, ()) if b.contract == demand.contract.key)
         return not self.nodes[column].cordoned or any(b.end > time for b in mine)
-
-
-def merged(outages: Iterable[Outage]) -> list[tuple[int, int]]:
-    """Sorted spans (start, end) of outages, those that touch as one."""
-    spans: list[tuple[int, int]] = []
-    for start, end in sorted((o.start, o.end) for o in outages):
-        if spans and spans[-1][1] >= start:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], end))
-        else:
-            spans.append((start, end))
-    return spans
 
 
 def running_at(bindings: Sequence[Binding], now: int) -> list[Binding]:

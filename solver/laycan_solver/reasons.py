@@ -9,6 +9,7 @@ from enum import StrEnum
 from .eligible import Demand
 from .model import Binding, Node, Scope
 from .occupancy import Occupancy
+from .spans import peak
 
 
 class Why(StrEnum):
@@ -111,12 +112,4 @@ class Reasons:
 
 def most_at_once(bindings: list[Binding], start: int, end: int) -> int:
     """Most GPUs of these bindings at one instant of [start, end)."""
-    changes: Counter[int] = Counter()
-    for b in bindings:
-        changes[max(b.start, start)] += b.gpus
-        changes[min(b.end, end)] -= b.gpus
-    most = gpus = 0
-    for t in sorted(changes):
-        gpus += changes[t]
-        most = max(most, gpus)
-    return most
+    return peak((max(b.start, start), min(b.end, end), b.gpus) for b in bindings)

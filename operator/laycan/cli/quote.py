@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from laycan.cli.output import bad_input_exits, say, write, write_lines
 from laycan.cli.source import Case, Context, Effort, Kubeconfig, Now, Paths, PlanFile, Previous, open_case
 from laycan.cli.table import aligned
 from laycan.planning.manifests import BadInputError
+from laycan.resources.terms import FirmnessClass, ScopeLevel, SubstitutionPolicy
 from laycan.resources.times import format_time
 from laycan_solver.model import Contract
 
@@ -23,24 +23,6 @@ if TYPE_CHECKING:
     from laycan_solver.promise import Risk
 
 EXIT_NOT_FULL = 3
-
-
-class Class(StrEnum):
-    FIRM = "Firm"
-    INTERRUPTIBLE = "Interruptible"
-
-
-class Substitution(StrEnum):
-    NONE = "None"
-    EQUIVALENT = "EquivalentGrade"
-
-
-class ScopeName(StrEnum):
-    ANY = "Any"
-    ZONE = "Zone"
-    FABRIC = "Fabric"
-    RACK = "Rack"
-    NVLINK_DOMAIN = "NVLinkDomain"
 
 
 def quote(
@@ -56,13 +38,13 @@ def quote(
     start: Annotated[str, typer.Option(metavar="T", help="First second, as 2027-01-04T00:00:00Z.")] = ...,  # type: ignore[assignment]
     end: Annotated[str, typer.Option(metavar="T", help="First second after it.")] = ...,  # type: ignore[assignment]
     lot_gpus: Annotated[int | None, typer.Option(metavar="N", help="GPUs that are always on one node. Without: a whole node.")] = None,
-    class_: Annotated[Class, typer.Option("--class", help="How binding the promise is.")] = Class.FIRM,
+    class_: Annotated[FirmnessClass, typer.Option("--class", help="How binding the promise is.")] = "Firm",
     notice_seconds: Annotated[int | None, typer.Option(metavar="S", help="Interruptible: notice. Without: the product's.")] = None,
     max_hours: Annotated[int | None, typer.Option(metavar="H", help="Interruptible: most of a lot. Without: the product's.")] = None,
-    scope: Annotated[ScopeName, typer.Option(help="All lots inside one such domain.")] = ScopeName.ANY,
+    scope: Annotated[ScopeLevel, typer.Option(help="All lots inside one such domain.")] = "Any",
     spread: Annotated[str | None, typer.Option(metavar="LEVEL=N", help="Lots over at least so many domains, as Rack=4.")] = None,
     priority: Annotated[int | None, typer.Option(metavar="N", help="From 800 on the loss of any rack is provided for.")] = None,
-    substitution: Annotated[Substitution, typer.Option(help="May an equivalent grade be delivered?")] = Substitution.NONE,
+    substitution: Annotated[SubstitutionPolicy, typer.Option(help="May an equivalent grade be delivered?")] = "None",
     holder: Annotated[str | None, typer.Option(metavar="NAMESPACE", help="The buyer's namespace. Without: of somebody new.")] = None,
     output: Annotated[Form, typer.Option("--output", "-o", help="Form of the result on stdout.")] = Form.TABLE,
 ) -> None:
@@ -80,10 +62,10 @@ def quote(
         terms = {
             "productRef": {"name": product},
             "delivery": delivery(case, start, end, gpus, lot_gpus, product, holder)
-            | ({"scope": scope.value} if scope is not ScopeName.ANY else {})
+            | ({"scope": scope} if scope != "Any" else {})
             | ({"spread": _spread(spread)} if spread else {}),
-            "firmness": firmness(case, product, class_.value, priority, notice_seconds, max_hours),
-            "substitution": {"policy": substitution.value},
+            "firmness": firmness(case, product, class_, priority, notice_seconds, max_hours),
+            "substitution": {"policy": substitution},
         }
         contract = asked_for(case, terms)
         answer = answered(case, contract)

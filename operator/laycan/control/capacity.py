@@ -27,6 +27,7 @@ from laycan.planning.pools import Pools
 from laycan.planning.problem import grade_of, unplannable
 from laycan.resources.product import ProductSpec
 from laycan.resources.times import parse_time
+from laycan_solver.spans import peak, union
 
 AHEAD_SECONDS, SOON_SECONDS = 30 * 86_400, 86_400
 
@@ -96,7 +97,7 @@ def _standing(
     spare = Counter(max(0, free.get(name, 0)) for name in names)
 
     def least(seconds: int) -> int:
-        return max(0, in_service - _peak([b for name in names for b in busy.get(name, ()) if b.start < now + seconds]))
+        return max(0, in_service - peak([b for name in names for b in busy.get(name, ()) if b.start < now + seconds]))
 
     soon = least(SOON_SECONDS)
     slacks = [min(soon, _slack(each, serving, spare, now)) for each in sold if each.firm and each.due.start <= now]
@@ -152,29 +153,8 @@ def _busy(world: World, nodes: Mapping[str, int], now: int) -> dict[str, list[Bu
             else:
                 whole[node].append((start, end))
     for node, spans in whole.items():
-        found[node] += [Busy(start, end, nodes[node]) for start, end in _joined(spans)]
+        found[node] += [Busy(start, end, nodes[node]) for start, end in union(spans)]
     return found
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Their union: one holder may have several contracts on one node."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def _peak(busy: Iterable[Busy]) -> int:
-    """The most GPUs that are busy at once."""
-    steps = sorted(step for b in busy for step in ((b.start, b.gpus), (b.end, -b.gpus)))  # at one instant what ends comes first
-    peak = level = 0
-    for _, change in steps:
-        level += change
-        peak = max(peak, level)
-    return peak
 
 
 def first_breach(world: World, decisions: Mapping[str, Decision], now: int) -> int | None:

@@ -16,6 +16,7 @@ from laycan.control.lifecycle import COMMITTED
 from laycan.kube.sound import text_at
 from laycan.kube.views import ContractView
 from laycan.resources.times import parse_time
+from laycan_solver.spans import peak
 
 
 class Claim(NamedTuple):
@@ -97,7 +98,7 @@ class Claims:
         found = {k for k, c in others if _excludes(c, claim) or _same_device(c, claim)}
         shared = [(k, c) for k, c in others if _at_once(c, claim)]
         mine = [c for c in wanted if c.node == claim.node and _at_once(c, claim)]
-        if shared and _peak([*mine, *(c for _, c in shared)]) > capacity:
+        if shared and _most([*mine, *(c for _, c in shared)]) > capacity:
             found |= {k for k, _ in shared}
         return found
 
@@ -108,7 +109,7 @@ class Claims:
             rows = [(k, c) for k in sorted(keys) for c in self.written.get(k, ()) if c.node == node and c.end > now]
             pairs = [(a, b) for i, (_, a) in enumerate(rows) for _, b in rows[i + 1 :] if _at_once(a, b)]
             crossed = any(_excludes(a, b) or _same_device(a, b) for a, b in pairs)
-            shared = len({k for k, _ in rows}) > 1 and _peak(c for _, c in rows) > capacity.get(node, 1 << 30)
+            shared = len({k for k, _ in rows}) > 1 and _most(c for _, c in rows) > capacity.get(node, 1 << 30)
             if crossed or shared:
                 found.append((node, tuple(sorted({k for k, _ in rows}))))
         return found
@@ -147,11 +148,6 @@ def _same_device(a: Claim, b: Claim) -> bool:
     return not a.devices.isdisjoint(b.devices) and _at_once(a, b)
 
 
-def _peak(claims: Iterable[Claim]) -> int:
-    """Most GPUs that they hold at one instant."""
-    steps = sorted(step for c in claims for step in ((c.start, 1, c.gpus), (c.end, 0, -c.gpus)))
-    level = peak = 0
-    for _, _, change in steps:
-        level += change
-        peak = max(peak, level)
-    return peak
+def _most(claims: Iterable[Claim]) -> int:
+    """GPUs that they hold at one instant."""
+    return peak((c.start, c.end, c.gpus) for c in claims)

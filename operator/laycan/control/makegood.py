@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from laycan.delivery.metering.served import Bound, Due
+from laycan.planning.problem import bindings_from
 from laycan.resources.times import parse_time
 from laycan_solver.model import Contract, Plan, Problem, Scope
 
@@ -71,16 +72,18 @@ def extension(good: MakeGood, starts: Iterable[int], owed: Due, now: int) -> Ext
     return Extension(start, start + min(room, -(-intervals // lots)) * INTERVAL_SECONDS, lots)
 
 
-def pursued(status: Mapping[str, Any], starts: Iterable[int], owed: Due, now: int) -> Extension | None:
+def pursued(key: str, status: Mapping[str, Any], owed: Due, now: int) -> Extension | None:
     """The same by a contract's status: from when its window is metered to its end, while it is Delivering.
+
+    A decision would not do: it knows neither what is over of a stretch, nor what was counted since.
 
     While it is suspended nothing is begun that its buyer would not get.
     """
-    begun = [start for start in starts if start >= owed.end]
-    if (status.get("instructions") or {}).get("suspendedSince") and not begun:
-        return None
     good, until = MakeGood.parse(status), (status.get("meter") or {}).get("until")
     if status.get("phase") != "Delivering" or not good.open or not until or parse_time(until) < owed.end:
+        return None
+    begun = [binding.start for binding in bindings_from(key, status) if binding.start >= owed.end]
+    if (status.get("instructions") or {}).get("suspendedSince") and not begun:
         return None
     return extension(good, begun, owed, now)
 

@@ -158,8 +158,7 @@ def take(
         curtailed = int((view.status.get("quantities") or {}).get("curtailedGpuSeconds") or 0)
         sold = products.get(name) or _NO_TERMS
         planned = contract_from(view.key, spec, sold, created=view.created, phase=phase, curtailed_gpu_seconds=curtailed, accepted=accepted)
-        starts = (b.start for b in bindings_from(view.key, view.status))  # a decision knows not what is over, nor what was counted
-        more = pursued(view.status, starts, due(view), now) if accepted and make_good else None
+        more = pursued(view.key, view.status, due(view), now) if accepted and make_good else None
         planned = as_taker(planned) if view.key in desk.takers else planned
         if accepted and view.phase in UNDECIDED and planned.notice_seconds is not None:
             planned = replace(planned, unwritten=True)  # who got what it has, and is written first, would have it alone after a restart

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 
-from laycan.delivery.faults.heartbeats import renewal
+from laycan.delivery.faults.heartbeats import PATH, renewal
 from laycan.delivery.nodes.desired import QUARANTINE, Target, Want
 from laycan.delivery.nodes.situation import Situation
 from laycan.kube.client import ApiError, Client
@@ -14,8 +14,6 @@ from laycan.kube.world import World
 from laycan.resources.times import format_time
 
 log = logging.getLogger(__name__)
-
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
 class Bulletin:
@@ -72,7 +70,7 @@ class Bulletin:
         """The Lease's last renewal is the last good sample before the fault; False: to be asked again."""
         world, node = self._world, self._world.nodes.get(name)
         try:
-            found = renewal(await self._client.get(f"{_LEASES}/{name}"))
+            found = renewal(await self._client.get(f"{PATH}/{name}"))
         except ApiError as error:
             if error.status != 404:
                 log.warning("the last sample of node %s could not be read: %s", name, error)

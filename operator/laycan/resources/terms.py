@@ -14,6 +14,8 @@ from laycan.resources.base import Decimal, Digest, Gpus, Model, Name, Namespace,
 LEVELS = ("Any", "Zone", "Fabric", "Rack", "NVLinkDomain")  # topology from outside in
 ScopeLevel = Literal["Any", "Zone", "Fabric", "Rack", "NVLinkDomain"]
 SpreadLevel = Literal["Zone", "Fabric", "Rack", "NVLinkDomain"]
+FirmnessClass = Literal["Firm", "Interruptible"]
+SubstitutionPolicy = Literal["None", "EquivalentGrade"]
 
 # CEL: for every scope but Any, the levels strictly inside it
 _SPREAD_INSIDE = "!has(self.spread) || !has(self.scope) || " + " && ".join(
@@ -149,9 +151,7 @@ class Firmness(Model):
         )
     )
 
-    class_: Literal["Firm", "Interruptible"] = Field(
-        alias="class", description="Firm: delivery or damages. Interruptible: may be curtailed with notice."
-    )
+    class_: FirmnessClass = Field(alias="class", description="Firm: delivery or damages. Interruptible: may be curtailed with notice.")
     priority: int | None = Field(
         default=None,
         description="Breaks ties inside a class and sizes reserves, 0 to 1000 (no unit); higher is served first. Absent: 0.",
@@ -166,7 +166,7 @@ class Firmness(Model):
 class Substitution(Model):
     """Whether another grade may be delivered."""
 
-    policy: Literal["None", "EquivalentGrade"] = Field(
+    policy: SubstitutionPolicy = Field(
         description="EquivalentGrade: grades of the product's table of equivalents, one GPU for one GPU. None: this grade only."
     )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from laycan.control.makegood import INTERVAL_SECONDS, PERIOD_SECONDS, MakeGood, extension, pursued
 from laycan.delivery.metering.served import Due
 from laycan.kube.views import contract_view
-from laycan.resources.times import format_time, parse_time
+from laycan.resources.times import format_time
 from tests.laycan.control.acts import done
 from tests.laycan.control.desk import T0, Desk, delivering
 from tests.laycan.control.planning import Clock, decided, planning
@@ -48,10 +48,9 @@ def elected(**more: Any) -> Desk:
 
 def planned(desk: Desk, now: int) -> tuple[int, int, int] | None:
     """What the planner is asked for: start and end after the window's end, lots."""
-    starts = [parse_time(binding["start"]) for binding in desk.status.get("bindings", ())]
     delivery = desk.contract.spec["terms"]["delivery"]
     owed = Due(T0, desk.end, delivery["gpus"], delivery["lotGpus"], "", "")
-    found = pursued(desk.status, starts, owed, now)
+    found = pursued(desk.contract.key, desk.status, owed, now)
     return found and (found.start - desk.end, found.end - desk.end, found.lots)
 
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from laycan.desk.report.racks import outages_of, whole_gpus, zones_of
 from laycan.desk.report.scale import Scale
-from laycan.desk.report.strips import Ints, Span, dark_times, merged, spread
+from laycan.desk.report.strips import Ints, Span, dark_times, spread
 from laycan_solver.ground import clearing
 from laycan_solver.model import Binding, Node, Plan, Problem, Product
+from laycan_solver.spans import union
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class _Fleet:
             able += 1
             taken = [(b.start, b.end) for b in self.here.get(n.name, ()) if self._commits(product, b.contract)]
             taken += dark_times(self.outages, n.name, True, scale)
-            for start, end in merged([(max(a, scale.now), min(b, scale.end)) for a, b in taken]):
+            for start, end in union((max(a, scale.now), min(b, scale.end)) for a, b in taken):
                 changes += [(start, -1), (end, 1)]
         first = (scale.now - scale.start) // scale.bin_seconds
         edges = [max(scale.now, scale.start + i * scale.bin_seconds) for i in range(first, scale.bins)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from laycan.desk.report.scale import Scale
+from laycan_solver.spans import union
 
 Ints = npt.NDArray[np.int64]
 LEVELS = 8  # shades from hardly used to full; 0 is empty
@@ -62,19 +63,8 @@ def shades(busy: Ints, most: int, prefix: str, levels: int = LEVELS) -> tuple[Sh
     return tuple(Shade(f"{prefix}{at}", "".join(paths[at])) for at in sorted(paths))
 
 
-def merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same time in the fewest stretches, in order."""
-    out: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if out and start <= out[-1][1]:
-            out[-1] = out[-1][0], max(out[-1][1], end)
-        elif start < end:
-            out.append((start, end))
-    return out
-
-
 def dark_times(outages: Mapping[str, list[tuple[int, int]]], name: str, usable: bool, scale: Scale) -> list[tuple[int, int]]:
     """When a node serves nothing from now on, inside the scale: in outages, or all the time where it is not usable."""
     if not usable:
         return [(scale.now, scale.end)]
-    return merged([(max(start, scale.start), min(end, scale.end)) for start, end in outages.get(name, ())])
+    return union((max(start, scale.start), min(end, scale.end)) for start, end in outages.get(name, ()))

@@ -9,7 +9,7 @@ from laycan.desk.report.capacity import pools_of
 from laycan.desk.report.charts import area, line
 from laycan.desk.report.figures import hours, money, percent, position, window
 from laycan.desk.report.scale import MOST_BINS, Scale, scale_of
-from laycan.desk.report.strips import Span, merged, shades, spread
+from laycan.desk.report.strips import Span, shades, spread
 from laycan_solver.ground import clearing
 from laycan_solver.model import Plan, Problem, Product
 from tests.laycan.desk.report.books import SEEDS, case
@@ -30,13 +30,6 @@ def test_spread_counts_every_second(spans: list[Span]) -> None:
             assert found[row, i] == sum(
                 s.amount * len(range(max(s.start, inside[0]), min(s.end, inside[-1] + 1))) for s in spans if s.row == row
             )
-
-
-@given(st.lists(st.tuples(TIMES, TIMES)))
-def test_merged_covers_the_same_seconds(spans: list[tuple[int, int]]) -> None:
-    """Once each, and in order."""
-    found = merged(spans)
-    assert sorted({t for a, b in spans for t in range(a, b)}) == [t for a, b in found for t in range(a, b)]
 
 
 def test_shades_are_runs() -> None:
